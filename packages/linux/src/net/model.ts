@@ -1,0 +1,108 @@
+import type { Route } from '@cni-offload/sdk'
+
+/**
+ * A network namespace by path: `/run/netns/x`, `/proc/PID/ns/net`, … . The process's own is {@link OWN_NETNS}.
+ */
+export type NetnsPath = string
+
+/** The network namespace that this process was started in. */
+export const OWN_NETNS: NetnsPath = '/proc/self/ns/net'
+
+/** A network interface as the kernel describes it. */
+export interface Link {
+  /** Interface index within its namespace. */
+  readonly index: number
+  /** Name. */
+  readonly name: string
+  /** MAC address, lower case with colons; empty for interfaces without one. */
+  readonly mac: string
+  /** MTU in bytes. */
+  readonly mtu: number
+  /** Administratively up (IFF_UP). */
+  readonly up: boolean
+  /** Has carrier (IFF_LOWER_UP). */
+  readonly carrier: boolean
+  /** `ifalias`, a free text that survives moves between namespaces; empty if none. */
+  readonly alias: string
+  /** Kind: `veth`, `bridge`, …; empty for physical devices. */
+  readonly kind: string
+  /** Index of the bridge or bond that it belongs to. */
+  readonly master?: number
+  /** Counters since the device exists. */
+  readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
+}
+
+/** One change to a network namespace, as plain data: it crosses a thread boundary. */
+export type NetOp =
+  /** Changes an existing link. Only fields present are touched. `master: null` takes it out of its bridge. */
+  | {
+      readonly op: 'link.set'
+      readonly dev: string
+      readonly name?: string
+      readonly mac?: string
+      readonly mtu?: number
+      readonly up?: boolean
+      readonly alias?: string
+      readonly master?: string | null
+    }
+  /** A pair of connected links; the peer may be made in another namespace right away. */
+  | {
+      readonly op: 'link.add-veth'
+      readonly dev: string
+      readonly mac?: string
+      readonly mtu?: number
+      readonly alias?: string
+      readonly peer: { readonly name: string; readonly netns?: NetnsPath; readonly mac?: string; readonly mtu?: number; readonly alias?: string }
+    }
+  | { readonly op: 'link.add-bridge'; readonly dev: string; readonly mac?: string; readonly mtu?: number }
+  /** Removes a link; `absentOk` makes a missing one success. */
+  | { readonly op: 'link.del'; readonly dev: string; readonly absentOk?: boolean }
+  /**
+   * Moves a link into another namespace under a new name, in one kernel operation. Fails with ALREADY_EXISTS and leaves
+   * the link where it was if the name is taken there.
+   */
+  | { readonly op: 'link.move'; readonly dev: string; readonly netns: NetnsPath; readonly name: string }
+  /** Adds an address with prefix length; IPv6 without duplicate address detection. */
+  | { readonly op: 'addr.add'; readonly dev: string; readonly address: string }
+  /** Removes all addresses but IPv6 link-local ones of the link. */
+  | { readonly op: 'addr.flush'; readonly dev: string }
+  | { readonly op: 'route.add'; readonly dev: string; readonly route: Route }
+  | { readonly op: 'neigh.add'; readonly dev: string; readonly ip: string; readonly mac: string }
+  /** Sets a kernel variable of the namespace by dotted name, `net.ipv6.conf.eth0.disable_ipv6`; dots in interface names as `/`. */
+  | { readonly op: 'sysctl'; readonly key: string; readonly value: string }
+  /** Redirects every frame that `from` receives to `to`'s egress (ingress qdisc, u32 match-all, mirred). Idempotent. */
+  | { readonly op: 'redirect.set'; readonly from: string; readonly to: string }
+  /** Removes the ingress qdisc and with it every redirect of the link; absent is success. */
+  | { readonly op: 'redirect.clear'; readonly dev: string }
+  /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
+  | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }
+
+/**
+ * rtnetlink and namespaces as the rest of cni-offload sees them. All calls are asynchronous and never block the calling
+ * thread; changes to the same object from different calls are not ordered, ops within a call are.
+ */
+export interface LinuxNet extends AsyncDisposable {
+  /** All links of a namespace. @throws OffloadError NOT_FOUND if the path is no network namespace */
+  links(netns: NetnsPath): Promise<Link[]>
+  /** One link by name, undefined if absent. @throws OffloadError NOT_FOUND if the path is no network namespace */
+  link(netns: NetnsPath, name: string): Promise<Link | undefined>
+  /** Addresses with prefix length of a link, IPv6 link-local ones left out. */
+  addresses(netns: NetnsPath, dev: string): Promise<string[]>
+  /** Routes of the main and other tables through a link, the kernel's own (proto kernel) left out. */
+  routes(netns: NetnsPath, dev: string): Promise<Route[]>
+  /** Name of the device that all frames received by `dev` are redirected to; undefined if there is no (live) redirect. */
+  redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined>
+  /**
+   * Applies ops in order and stops at the first that fails; what came before stays.
+   *
+   * @throws OffloadError NOT_FOUND (namespace or device missing), ALREADY_EXISTS, KERNEL_REFUSED; the message names op,
+   * device, namespace and errno
+   */
+  apply(netns: NetnsPath, ops: readonly NetOp[]): Promise<void>
+  /** Makes a named namespace under `/run/netns` with loopback up, visible to `ip netns`; an existing one is kept. Returns its path. */
+  createNetns(name: string): Promise<NetnsPath>
+  /** Removes a named namespace; absent is success. */
+  deleteNetns(name: string): Promise<void>
+  /** Identity (device and inode) of a namespace, undefined if the path is no network namespace. Equal text, same namespace. */
+  netnsIdentity(netns: NetnsPath): Promise<string | undefined>
+}

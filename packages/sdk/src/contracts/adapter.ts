@@ -1,0 +1,100 @@
+import type { AttachmentKey, PodIdentity } from '../domain/attachment.ts'
+import type { AttachResult } from '../domain/network.ts'
+import type { PortRef } from '../domain/vf.ts'
+import type { OpContext } from './context.ts'
+
+/** What an adapter can honour. The agent refuses what a request asks for and its adapter does not have. */
+export interface AdapterCapabilities {
+  /** Address families that it can assign. */
+  readonly families: readonly ('ipv4' | 'ipv6')[]
+  /** CNI capability names (`portMappings`, `bandwidth`, `mac`, `ips`, …) whose `runtimeConfig` it honours. */
+  readonly runtimeConfig: readonly string[]
+  /** Whether it can give the pod a MAC of the caller's choice, which a VF with a pinned MAC needs. */
+  readonly fixedMac: boolean
+}
+
+/** Options of the offload that concern the data path. */
+export interface OffloadFlags {
+  /** Whether the traffic is expected to be encrypted on the DPU. */
+  readonly ipsec: boolean
+}
+
+/** What the agent asks of an adapter for one attachment. */
+export interface AttachRequest {
+  /** Identity; the call is idempotent on it. */
+  readonly key: AttachmentKey
+  /** Whose interface it is. */
+  readonly pod: PodIdentity
+  /** The DPU-side port of the VF that the pod has or will have. */
+  readonly port: PortRef
+  /** MAC that the VF has now. */
+  readonly vfMac: string
+  /** The netconf that the runtime gave, decoded JSON. */
+  readonly netconf: Readonly<Record<string, unknown>>
+  /** Result of the previous plugin of the list, decoded JSON, if there is one. */
+  readonly prevResult?: Readonly<Record<string, unknown>>
+  /** Capability arguments of the runtime. */
+  readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** CNI_ARGS, parsed. */
+  readonly cniArgs: Readonly<Record<string, string>>
+  /** Addresses when IPAM was done on the host; the adapter then assigns exactly these. */
+  readonly hostIpam?: Pick<AttachResult, 'ips' | 'routes' | 'dns'>
+  /** VLAN id, 1–4094, when the network is tagged. */
+  readonly vlan?: number
+  /** Options of the offload. */
+  readonly flags: OffloadFlags
+}
+
+/** What the agent asks for when an attachment goes. Everything but the key may be missing. */
+export interface DetachRequest {
+  /** Identity; an attachment that does not exist is success. */
+  readonly key: AttachmentKey
+  /** The port that the attachment had, when it is still known. */
+  readonly port?: PortRef
+}
+
+/** What the agent asks for when a runtime wants to know that an attachment is as it was left. */
+export interface CheckRequest {
+  /** Identity. */
+  readonly key: AttachmentKey
+  /** The port that the attachment has. */
+  readonly port: PortRef
+  /** What `attach` answered. */
+  readonly expected: AttachResult
+}
+
+/**
+ * Connects the ports of VFs to a network on the DPU. Runs in the agent.
+ *
+ * The agent serialises calls for the same attachment and for the same port; calls for different ones run at the same time.
+ */
+export interface CniAdapter {
+  /** Name of the adapter in configuration, logs and metrics. */
+  readonly name: string
+  /** Version of this contract. */
+  readonly specVersion: 'v1'
+  /** What it can honour. */
+  readonly capabilities: AdapterCapabilities
+  /**
+   * Prepares what can be prepared before the first pod, for example proxy namespaces with the ports inside. Called once,
+   * before any other method. `ports` are all ports that may ever be attached.
+   */
+  start?(ports: readonly PortRef[], ctx: OpContext): Promise<void>
+  /**
+   * Connects the port; idempotent on the key: a repeated call gives the same result. When it resolves the port is up and
+   * forwarding. When it rejects nothing is left behind that `detach` could not remove.
+   *
+   * @throws OffloadError RESOURCE_EXHAUSTED, INVALID_NETCONF, UNSUPPORTED_FIELD, ADAPTER_FAILED
+   */
+  attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult>
+  /** Disconnects; idempotent: an attachment that is not there is success. @throws OffloadError ADAPTER_FAILED, retried by the agent */
+  detach(req: DetachRequest, ctx: OpContext): Promise<void>
+  /** Compares what is with what `attach` answered. @throws OffloadError CHECK_FAILED that says what differs */
+  check(req: CheckRequest, ctx: OpContext): Promise<void>
+  /** Whether an attach could be served now. @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY with the reason */
+  status(ctx: OpContext): Promise<void>
+  /** What the network really holds, from its own state and not from the agent's: feeds GC and resync. */
+  list(ctx: OpContext): Promise<AttachmentKey[]>
+  /** Gives up sockets, timers and files. Attachments stay. */
+  [Symbol.asyncDispose]?(): Promise<void>
+}

@@ -1,0 +1,68 @@
+import type { NetdevRef, PortRef, VfId, VfSettings, VirtualFunction } from '../domain/vf.ts'
+import type { OpContext } from './context.ts'
+
+/** Something that happened to a device or one of its functions. */
+export type DeviceEvent =
+  | { readonly kind: 'vf-health'; readonly vf: VfId; readonly health: 'healthy' | 'unhealthy'; readonly reason: string }
+  | { readonly kind: 'device-lost'; readonly device: string; readonly reason: string }
+  | { readonly kind: 'device-back'; readonly device: string }
+
+/** The host half of a hardware backend: the VFs of this host. */
+export interface HostDevice {
+  /** Name of the backend. */
+  readonly name: string
+  /** Version of this contract. */
+  readonly specVersion: 'v1'
+  /** All VFs, also those that are inside pods at the moment. */
+  discover(ctx: OpContext): Promise<VirtualFunction[]>
+  /**
+   * Makes a VF ready to be moved into a pod: it lies in the host's namespace, is down, has the wanted settings (read
+   * back), carries no address.
+   *
+   * @throws OffloadError HARDWARE_FAILURE when the function does not exist or a setting did not stick
+   */
+  acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef>
+  /**
+   * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down. Idempotent; verified by
+   * reading back. `netns` is where the function is believed to be; it may be gone.
+   *
+   * @throws OffloadError HARDWARE_FAILURE when it could not be brought back; the VF must not be leased then
+   */
+  release(vf: VfId, from: { readonly netns?: string; readonly ifName?: string }, ctx: OpContext): Promise<void>
+  /** Events until the signal aborts. */
+  watch(signal: AbortSignal): AsyncIterable<DeviceEvent>
+  /** Gives up sockets and files. VFs stay as they are. */
+  [Symbol.asyncDispose]?(): Promise<void>
+}
+
+/** IPsec on the DPU, as far as the hardware takes part in it. */
+export interface CryptoEngine {
+  /** Whether ESP is done inline, by look-aside, or not at all in hardware. */
+  readonly offload: 'inline' | 'lookaside' | 'none'
+  /** Packet and byte counters of the engine. */
+  counters(): Promise<{ readonly packets: bigint; readonly bytes: bigint; readonly errors: bigint }>
+}
+
+/** The DPU half of a hardware backend: the ports of the host's VFs. */
+export interface DpuDevice {
+  /** Name of the backend. */
+  readonly name: string
+  /** Version of this contract. */
+  readonly specVersion: 'v1'
+  /** Brings the device's control plane up and keeps it up until the signal aborts. Resolves when ports are usable. */
+  start(signal: AbortSignal): Promise<void>
+  /** All ports that may ever be used. */
+  ports(ctx: OpContext): Promise<PortRef[]>
+  /**
+   * The port of a VF, by an explicit map and never by arithmetic outside the backend.
+   *
+   * @throws OffloadError HARDWARE_FAILURE when the VF has no port
+   */
+  port(vf: VfId, ctx: OpContext): Promise<PortRef>
+  /** Events until the signal aborts. */
+  watch(signal: AbortSignal): AsyncIterable<DeviceEvent>
+  /** IPsec capability, where the hardware has one. */
+  readonly crypto?: CryptoEngine
+  /** Gives up sockets and files. Ports stay. */
+  [Symbol.asyncDispose]?(): Promise<void>
+}
