@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import { OffloadError, type VfId } from '@cni-offload/sdk'
+import { z } from 'zod'
+
+/** What defines a software card: the same values give the same names and addresses everywhere and always. */
+export interface Card {
+  /** Name of the device, at most 8 characters: host ends are `<device>v<index>`, ports `<device>p<index>`. */
+  readonly device: string
+  /** How many functions it has. */
+  readonly vfs: number
+  /** The node that it belongs to. Part of every MAC address, so that cards of different nodes never collide. */
+  readonly node: string
+  /** MTU of its functions in their pristine state, in bytes. */
+  readonly mtu: number
+}
+
+/** Schema of the `device` option. */
+export const deviceName: z.ZodString = z.string().regex(/^[a-z][a-z0-9]{0,7}$/, '1 to 8 lower-case letters and digits, a letter first')
+
+/** Schema of the `vfs` option. */
+export const vfCount: z.ZodNumber = z.number().int().min(1).max(1024)
+
+/** Schema of the `mtu` option. 1280 is the least that carries IPv6. */
+export const cardMtu: z.ZodNumber = z.number().int().min(1280).max(65_535)
+
+/** Which end of a function's veth pair: the VF on the host or the port on the DPU. */
+export type End = 'vf' | 'port'
+
+/** One end of a function's pair in its pristine state. */
+export interface EndSpec {
+  /** The function. */
+  readonly vf: VfId
+  /** Which end. */
+  readonly end: End
+  /** Interface name. */
+  readonly name: string
+  /** MAC address. */
+  readonly mac: string
+  /** MTU in bytes. */
+  readonly mtu: number
+}
+
+/** The pristine state of one end of function `index`. @throws OffloadError HARDWARE_FAILURE if the card has no such function */
+export function endOf(card: Card, vf: VfId, end: End): EndSpec {
+  if (vf.device !== card.device || !Number.isInteger(vf.index) || vf.index < 0 || vf.index >= card.vfs)
+    throw new OffloadError('HARDWARE_FAILURE', `the software card "${card.device}" has functions 0 to ${card.vfs - 1}, none is "${vf.device}/${vf.index}"`, {
+      hint: 'compare the options device and vfs of the host, of the agent and of what plugged the card',
+    })
+  return { vf, end, name: `${card.device}${end === 'vf' ? 'v' : 'p'}${vf.index}`, mac: macOf(card, vf.index, end), mtu: card.mtu }
+}
+
+/** All functions of a card. */
+export function functionsOf(card: Card): VfId[] {
+  return Array.from({ length: card.vfs }, (_, index) => ({ device: card.device, index }))
+}
+
+/** A locally administered unicast address from a hash, so that a re-plugged function has its old one. */
+function macOf(card: Card, index: number, end: End): string {
+  const digest = createHash('sha256').update(`${card.node}\0${card.device}\0${index}\0${end}`).digest()
+  const first = (digest.readUInt8(0) & 0xfc) | 0x02
+  return [first, ...digest.subarray(1, 6)].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
+}

@@ -1,0 +1,11 @@
+/**
+ * The software DPU: N veth pairs between the namespace of a host and the namespace of a DPU stand for N virtual functions
+ * and their ports. It is the default of demo, tests and adapter development, and the reference for hardware backends.
+ *
+ * @packageDocumentation
+ */
+export type { Card } from './card.ts'
+export { type CardInSlot, plugCard, type Slot, unplugCard } from './plug.ts'
+export { softDpu, type SoftDpuOptions, softHost, type SoftHostOptions } from './plugins.ts'
+export { SoftDpu, type SoftDpuDeps } from './soft-dpu.ts'
+export { SoftHost, type SoftHostDeps } from './soft-host.ts'

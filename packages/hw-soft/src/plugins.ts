@@ -1,0 +1,87 @@
+import { hostname } from 'node:os'
+import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { definePlugin, type DpuDevice, type HostDevice, type Plugin } from '@cni-offload/sdk'
+import { z } from 'zod'
+import { type Card, cardMtu, deviceName, vfCount } from './card.ts'
+import { SoftDpu } from './soft-dpu.ts'
+import { SoftHost } from './soft-host.ts'
+
+/** Options of {@link softHost}. */
+export interface SoftHostOptions {
+  /** Name of the device, 1 to 8 lower-case letters and digits. @defaultValue 'soft0' */
+  readonly device?: string | undefined
+  /** How many functions the card has, 1 to 1024. @defaultValue 8 */
+  readonly vfs?: number | undefined
+  /** Node that the card belongs to, the same as it was plugged with. @defaultValue the machine's host name */
+  readonly node?: string | undefined
+  /** MTU of free functions in bytes, 1280 to 65535. @defaultValue 1500 */
+  readonly mtu?: number | undefined
+  /** Namespace that free functions lie in. @defaultValue the process's own */
+  readonly netns?: string | undefined
+  /** Namespace of the DPU's agent; with it a function that was destroyed together with its pod is plugged anew. */
+  readonly dpuNetns?: string | undefined
+}
+
+/** Options of {@link softDpu}. */
+export interface SoftDpuOptions {
+  /** Name of the device, the same as on the host. @defaultValue 'soft0' */
+  readonly device?: string | undefined
+  /** How many functions the card has, the same as on the host. @defaultValue 8 */
+  readonly vfs?: number | undefined
+  /** Namespace that the ports lie in. @defaultValue the process's own */
+  readonly netns?: string | undefined
+}
+
+const netnsPath = z.string().startsWith('/', 'an absolute path of a network namespace such as /run/netns/dpu')
+
+interface HostConfig extends Card {
+  readonly netns: string
+  readonly dpuNetns?: string | undefined
+}
+
+interface DpuConfig extends Pick<Card, 'device' | 'vfs'> {
+  readonly netns: string
+}
+
+const hostOptions: z.ZodType<HostConfig, SoftHostOptions> = z.strictObject({
+  device: deviceName.default('soft0'),
+  vfs: vfCount.default(8),
+  node: z.string().min(1).default(hostname),
+  mtu: cardMtu.default(1500),
+  netns: netnsPath.default(OWN_NETNS),
+  dpuNetns: netnsPath.optional(),
+})
+
+const dpuOptions: z.ZodType<DpuConfig, SoftDpuOptions> = z.strictObject({
+  device: deviceName.default('soft0'),
+  vfs: vfCount.default(8),
+  netns: netnsPath.default(OWN_NETNS),
+})
+
+/** The host half of the software card. The card must have been plugged in, see {@link plugCard}. */
+export const softHost: Plugin<'host-device', z.ZodType<HostConfig, SoftHostOptions>> = definePlugin({
+  kind: 'host-device',
+  name: 'soft',
+  specVersion: 'v1',
+  options: hostOptions,
+  create(deps, { netns, dpuNetns, ...card }): HostDevice {
+    const net = createLinuxNet()
+    return owning(net, new SoftHost({ net, clock: deps.clock, card, netns, ...(dpuNetns === undefined ? {} : { dpuNetns }) }))
+  },
+})
+
+/** The DPU half of the software card. The card must have been plugged in, see {@link plugCard}. */
+export const softDpu: Plugin<'dpu-device', z.ZodType<DpuConfig, SoftDpuOptions>> = definePlugin({
+  kind: 'dpu-device',
+  name: 'soft',
+  specVersion: 'v1',
+  options: dpuOptions,
+  create(deps, { netns, ...card }): DpuDevice {
+    const net = createLinuxNet()
+    return owning(net, new SoftDpu({ net, log: deps.log, netns, ...card }))
+  },
+})
+
+function owning<T extends object>(net: LinuxNet, device: T): T & { [Symbol.asyncDispose](): Promise<void> } {
+  return Object.assign(device, { [Symbol.asyncDispose]: (): Promise<void> => Promise.resolve(net[Symbol.asyncDispose]()) })
+}

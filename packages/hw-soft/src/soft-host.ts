@@ -1,0 +1,216 @@
+import type { Link, LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
+import {
+  type Clock,
+  type DeviceEvent,
+  formatVfId,
+  type HostDevice,
+  type NetdevRef,
+  OffloadError,
+  type OpContext,
+  type VfId,
+  type VfSettings,
+  type VirtualFunction,
+} from '@cni-offload/sdk'
+import { type Card, type EndSpec, endOf, functionsOf } from './card.ts'
+import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
+import { endKey, isEnd, linkKey } from './note.ts'
+import { plugFunction } from './plug.ts'
+import { aborted, refuseIfAborted } from './signals.ts'
+
+/** How long the kernel may take to clean up a namespace that was deleted with a function inside, in milliseconds. */
+const CLEANUP_MS = 3_000
+
+/** Between two looks at a namespace that is being cleaned up: the kernel has no event for its end. */
+const LOOK_AGAIN_MS = 20
+
+/** What a {@link SoftHost} is made of. */
+export interface SoftHostDeps {
+  /** Kernel access; not disposed by the device. */
+  readonly net: LinuxNet
+  /** Time. */
+  readonly clock: Clock
+  /** The card. */
+  readonly card: Card
+  /** Namespace of the host: where free VFs lie. */
+  readonly netns: NetnsPath
+  /** Namespace of the DPU's agent where it is known: then a function whose pair was destroyed is plugged anew. */
+  readonly dpuNetns?: NetnsPath
+}
+
+/** The host half of the software card. Every VF is one end of a veth pair and carries a note (`ifalias`) of what it is. */
+export class SoftHost implements HostDevice {
+  readonly name: string = 'soft'
+  readonly specVersion = 'v1'
+  readonly #net: LinuxNet
+  readonly #clock: Clock
+  readonly #card: Card
+  readonly #netns: NetnsPath
+  readonly #dpuNetns: NetnsPath | undefined
+
+  /** Makes the device; nothing is touched before its first call. */
+  constructor(deps: SoftHostDeps) {
+    this.#net = deps.net
+    this.#clock = deps.clock
+    this.#card = deps.card
+    this.#netns = deps.netns
+    this.#dpuNetns = deps.dpuNetns
+  }
+
+  /** All functions of the card. One whose own name is taken by a stranger is unhealthy: it could not come back. */
+  async discover(ctx: OpContext): Promise<VirtualFunction[]> {
+    refuseIfAborted(ctx.signal)
+    const links = await this.#net.links(this.#netns)
+    const byName = new Map(links.map((link) => [link.name, link]))
+    const byKey = new Map(links.map((link) => [linkKey(link), link]))
+    return functionsOf(this.#card).map((id) => {
+      const spec = endOf(this.#card, id, 'vf')
+      const named = byName.get(spec.name)
+      const own = byKey.get(endKey(spec))
+      return {
+        id,
+        ...(own === undefined ? {} : { netdev: own.name }),
+        mac: spec.mac,
+        health: named !== undefined && named !== own ? 'unhealthy' : 'healthy',
+        capabilities: { setMac: true, maxMtu: 65_535 },
+      }
+    })
+  }
+
+  async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
+    const spec = endOf(this.#card, vf, 'vf')
+    refuseIfAborted(ctx.signal)
+    const link = await this.#inOwnNetns(spec)
+    if (link === undefined)
+      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} is not in the host's network namespace: there is no link "${spec.name}"`, {
+        hint: 'if it was never made, plug the card in; if it is in a pod, release it first',
+      })
+    await this.#apply(vf, this.#netns, [
+      { op: 'link.set', dev: link.name, up: false },
+      ...(link.name === spec.name ? [] : [rename(link.name, spec)]),
+      { op: 'link.set', dev: spec.name, ...(want.mac === undefined ? {} : { mac: want.mac }), ...(want.mtu === undefined ? {} : { mtu: want.mtu }) },
+      { op: 'addr.flush', dev: spec.name },
+    ])
+    return this.#verify(spec, { mac: want.mac ?? link.mac, mtu: want.mtu ?? link.mtu })
+  }
+
+  async release(vf: VfId, from: { readonly netns?: string; readonly ifName?: string }, ctx: OpContext): Promise<void> {
+    const spec = endOf(this.#card, vf, 'vf')
+    refuseIfAborted(ctx.signal)
+    const found = (await this.#inPod(spec, from)) ?? (await this.#atHome(spec)) ?? (await this.#recover(spec, ctx.signal))
+    refuseIfAborted(ctx.signal)
+    const { name } = found.link
+    const reset: NetOp = { op: 'link.set', dev: name, up: false, master: null, mac: spec.mac, mtu: spec.mtu }
+    // What is reset is reset where the function lies, so that it comes home silent; the kernel drops addresses on a move.
+    const home: NetOp[] =
+      found.netns !== this.#netns
+        ? [{ op: 'link.move', dev: name, netns: this.#netns, name: spec.name }]
+        : [...(name === spec.name ? [] : [rename(name, spec)]), { op: 'addr.flush', dev: spec.name }]
+    await this.#apply(vf, found.netns, [reset, ...home])
+    await this.#verify(spec, spec)
+  }
+
+  /**
+   * Reports `device-lost` if no end of any function can be found at the time of the call, which only a device that knows
+   * the DPU's namespace can tell from all functions being in pods; then nothing until the signal aborts: a veth pair has
+   * no firmware that could fail later.
+   */
+  async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
+    if (this.#dpuNetns !== undefined && !signal.aborted) {
+      const links = await searchEverywhere(this.#net, [this.#netns, this.#dpuNetns])
+      const present = new Set(links.map(({ link }) => linkKey(link)))
+      const keys = functionsOf(this.#card).flatMap((vf) => [endKey(endOf(this.#card, vf, 'vf')), endKey(endOf(this.#card, vf, 'port'))])
+      if (!keys.some((key) => present.has(key)))
+        yield { kind: 'device-lost', device: this.#card.device, reason: `none of its ${this.#card.vfs} veth pairs exists` }
+    }
+    await aborted(signal)
+  }
+
+  /** By the name in the pod first, then by note: a pod may rename its interface and give the name to another one. */
+  async #inPod(spec: EndSpec, from: { readonly netns?: string; readonly ifName?: string }): Promise<Found | undefined> {
+    const { netns, ifName } = from
+    if (netns === undefined || netns === '') return undefined
+    const links = ((await linksIfPresent(this.#net, netns)) ?? []).filter((link) => isEnd(link, spec))
+    const link = links.find((candidate) => candidate.name === ifName) ?? links[0]
+    if (link === undefined) return undefined
+    // The path may be another name of the host's own namespace, and a link cannot be moved to where it is.
+    const [there, here] = await Promise.all([this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
+    return { netns: there === here ? this.#netns : netns, link }
+  }
+
+  async #atHome(spec: EndSpec): Promise<Found | undefined> {
+    const link = await this.#inOwnNetns(spec)
+    return link === undefined ? undefined : { netns: this.#netns, link }
+  }
+
+  /** One look-up when all is well; the dump finds a function that came back under another name. */
+  async #inOwnNetns(spec: EndSpec): Promise<Link | undefined> {
+    const named = await this.#net.link(this.#netns, spec.name)
+    if (named !== undefined && isEnd(named, spec)) return named
+    return (await this.#net.links(this.#netns)).find((link) => isEnd(link, spec))
+  }
+
+  /**
+   * A function that is neither where it should be nor at home: it is in another named namespace, or its namespace was
+   * destroyed and took the pair along. A real function would then come back to the host by itself, so the pair is made anew.
+   */
+  async #recover(spec: EndSpec, signal: AbortSignal): Promise<Found> {
+    const dpuNetns = this.#dpuNetns
+    const id = formatVfId(spec.vf)
+    if (dpuNetns === undefined)
+      throw new OffloadError('HARDWARE_FAILURE', `function ${id} is gone: no link carries its note, neither in the pod's namespace nor in the host's`, {
+        hint: 'set the option dpuNetns, so that a lost pair is plugged anew, or plug the card in again',
+      })
+    const port = endOf(this.#card, spec.vf, 'port')
+    const deadline = this.#clock.monotonic() + CLEANUP_MS
+    for (;;) {
+      refuseIfAborted(signal)
+      const links = await searchEverywhere(this.#net, [this.#netns, dpuNetns])
+      const itself = links.find(({ link }) => isEnd(link, spec))
+      if (itself !== undefined) return itself
+      const other = links.find(({ link }) => isEnd(link, port))
+      if (other === undefined) break
+      if (this.#clock.monotonic() > deadline)
+        throw new OffloadError('HARDWARE_FAILURE', `function ${id} is in a namespace that has no name: its port "${other.link.name}" in ${other.netns} is alive, but no link with its note was found`, {
+          hint: 'end the processes that keep the namespace of the former pod alive, then release it again',
+        })
+      await this.#clock.sleep(LOOK_AGAIN_MS, signal).catch(() => refuseIfAborted(signal))
+    }
+    await plugFunction({ net: this.#net, hostNetns: this.#netns, dpuNetns }, this.#card, spec.vf).catch((error: unknown) => {
+      throw new OffloadError('HARDWARE_FAILURE', `function ${id} is gone and could not be plugged anew: ${OffloadError.from(error).message}`, { cause: error })
+    })
+    const link = await this.#net.link(this.#netns, spec.name)
+    if (link === undefined) throw new OffloadError('HARDWARE_FAILURE', `function ${id} vanished right after it was plugged anew`)
+    return { netns: this.#netns, link }
+  }
+
+  /** Kernel refusals are hardware failures to the caller, but say why. */
+  async #apply(vf: VfId, netns: NetnsPath, ops: readonly NetOp[]): Promise<void> {
+    try {
+      await this.#net.apply(netns, ops)
+    } catch (error) {
+      const known = OffloadError.from(error)
+      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} could not be set up: ${known.message}`, {
+        cause: error,
+        ...(known.code === 'ALREADY_EXISTS' ? { hint: 'remove or rename the link that took the name of the function' } : known.hint === undefined ? {} : { hint: known.hint }),
+      })
+    }
+  }
+
+  async #verify(spec: EndSpec, want: { readonly mac: string; readonly mtu: number }): Promise<NetdevRef> {
+    const [link, addresses] = await Promise.all([this.#net.link(this.#netns, spec.name), this.#net.addresses(this.#netns, spec.name)])
+    const id = formatVfId(spec.vf)
+    if (link === undefined || !isEnd(link, spec)) throw new OffloadError('HARDWARE_FAILURE', `function ${id}: "${spec.name}" in the host's namespace is not it`)
+    const wrong = [
+      ...(link.mac === want.mac ? [] : [`mac is ${link.mac}, not ${want.mac}`]),
+      ...(link.mtu === want.mtu ? [] : [`mtu is ${link.mtu}, not ${want.mtu}`]),
+      ...(link.up ? ['it is up'] : []),
+      ...(addresses.length === 0 ? [] : [`it has ${addresses.join(', ')}`]),
+    ]
+    if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
+    return { name: link.name, mac: link.mac, mtu: link.mtu }
+  }
+}
+
+function rename(dev: string, spec: EndSpec): NetOp {
+  return { op: 'link.set', dev, name: spec.name }
+}
