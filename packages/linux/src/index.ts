@@ -3,4 +3,10 @@
  *
  * @packageDocumentation
  */
+export * from './host/boot-id.ts'
+export * from './host/process.ts'
+export type { CpuTimes, PeerCredentials } from './native/libc.ts'
+export { createLinuxNet } from './net/client.ts'
 export * from './net/model.ts'
+export { normalizeCidr, normalizeIp } from './netlink/address.ts'
+export { normalizeRoute } from './netlink/route.ts'

@@ -1,0 +1,73 @@
+import { close, writeSync } from 'node:fs'
+import type { Libc } from '../native/libc.ts'
+import { type BinaryAddress, parseIp, parseMac } from '../netlink/address.ts'
+import { AF } from '../netlink/constants.ts'
+import { linkByName } from '../netlink/link.ts'
+import { NetFailure } from './failure.ts'
+import type { NetSession } from './session.ts'
+
+const SOCK_RAW = 3
+const BROADCAST = Buffer.alloc(6, 0xff)
+const ALL_NODES_MAC = Buffer.from('333300000001', 'hex')
+const ALL_NODES = Buffer.from('ff020000000000000000000000000001', 'hex')
+const ETHERTYPE_ARP = Buffer.from('0806', 'hex')
+const ETHERTYPE_IPV6 = Buffer.from('86dd', 'hex')
+// Ethernet, IPv4, six-byte and four-byte addresses, request.
+const ARP_REQUEST = Buffer.from('0001080006040001', 'hex')
+const ICMPV6 = 58
+const NEIGHBOUR_ADVERTISEMENT = 136
+const OVERRIDE = 0x2000_0000
+const TARGET_LINK_ADDRESS = Buffer.from([2, 1])
+
+/** Internet checksum (RFC 1071) of data with an even number of bytes. */
+export function internetChecksum(data: Buffer): number {
+  let sum = 0
+  for (let at = 0; at + 1 < data.length; at += 2) sum += data.readUInt16BE(at)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  return ~sum & 0xffff
+}
+
+/** A gratuitous ARP request: "who has my address? I do". */
+export function gratuitousArp(mac: Buffer, address: Buffer): Buffer {
+  return Buffer.concat([BROADCAST, mac, ETHERTYPE_ARP, ARP_REQUEST, mac, address, Buffer.alloc(6), address])
+}
+
+/** An unsolicited neighbour advertisement to all nodes that replaces what they had cached. */
+export function unsolicitedAdvertisement(mac: Buffer, address: Buffer): Buffer {
+  const icmp = Buffer.concat([Buffer.from([NEIGHBOUR_ADVERTISEMENT, 0, 0, 0]), Buffer.alloc(4), address, TARGET_LINK_ADDRESS, mac])
+  icmp.writeUInt32BE(OVERRIDE, 4)
+  const lengthAndNext = Buffer.from([0, 0, 0, icmp.length, 0, 0, 0, ICMPV6])
+  icmp.writeUInt16BE(internetChecksum(Buffer.concat([address, ALL_NODES, lengthAndNext, icmp])), 2)
+  const header = Buffer.from([0x60, 0, 0, 0, 0, icmp.length, ICMPV6, 255])
+  return Buffer.concat([ALL_NODES_MAC, mac, ETHERTYPE_IPV6, header, address, ALL_NODES, icmp])
+}
+
+/** The frame that makes neighbours send an address's packets to this MAC address. */
+export function announcement(mac: Buffer, { family, bytes }: BinaryAddress): Buffer {
+  return family === AF.INET ? gratuitousArp(mac, bytes) : unsolicitedAdvertisement(mac, bytes)
+}
+
+const linkLayerAddress = (index: number): Buffer => {
+  const address = Buffer.alloc(20)
+  address.writeUInt16LE(AF.PACKET, 0)
+  address.writeInt32LE(index, 4)
+  return address
+}
+
+/** `announce`: one frame per address; a prefix length is ignored. @throws NetFailure NOT_FOUND without such a device */
+export function announce(libc: Libc, session: NetSession, dev: string, addresses: readonly string[]): void {
+  const link = linkByName(session.socket, dev)
+  if (link === undefined) throw new NetFailure('NOT_FOUND', `no device ${dev} in ${session.path}`)
+  const mac = parseMac(link.mac)
+  const frames = addresses.map((address) => announcement(mac, parseIp(address.replace(/\/\d+$/, ''))))
+  if (frames.length === 0) return
+  // Protocol 0: this socket never receives, so opening it does not wait for RCU.
+  const fd = session.inside(() => libc.socket(AF.PACKET, SOCK_RAW, 0))
+  try {
+    libc.bind(fd, linkLayerAddress(link.index))
+    for (const frame of frames) writeSync(fd, frame)
+  } finally {
+    // Closing a packet socket waits for an RCU grace period; a pool thread does that for us.
+    close(fd, () => undefined)
+  }
+}

@@ -1,0 +1,67 @@
+import type { Libc } from '../native/libc.ts'
+import { addAddress, flushAddresses } from '../netlink/addr.ts'
+import { linkIndex } from '../netlink/link.ts'
+import { setNeighbour } from '../netlink/neigh.ts'
+import { addRoute } from '../netlink/route.ts'
+import { clearIngress, setRedirect } from '../netlink/tc.ts'
+import { announce } from './announce.ts'
+import { failureOf } from './failure.ts'
+import { linkAddBridge, linkAddVeth, linkDel, linkMove, linkSet, type OpenSession } from './link-ops.ts'
+import type { NetOp } from './model.ts'
+import type { NetSession } from './session.ts'
+import { writeSysctl } from './sysctl.ts'
+
+const subjectOf = (op: NetOp): string => {
+  if (op.op === 'sysctl') return `${op.key}=${op.value}`
+  if (op.op === 'redirect.set') return `${op.from} to ${op.to}`
+  if (op.op === 'link.move') return `${op.dev} to ${op.name} in ${op.netns}`
+  if (op.op === 'route.add') return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
+  if (op.op === 'addr.add') return `${op.dev} ${op.address}`
+  return op.dev
+}
+
+const redirectClear = (session: NetSession, dev: string): void => {
+  const index = linkIndex(session.socket, dev)
+  if (index !== undefined) clearIngress(session.socket, index)
+}
+
+const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void => {
+  switch (op.op) {
+    case 'link.set':
+      return linkSet(session, op)
+    case 'link.add-veth':
+      return linkAddVeth(session, op, open)
+    case 'link.add-bridge':
+      return linkAddBridge(session, op)
+    case 'link.del':
+      return linkDel(session, op)
+    case 'link.move':
+      return linkMove(session, op, open)
+    case 'addr.add':
+      return addAddress(session.socket, session.index(op.dev), op.address)
+    case 'addr.flush':
+      return flushAddresses(session.socket, session.index(op.dev))
+    case 'route.add':
+      return addRoute(session.socket, session.index(op.dev), op.route)
+    case 'neigh.add':
+      return setNeighbour(session.socket, session.index(op.dev), op.ip, op.mac)
+    case 'sysctl':
+      return writeSysctl(session, op.key, op.value)
+    case 'redirect.set':
+      return setRedirect(session.socket, session.index(op.from), session.index(op.to))
+    case 'redirect.clear':
+      return redirectClear(session, op.dev)
+    case 'announce':
+      return announce(libc, session, op.dev, op.addresses)
+  }
+}
+
+/** Applies one op. @throws NetFailure that names op, subject, namespace and errno */
+export function applyOp(libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void {
+  const attempted = `${op.op} ${subjectOf(op)} in ${session.path}`
+  try {
+    perform(libc, session, op, open)
+  } catch (error) {
+    throw failureOf(error, attempted)
+  }
+}

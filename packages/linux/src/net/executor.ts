@@ -1,0 +1,94 @@
+import { closeSync, fstatSync } from 'node:fs'
+import type { Libc } from '../native/libc.ts'
+import { listAddresses } from '../netlink/addr.ts'
+import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
+import { listRoutes } from '../netlink/route.ts'
+import { redirectIndex } from '../netlink/tc.ts'
+import { applyOp } from './apply-op.ts'
+import { NetFailure, failureOf } from './failure.ts'
+import { type NetnsPath, OWN_NETNS } from './model.ts'
+import { createNamedNetns, deleteNamedNetns } from './named-netns.ts'
+import type { NetRequest, NetResult } from './requests.ts'
+import { type NetSession, openNetns, SessionFactory } from './session.ts'
+
+/**
+ * Does requests on the calling thread, strictly synchronously: between two requests the thread is always in its own
+ * namespace, and nothing else runs on it while it is in another.
+ */
+export class NetExecutor implements Disposable {
+  readonly #libc: Libc
+  readonly #sessions: SessionFactory
+
+  constructor(libc: Libc) {
+    this.#libc = libc
+    this.#sessions = new SessionFactory(libc)
+  }
+
+  /** @throws NetFailure with a code and a message that names operation, device, namespace and errno */
+  execute(request: NetRequest): NetResult {
+    try {
+      return this.#dispatch(request)
+    } catch (error) {
+      this.#sessions.reset()
+      if (error instanceof NetFailure) throw error
+      throw failureOf(error, `${request.call} ${'netns' in request ? request.netns : request.name}`)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#sessions[Symbol.dispose]()
+  }
+
+  #dispatch(request: NetRequest): NetResult {
+    switch (request.call) {
+      case 'links':
+        return this.#within(request.netns, ({ socket }) => dumpLinks(socket))
+      case 'link':
+        return this.#within(request.netns, ({ socket }) => linkByName(socket, request.name))
+      case 'addresses':
+        return this.#within(request.netns, (session) => listAddresses(session.socket, session.index(request.dev)))
+      case 'routes':
+        return this.#within(request.netns, (session) => listRoutes(session.socket, session.index(request.dev)))
+      case 'redirectTarget':
+        return this.#within(request.netns, (session) => this.#redirectTarget(session, request.dev))
+      case 'apply':
+        return this.#within(request.netns, (session) => {
+          for (const op of request.ops) applyOp(this.#libc, session, op, (path) => this.#sessions.open(path))
+          return undefined
+        })
+      case 'createNetns':
+        return createNamedNetns(this.#libc, this.#sessions, request.name)
+      case 'deleteNetns':
+        deleteNamedNetns(this.#libc, request.name)
+        return undefined
+      case 'netnsIdentity':
+        return this.#identity(request.netns)
+    }
+  }
+
+  #within<T>(netns: NetnsPath, run: (session: NetSession) => T): T {
+    using session = this.#sessions.open(netns)
+    return run(session)
+  }
+
+  #redirectTarget(session: NetSession, dev: string): string | undefined {
+    const index = redirectIndex(session.socket, session.index(dev))
+    return index === undefined ? undefined : linkByIndex(session.socket, index)?.name
+  }
+
+  #identity(netns: NetnsPath): string | undefined {
+    let fd: number
+    try {
+      fd = openNetns(this.#libc, netns === OWN_NETNS ? '/proc/thread-self/ns/net' : netns)
+    } catch (error) {
+      if (error instanceof NetFailure && error.code === 'NOT_FOUND') return undefined
+      throw error
+    }
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true })
+      return `${dev}:${ino}`
+    } finally {
+      closeSync(fd)
+    }
+  }
+}

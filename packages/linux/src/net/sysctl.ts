@@ -1,0 +1,38 @@
+import { closeSync, constants as fsConstants, openSync, writeSync } from 'node:fs'
+import { constants } from 'node:os'
+import { errnoOf, Refusal } from '../native/errno.ts'
+import { NetFailure } from './failure.ts'
+import type { NetSession } from './session.ts'
+
+/**
+ * File of a kernel variable: dots separate, `/` stands for a dot within an interface name.
+ *
+ * @throws Refusal EINVAL for names outside `net.` and for such that would leave their folder
+ */
+export function sysctlPath(key: string): string {
+  const parts = key.split('.').map((part) => part.replaceAll('/', '.'))
+  if (parts[0] !== 'net' || parts.length < 3 || parts.some((part) => part === '' || part === '.' || part === '..' || part.includes('\0'))) {
+    throw new Refusal(constants.errno.EINVAL, `${JSON.stringify(key)} is no kernel variable below "net."`)
+  }
+  return `/proc/sys/${parts.join('/')}`
+}
+
+/** Writes a kernel variable of a namespace. @throws NetFailure NOT_FOUND if the kernel has no such variable */
+export function writeSysctl(session: NetSession, key: string, value: string): void {
+  const path = sysctlPath(key)
+  // Below /proc/sys/net the kernel shows each thread its own namespace, at open.
+  session.inside(() => {
+    let fd: number
+    try {
+      fd = openSync(path, fsConstants.O_WRONLY)
+    } catch (error) {
+      if (errnoOf(error) === constants.errno.ENOENT) throw new NetFailure('NOT_FOUND', `no kernel variable ${key} in ${session.path}`)
+      throw error
+    }
+    try {
+      writeSync(fd, value)
+    } finally {
+      closeSync(fd)
+    }
+  })
+}

@@ -1,0 +1,67 @@
+import { constants } from 'node:os'
+import { errnoOf } from '../native/errno.ts'
+import { type Family, formatIp, parseCidr, withHostBits } from './address.ts'
+import { attribute, readAttributes } from './codec.ts'
+import { AF, IFA, NLM_F, RTM } from './constants.ts'
+import type { NetlinkSocket } from './socket.ts'
+
+const IFA_F_NODAD = 0x02
+const HEADER = 8
+
+interface AddressEntry {
+  readonly family: Family
+  readonly prefix: number
+  readonly local: Buffer
+  readonly peer: Buffer
+}
+
+const header = (family: number, prefix: number, flags: number, index: number): Buffer => {
+  const data = Buffer.from([family, prefix, flags, 0, 0, 0, 0, 0])
+  data.writeUInt32LE(index, 4)
+  return data
+}
+
+/** Adds an address; IPv4 ones get the broadcast address of their prefix, IPv6 ones skip duplicate address detection. @throws Refusal */
+export function addAddress(socket: NetlinkSocket, index: number, cidr: string): void {
+  const { family, bytes, prefix } = parseCidr(cidr)
+  const attributes = [attribute(IFA.LOCAL, bytes), attribute(IFA.ADDRESS, bytes)]
+  if (family === AF.INET && prefix < 31) attributes.push(attribute(IFA.BROADCAST, withHostBits(bytes, prefix, 1)))
+  const flags = family === AF.INET6 ? IFA_F_NODAD : 0
+  socket.request(RTM.NEWADDR, [header(family, prefix, flags, index), ...attributes], NLM_F.CREATE | NLM_F.EXCL)
+}
+
+const isLinkLocal = (entry: AddressEntry): boolean =>
+  entry.family === AF.INET6 && entry.local[0] === 0xfe && ((entry.local[1] ?? 0) & 0xc0) === 0x80
+
+const entries = (socket: NetlinkSocket, index: number): AddressEntry[] =>
+  ([AF.INET, AF.INET6] as const).flatMap((family) =>
+    socket.dump(RTM.GETADDR, [header(family, 0, 0, index)]).flatMap(({ payload }) => {
+      if (payload[0] !== family || payload.readUInt32LE(4) !== index) return []
+      const attributes = readAttributes(payload.subarray(HEADER))
+      const peer = attributes.get(IFA.ADDRESS)
+      const local = attributes.get(IFA.LOCAL) ?? peer
+      if (local === undefined || peer === undefined) return []
+      return [{ family, prefix: payload.readUInt8(1), local, peer }]
+    }),
+  )
+
+/** Addresses of a link with prefix length, without IPv6 link-local ones. @throws Refusal */
+export function listAddresses(socket: NetlinkSocket, index: number): string[] {
+  return entries(socket, index)
+    .filter((entry) => !isLinkLocal(entry))
+    .map((entry) => `${formatIp(entry.local)}/${entry.prefix}`)
+}
+
+/** Removes all addresses of a link but IPv6 link-local ones. @throws Refusal */
+export function flushAddresses(socket: NetlinkSocket, index: number): void {
+  for (const entry of entries(socket, index)) {
+    if (isLinkLocal(entry)) continue
+    const attributes = [attribute(IFA.LOCAL, entry.local), attribute(IFA.ADDRESS, entry.peer)]
+    try {
+      socket.request(RTM.DELADDR, [header(entry.family, entry.prefix, 0, index), ...attributes])
+    } catch (error) {
+      // Secondary addresses go together with their primary one.
+      if (errnoOf(error) !== constants.errno.EADDRNOTAVAIL) throw error
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import { constants } from 'node:os'
+import { Refusal } from '../native/errno.ts'
+import type { Link } from '../net/model.ts'
+import { formatMac, parseMac } from './address.ts'
+import { attribute, nested, readAttributes, readText, text, uint32 } from './codec.ts'
+import { IFF, IFLA, IFLA_INFO, NLM_F, RTM } from './constants.ts'
+import type { NetlinkSocket } from './socket.ts'
+
+const VETH_INFO_PEER = 1
+const RTEXT_FILTER_SKIP_STATS = 8
+const MAX_NAME_BYTES = 15
+const MAX_ALIAS_BYTES = 255
+
+/** What can be set on a link; fields absent are not touched. */
+export interface LinkSettings {
+  readonly name?: string
+  readonly mac?: string
+  readonly mtu?: number
+  readonly up?: boolean
+  readonly alias?: string
+  /** Index of the new master, 0 for none. */
+  readonly master?: number
+  /** Open descriptor of the namespace to move to. */
+  readonly netns?: number
+}
+
+/**
+ * Data of a name attribute.
+ *
+ * @throws Refusal EINVAL if no interface can have that name; `%` is refused because the kernel would fill in a number
+ */
+export function interfaceName(name: string): Buffer {
+  if (!/^[^\s/:%\0]+$/.test(name) || name === '.' || name === '..' || Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    throw new Refusal(constants.errno.EINVAL, `${JSON.stringify(name)} is no interface name`)
+  }
+  return text(name)
+}
+
+const header = (index: number, flags = 0, change = 0): Buffer => {
+  const data = Buffer.alloc(16)
+  data.writeInt32LE(index, 4)
+  data.writeUInt32LE(flags, 8)
+  data.writeUInt32LE(change, 12)
+  return data
+}
+
+const settingAttributes = (settings: LinkSettings): Buffer[] => {
+  const attributes: Buffer[] = []
+  if (settings.netns !== undefined) attributes.push(attribute(IFLA.NET_NS_FD, uint32(settings.netns)))
+  if (settings.name !== undefined) attributes.push(attribute(IFLA.IFNAME, interfaceName(settings.name)))
+  if (settings.mac !== undefined) attributes.push(attribute(IFLA.ADDRESS, parseMac(settings.mac)))
+  if (settings.mtu !== undefined) attributes.push(attribute(IFLA.MTU, uint32(settings.mtu)))
+  if (settings.master !== undefined) attributes.push(attribute(IFLA.MASTER, uint32(settings.master)))
+  if (settings.alias !== undefined) attributes.push(attribute(IFLA.IFALIAS, aliasBytes(settings.alias)))
+  return attributes
+}
+
+const aliasBytes = (alias: string): Buffer => {
+  const bytes = Buffer.from(alias)
+  if (bytes.length > MAX_ALIAS_BYTES || bytes.includes(0)) {
+    throw new Refusal(constants.errno.EINVAL, `alias of ${bytes.length} bytes; at most ${MAX_ALIAS_BYTES} without NUL are possible`)
+  }
+  return bytes
+}
+
+/** Reads one link out of an RTM_NEWLINK payload. */
+export function decodeLink(payload: Buffer): Link {
+  const flags = payload.readUInt32LE(8)
+  const attributes = readAttributes(payload.subarray(16))
+  const info = attributes.get(IFLA.LINKINFO)
+  const kind = info === undefined ? undefined : readAttributes(info).get(IFLA_INFO.KIND)
+  const alias = attributes.get(IFLA.IFALIAS)
+  const master = attributes.get(IFLA.MASTER)?.readUInt32LE(0)
+  const stats = attributes.get(IFLA.STATS64)
+  const counter = (offset: number): bigint => stats?.readBigUInt64LE(offset) ?? 0n
+  return {
+    index: payload.readInt32LE(4),
+    name: readText(attributes.get(IFLA.IFNAME) ?? Buffer.alloc(0)),
+    mac: formatMac(attributes.get(IFLA.ADDRESS) ?? Buffer.alloc(0)),
+    mtu: attributes.get(IFLA.MTU)?.readUInt32LE(0) ?? 0,
+    up: (flags & IFF.UP) !== 0,
+    carrier: (flags & IFF.LOWER_UP) !== 0,
+    alias: alias === undefined ? '' : readText(alias),
+    kind: kind === undefined ? '' : readText(kind),
+    ...(master === undefined ? {} : { master }),
+    stats: { rxPackets: counter(0), txPackets: counter(8), rxBytes: counter(16), txBytes: counter(24) },
+  }
+}
+
+/** All links. @throws Refusal */
+export function dumpLinks(socket: NetlinkSocket): Link[] {
+  return socket
+    .dump(RTM.GETLINK, [header(0)])
+    .filter((entry) => entry.type === RTM.NEWLINK)
+    .map((entry) => decodeLink(entry.payload))
+}
+
+const getLink = (socket: NetlinkSocket, parts: readonly Uint8Array[]): Link | undefined => {
+  try {
+    const [reply] = socket.request(RTM.GETLINK, parts)
+    return reply === undefined ? undefined : decodeLink(reply)
+  } catch (error) {
+    if (error instanceof Refusal && error.errno === constants.errno.ENODEV) return undefined
+    throw error
+  }
+}
+
+/** One link by its name, or by an alternative name of it. @throws Refusal */
+export function linkByName(socket: NetlinkSocket, name: string): Link | undefined {
+  return getLink(socket, [header(0), attribute(IFLA.IFNAME, interfaceName(name))])
+}
+
+/** One link by index, without counters. @throws Refusal */
+export function linkByIndex(socket: NetlinkSocket, index: number): Link | undefined {
+  return getLink(socket, [header(index), attribute(IFLA.EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))])
+}
+
+/** Index of a link, undefined if absent. @throws Refusal */
+export function linkIndex(socket: NetlinkSocket, name: string): number | undefined {
+  const attributes = [attribute(IFLA.IFNAME, interfaceName(name)), attribute(IFLA.EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))]
+  return getLink(socket, [header(0), ...attributes])?.index
+}
+
+/** Changes a link in one kernel operation. @throws Refusal */
+export function setLink(socket: NetlinkSocket, index: number, settings: LinkSettings): void {
+  const change = settings.up === undefined ? 0 : IFF.UP
+  socket.request(RTM.NEWLINK, [header(index, settings.up === true ? IFF.UP : 0, change), ...settingAttributes(settings)])
+}
+
+/** Makes a pair of veth links. @throws Refusal */
+export function addVeth(socket: NetlinkSocket, link: LinkSettings, peer: LinkSettings): void {
+  const data = nested(IFLA_INFO.DATA, [attribute(VETH_INFO_PEER, Buffer.concat([header(0), ...settingAttributes(peer)]))])
+  addLink(socket, 'veth', link, [data])
+}
+
+/** Makes a bridge. @throws Refusal */
+export function addBridge(socket: NetlinkSocket, link: LinkSettings): void {
+  addLink(socket, 'bridge', link, [])
+}
+
+const addLink = (socket: NetlinkSocket, kind: string, link: LinkSettings, data: readonly Buffer[]): void => {
+  const info = nested(IFLA.LINKINFO, [attribute(IFLA_INFO.KIND, text(kind)), ...data])
+  socket.request(RTM.NEWLINK, [header(0), ...settingAttributes(link), info], NLM_F.CREATE | NLM_F.EXCL)
+}
+
+/** Removes a link. @throws Refusal */
+export function deleteLink(socket: NetlinkSocket, index: number): void {
+  socket.request(RTM.DELLINK, [header(index)])
+}
