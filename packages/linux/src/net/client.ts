@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { OffloadError, type Route } from '@cni-offload/sdk'
+import { type Neighbour, OffloadError, type Route } from '@cni-offload/sdk'
 import type { Link, LinuxNet, NetnsPath, NetOp } from './model.ts'
 import { type RequestClass, RequestQueue } from './request-queue.ts'
 import type { NetCall, NetCalls, NetOrder, NetReply, NetRequest } from './requests.ts'
@@ -55,6 +55,10 @@ export class LinuxNetClient implements LinuxNet {
     return this.#call({ call: 'routes', netns, dev })
   }
 
+  neighbours(netns: NetnsPath, dev: string): Promise<Neighbour[]> {
+    return this.#call({ call: 'neighbours', netns, dev })
+  }
+
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined> {
     return this.#call({ call: 'redirectTarget', netns, dev })
   }
@@ -93,7 +97,7 @@ export class LinuxNetClient implements LinuxNet {
     if (this.#inFlight !== undefined) return
     const pending = this.#queue.take()
     if (pending === undefined) {
-      this.#worker?.unref()
+      if (this.#closing === undefined) this.#worker?.unref()
       return
     }
     this.#inFlight = pending

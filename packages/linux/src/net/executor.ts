@@ -2,6 +2,7 @@ import { closeSync, fstatSync } from 'node:fs'
 import type { Libc } from '../native/libc.ts'
 import { listAddresses } from '../netlink/addr.ts'
 import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
+import { listNeighbours } from '../netlink/neigh.ts'
 import { listRoutes } from '../netlink/route.ts'
 import { redirectIndex } from '../netlink/tc.ts'
 import { applyOp } from './apply-op.ts'
@@ -49,6 +50,8 @@ export class NetExecutor implements Disposable {
         return this.#within(request.netns, (session) => listAddresses(session.socket, session.index(request.dev)))
       case 'routes':
         return this.#within(request.netns, (session) => listRoutes(session.socket, session.index(request.dev)))
+      case 'neighbours':
+        return this.#within(request.netns, (session) => listNeighbours(session.socket, session.index(request.dev)))
       case 'redirectTarget':
         return this.#within(request.netns, (session) => this.#redirectTarget(session, request.dev))
       case 'apply':

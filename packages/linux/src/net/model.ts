@@ -1,4 +1,4 @@
-import type { Route } from '@cni-offload/sdk'
+import type { Neighbour, Route } from '@cni-offload/sdk'
 
 /**
  * A network namespace by path: `/run/netns/x`, `/proc/PID/ns/net`, … . The process's own is {@link OWN_NETNS}.
@@ -90,6 +90,8 @@ export interface LinuxNet extends AsyncDisposable {
   addresses(netns: NetnsPath, dev: string): Promise<string[]>
   /** Routes of the main and other tables through a link, the kernel's own (proto kernel) left out. */
   routes(netns: NetnsPath, dev: string): Promise<Route[]>
+  /** Permanent neighbour entries of a link. */
+  neighbours(netns: NetnsPath, dev: string): Promise<Neighbour[]>
   /** Name of the device that all frames received by `dev` are redirected to; undefined if there is no (live) redirect. */
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined>
   /**

@@ -1,4 +1,4 @@
-import type { ErrorCode, Route } from '@cni-offload/sdk'
+import type { ErrorCode, Neighbour, Route } from '@cni-offload/sdk'
 import type { Link, NetnsPath, NetOp } from './model.ts'
 
 /** What each call that crosses to the worker takes and gives. */
@@ -7,6 +7,7 @@ export interface NetCalls {
   readonly link: { readonly netns: NetnsPath; readonly name: string; readonly result: Link | undefined }
   readonly addresses: { readonly netns: NetnsPath; readonly dev: string; readonly result: string[] }
   readonly routes: { readonly netns: NetnsPath; readonly dev: string; readonly result: Route[] }
+  readonly neighbours: { readonly netns: NetnsPath; readonly dev: string; readonly result: Neighbour[] }
   readonly redirectTarget: { readonly netns: NetnsPath; readonly dev: string; readonly result: string | undefined }
   readonly apply: { readonly netns: NetnsPath; readonly ops: readonly NetOp[]; readonly result: undefined }
   readonly createNetns: { readonly name: string; readonly result: NetnsPath }

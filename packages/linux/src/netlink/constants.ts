@@ -25,6 +25,7 @@ export const RTM = {
   NEWROUTE: 24,
   GETROUTE: 26,
   NEWNEIGH: 28,
+  GETNEIGH: 30,
   NEWQDISC: 36,
   DELQDISC: 37,
   GETQDISC: 38,
