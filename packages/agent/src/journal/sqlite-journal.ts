@@ -1,0 +1,161 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import { attachResult, type AttachmentKey, type AttachResult, type Clock, formatAttachmentKey, formatVfId, OffloadError, parseWith, type VfId } from '@cni-offload/sdk'
+import type { AttachCall } from '@cni-offload/protocol'
+import { prepareSchema } from './schema.ts'
+import type { AttachmentJournal, AttachmentPhase, AttachmentRow } from './types.ts'
+
+type Row = Record<string, SQLOutputValue>
+
+const PHASES: readonly string[] = ['attaching', 'attached', 'detaching'] satisfies AttachmentPhase[]
+
+const open = (file: string): DatabaseSync => {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const db = new DatabaseSync(file, { timeout: 2000 })
+  try {
+    prepareSchema(db, file)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** {@link AttachmentJournal} in one SQLite file. Calls are synchronous and take some 0.1 ms. */
+export class SqliteJournal implements AttachmentJournal {
+  readonly #file: string
+  readonly #clock: Clock
+  readonly #db: DatabaseSync
+  readonly #get: StatementSync
+  readonly #holder: StatementSync
+  readonly #all: StatementSync
+  readonly #counts: StatementSync
+  readonly #begin: StatementSync
+  readonly #attached: StatementSync
+  readonly #detaching: StatementSync
+  readonly #remove: StatementSync
+  #revision: number
+
+  /**
+   * Opens or makes the file, with its folder.
+   *
+   * @throws OffloadError JOURNAL_FAILURE when the file is not a journal, is newer, or another agent has it open
+   */
+  constructor(file: string, clock: Clock) {
+    this.#file = file
+    this.#clock = clock
+    this.#db = this.#guard('open', () => open(file))
+    const prepare = (sql: string): StatementSync => this.#guard('prepare', () => this.#db.prepare(sql))
+    const byKey = 'WHERE network = ? AND container_id = ? AND if_name = ?'
+    this.#get = prepare(`SELECT * FROM attachments ${byKey}`)
+    this.#holder = prepare('SELECT * FROM attachments WHERE device = ? AND vf_index = ?')
+    this.#all = prepare('SELECT * FROM attachments ORDER BY created_ms, revision')
+    this.#counts = prepare('SELECT state, count(*) AS n FROM attachments GROUP BY state')
+    this.#begin = prepare(`
+      INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms, updated_ms)
+      VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?, ?)
+      ON CONFLICT (network, container_id, if_name) DO UPDATE SET device = excluded.device, vf_index = excluded.vf_index, port = excluded.port,
+        state = excluded.state, request = excluded.request, result = NULL, revision = excluded.revision, updated_ms = excluded.updated_ms`)
+    this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ?, updated_ms = ? ${byKey}`)
+    this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ?, updated_ms = ? ${byKey}`)
+    this.#remove = prepare(`DELETE FROM attachments ${byKey}`)
+    this.#revision = this.#guard('read', () => Number(this.#db.prepare('SELECT coalesce(max(revision), 0) AS n FROM attachments').get()?.['n']))
+  }
+
+  /** @inheritDoc */
+  get(key: AttachmentKey): AttachmentRow | undefined {
+    return this.#guard('read', () => this.#decode(this.#get.get(key.network, key.containerId, key.ifName)))
+  }
+
+  /** @inheritDoc */
+  holder(vf: VfId): AttachmentRow | undefined {
+    return this.#guard('read', () => this.#decode(this.#holder.get(vf.device, vf.index)))
+  }
+
+  /** @inheritDoc */
+  all(): AttachmentRow[] {
+    return this.#guard('read', () => this.#all.all().flatMap((row) => this.#decode(row) ?? []))
+  }
+
+  /** @inheritDoc */
+  counts(): Readonly<Record<AttachmentPhase, number>> {
+    const found = new Map(this.#guard('read', () => this.#counts.all()).map((row) => [row['state'], Number(row['n'])]))
+    const of = (phase: AttachmentPhase): number => found.get(phase) ?? 0
+    return { attaching: of('attaching'), attached: of('attached'), detaching: of('detaching') }
+  }
+
+  /** @inheritDoc */
+  begin(request: AttachCall, port: string): AttachmentRow {
+    const { key, vf } = request
+    const holder = this.holder(vf)
+    if (holder !== undefined && formatAttachmentKey(holder.key) !== formatAttachmentKey(key))
+      throw new OffloadError('ALREADY_EXISTS', `VF ${formatVfId(vf)} of ${formatAttachmentKey(key)} is in use: ${holder.state} for ${formatAttachmentKey(holder.key)} (pod ${holder.request.pod.namespace}/${holder.request.pod.name})`, {
+        hint: 'The host must detach the other attachment first; a resync from the host detaches strays.',
+      })
+    const now = this.#clock.now()
+    const revision = this.#next()
+    this.#guard('write', () => this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now, now))
+    return { key, vf, port, state: 'attaching', request, revision, createdAt: now, updatedAt: now }
+  }
+
+  /** @inheritDoc */
+  attached(key: AttachmentKey, result: AttachResult): void {
+    const { changes } = this.#guard('write', () => this.#attached.run(JSON.stringify(result), this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName))
+    if (Number(changes) !== 1) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} vanished while it was being attached`)
+  }
+
+  /** @inheritDoc */
+  detaching(key: AttachmentKey): void {
+    this.#guard('write', () => this.#detaching.run(this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName))
+  }
+
+  /** @inheritDoc */
+  remove(key: AttachmentKey): void {
+    this.#guard('write', () => this.#remove.run(key.network, key.containerId, key.ifName))
+  }
+
+  /** Closes the file. Attachments stay. */
+  [Symbol.dispose](): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  #next(): number {
+    this.#revision += 1
+    return this.#revision
+  }
+
+  #decode(row: Row | undefined): AttachmentRow | undefined {
+    if (row === undefined) return undefined
+    const text = (name: string): string => String(row[name])
+    const state = text('state')
+    if (!isPhase(state)) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
+    const result = row['result']
+    return {
+      key: { network: text('network'), containerId: text('container_id'), ifName: text('if_name') },
+      vf: { device: text('device'), index: Number(row['vf_index']) },
+      port: text('port'),
+      state,
+      // Written by begin() from a request that was validated at the border; the schema's STRICT tables keep it text.
+      request: JSON.parse(text('request')) as AttachCall,
+      ...(typeof result === 'string' ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') } : {}),
+      revision: Number(row['revision']),
+      createdAt: Number(row['created_ms']),
+      updatedAt: Number(row['updated_ms']),
+    }
+  }
+
+  #guard<T>(what: string, work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (OffloadError.is(error)) throw error
+      throw new OffloadError('JOURNAL_FAILURE', `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+        hint: 'Is another agent running on the same stateDir? Is the disk full or the file damaged? A removed journal is rebuilt by the next resync from the host.',
+      })
+    }
+  }
+}
+
+const isPhase = (text: string): text is AttachmentPhase => PHASES.includes(text)

@@ -1,0 +1,61 @@
+import type { AttachmentKey, AttachResult, VfId } from '@cni-offload/sdk'
+import type { AttachCall } from '@cni-offload/protocol'
+
+/**
+ * Where an attachment stands on the DPU.
+ *
+ * - `attaching`: written before the adapter is asked; found at start-up it means that the agent died in between.
+ * - `attached`: the adapter answered and the answer is stored.
+ * - `detaching`: written before the adapter is asked to disconnect; it stays until that has succeeded, however often it takes.
+ */
+export type AttachmentPhase = 'attaching' | 'attached' | 'detaching'
+
+/** One attachment of the journal. */
+export interface AttachmentRow {
+  /** Identity. */
+  readonly key: AttachmentKey
+  /** Its VF. No two rows have the same one, whatever their state. */
+  readonly vf: VfId
+  /** Name of the VF's port on the DPU. */
+  readonly port: string
+  /** Where it stands. */
+  readonly state: AttachmentPhase
+  /** What the host asked for. */
+  readonly request: AttachCall
+  /** What the adapter answered; present once it was attached. */
+  readonly result?: AttachResult
+  /** Grows with every change of any row: equal revision, unchanged row. */
+  readonly revision: number
+  /** When the row was made, milliseconds since the epoch. */
+  readonly createdAt: number
+  /** When the row was changed last, milliseconds since the epoch. */
+  readonly updatedAt: number
+}
+
+/**
+ * What the agent must know again after a crash. Every method is one transaction and has happened when it returns.
+ *
+ * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
+ */
+export interface AttachmentJournal extends Disposable {
+  /** One attachment, undefined if unknown. */
+  get(key: AttachmentKey): AttachmentRow | undefined
+  /** The attachment that has the VF, whatever its state. */
+  holder(vf: VfId): AttachmentRow | undefined
+  /** All attachments, oldest first. */
+  all(): AttachmentRow[]
+  /** How many attachments are in each state. */
+  counts(): Readonly<Record<AttachmentPhase, number>>
+  /**
+   * Writes `attaching` and thereby claims the VF; an existing row of the same key is replaced.
+   *
+   * @throws OffloadError ALREADY_EXISTS naming the attachment that has the VF
+   */
+  begin(request: AttachCall, port: string): AttachmentRow
+  /** Writes `attached` with the answer. @throws OffloadError JOURNAL_FAILURE also if the row is gone */
+  attached(key: AttachmentKey, result: AttachResult): void
+  /** Writes `detaching`. Absent is success. */
+  detaching(key: AttachmentKey): void
+  /** Forgets the attachment and frees its VF. Absent is success. */
+  remove(key: AttachmentKey): void
+}

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type CniAdapter, cniName, type ConfiguredPlugin, OffloadError, type OpContext, type PluginKind, type PluginKinds, systemClock } from '@cni-offload/sdk'
+import { deadline, type Scope, token } from '@cni-offload/sdk/runtime'
+import { SqliteJournal } from '../journal/sqlite-journal.ts'
+import { DEFAULT_LIMITS } from '../limits.ts'
+import { stderrLogger } from '../log.ts'
+import { AgentMetrics } from '../metrics/metrics.ts'
+import { type AgentOptions, DEFAULT_STATE_DIR } from '../options.ts'
+import { Attachments } from '../service/attachments.ts'
+import { Calls } from '../service/calls.ts'
+import { DeviceHealth } from '../service/device-health.ts'
+import { ANY_NETWORK, Networks } from '../service/networks.ts'
+import { OffloadService } from '../service/service.ts'
+import { unlessAborted } from './aborted.ts'
+import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, SERVICE } from './tokens.ts'
+
+/** What {@link startRuntime} needs of the options: all but the network side. */
+export type RuntimeOptions = Omit<AgentOptions, 'listen' | 'tls' | 'metrics' | 'adapter' | 'adapters'> & Pick<AgentOptions, 'adapter' | 'adapters'>
+
+/** Everything of an agent but its sockets, started and recovered. Disposing the scope stops it. */
+export interface Runtime {
+  /** Owner of everything. */
+  readonly scope: Scope
+  /** What is served. */
+  readonly service: OffloadService
+  /** What surrounds each call. */
+  readonly calls: Calls
+  /** State of the hardware. */
+  readonly health: DeviceHealth
+  /** Names of the networks served. */
+  readonly networks: readonly string[]
+  /** Counters and gauges. */
+  readonly metrics: AgentMetrics
+}
+
+/**
+ * Opens the journal, starts hardware and adapters and undoes what a previous run left half done, in this order.
+ *
+ * @param scope - takes everything that is made; its disposal stops all in reverse order, also after a failure
+ * @param signal - gives up starting; what is started already is not concerned
+ * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, ADAPTER_FAILED
+ */
+export async function startRuntime(scope: Scope, options: RuntimeOptions, signal: AbortSignal): Promise<Runtime> {
+  const { stateDir = DEFAULT_STATE_DIR, clock = systemClock } = options
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const log = (options.log ?? stderrLogger()).child({ component: 'agent', node: options.node })
+  const adapters = adapterChoice(options)
+  const starting: OpContext = { signal: deadline(signal, limits.startTimeoutMs), log }
+
+  scope.value(LOG, log).value(CLOCK, clock).value(LIMITS, limits)
+  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.sqlite'), clock))
+  scope.bind(METRICS, AgentMetrics, [])
+  scope.bind(HEALTH, DeviceHealth, [HARDWARE, CLOCK, LOG])
+  scope.bind(CALLS, Calls, [CLOCK, LIMITS, METRICS, LOG])
+  scope.factory(ATTACHMENTS, (at) => new Attachments({ journal: at.get(JOURNAL), hardware: at.get(HARDWARE), networks: at.get(NETWORKS), health: at.get(HEALTH), clock, limits, log }))
+  scope.factory(
+    SERVICE,
+    (at) =>
+      new OffloadService({
+        node: options.node,
+        instanceId: randomUUID(),
+        journal: at.get(JOURNAL),
+        networks: at.get(NETWORKS),
+        health: at.get(HEALTH),
+        attachments: at.get(ATTACHMENTS),
+        calls: at.get(CALLS),
+        limits,
+        metrics: at.get(METRICS),
+      }),
+  )
+
+  // Each get() below makes its part now: disposal is in reverse order of making.
+  const journal = scope.get(JOURNAL)
+  const create = async <K extends PluginKind>(plugin: ConfiguredPlugin<K>, folder: string): Promise<PluginKinds[K]> => {
+    const own = join(stateDir, folder)
+    mkdirSync(own, { recursive: true, mode: 0o700 })
+    return await unlessAborted(plugin.create({ log: log.child({ plugin: plugin.name }), clock, stateDir: own }), starting.signal)
+  }
+
+  const hardware = await create(options.hardware, 'hardware')
+  const life = new AbortController()
+  const stopHardware = async (): Promise<void> => {
+    life.abort(new OffloadError('CANCELLED', 'the agent is stopping'))
+    await hardware[Symbol.asyncDispose]?.()
+  }
+  scope.factory(HARDWARE, () => hardware, { dispose: stopHardware }).get(HARDWARE)
+  await unlessAborted(hardware.start(life.signal), starting.signal)
+  const ports = await hardware.ports(starting)
+
+  const made = new Map<ConfiguredPlugin<'adapter'>, CniAdapter>()
+  const makeAdapter = async (network: string, plugin: ConfiguredPlugin<'adapter'>): Promise<CniAdapter> => {
+    // "_" cannot begin a network's name, so that no network's folder is taken by "*".
+    const adapter = await create(plugin, join('adapters', network === ANY_NETWORK ? '_any' : network))
+    const to = token<CniAdapter>(`agent.adapter.${network}`)
+    scope.factory(to, () => adapter).get(to)
+    await unlessAborted(Promise.resolve(adapter.start?.(ports, starting)), starting.signal)
+    made.set(plugin, adapter)
+    return adapter
+  }
+  const networks = new Map<string, CniAdapter>()
+  for (const [network, plugin] of Object.entries(adapters)) networks.set(network, made.get(plugin) ?? (await makeAdapter(network, plugin)))
+  scope.value(NETWORKS, new Networks(networks))
+
+  const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]
+  metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
+  health.start()
+  await attachments.recover()
+  starting.signal.throwIfAborted()
+  return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics }
+}
+
+const adapterChoice = ({ adapter, adapters }: Pick<AgentOptions, 'adapter' | 'adapters'>): Readonly<Record<string, ConfiguredPlugin<'adapter'>>> => {
+  if (adapter !== undefined) return { [ANY_NETWORK]: adapter }
+  if (adapters === undefined || Object.keys(adapters).length === 0)
+    throw new OffloadError('INVALID_CONFIG', 'adapters is empty: an agent needs at least one adapter', { hint: 'Give "adapter" for all networks, or "adapters" by network name.' })
+  for (const network of Object.keys(adapters))
+    if (network !== ANY_NETWORK && !cniName.safeParse(network).success) throw new OffloadError('INVALID_CONFIG', `adapters: ${JSON.stringify(network)} is no network name`)
+  return adapters
+}

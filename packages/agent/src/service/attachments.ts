@@ -1,0 +1,192 @@
+import {
+  type AttachmentKey,
+  attachResult,
+  type AttachRequest,
+  type CniAdapter,
+  type Clock,
+  type DpuDevice,
+  formatAttachmentKey,
+  formatVfId,
+  type Logger,
+  OffloadError,
+  type OpContext,
+  parseWith,
+  type PortRef,
+} from '@cni-offload/sdk'
+import { deadline, KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
+import type { AttachCall, AttachReply } from '@cni-offload/protocol'
+import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
+import type { AgentLimits } from '../limits.ts'
+import { refuseUnsupported } from './capabilities.ts'
+import { DetachRetries } from './detach-retries.ts'
+import type { DeviceHealth } from './device-health.ts'
+import type { Networks } from './networks.ts'
+
+/** What {@link Attachments} works with. */
+export interface AttachmentsDeps {
+  /** What survives a crash. */
+  readonly journal: AttachmentJournal
+  /** The ports. */
+  readonly hardware: DpuDevice
+  /** The adapters. */
+  readonly networks: Networks
+  /** Which ports are out of order. */
+  readonly health: DeviceHealth
+  /** Time. */
+  readonly clock: Clock
+  /** Deadlines and concurrency. */
+  readonly limits: AgentLimits
+  /** Log of what happens without a call. */
+  readonly log: Logger
+}
+
+/** What an attach did. */
+export interface Attached extends AttachReply {
+  /** Whether the attachment was there already and nothing had to be done. */
+  readonly kept: boolean
+}
+
+/**
+ * Makes and ends attachments so that journal, adapter and reply always agree.
+ *
+ * One operation at a time per attachment; a port belongs to one attachment from before its adapter is asked until after its
+ * adapter has let go. Whatever fails is undone, and what cannot be undone now is repeated until it is.
+ */
+export class Attachments implements AsyncDisposable {
+  readonly #deps: AttachmentsDeps
+  readonly #locks = new KeyedMutex()
+  readonly #slots: Limiter
+  readonly #retries: DetachRetries
+  readonly #stop = new AbortController()
+
+  /** Does nothing before it is asked to. */
+  constructor(deps: AttachmentsDeps) {
+    this.#deps = deps
+    this.#slots = new Limiter(deps.limits.concurrency)
+    this.#retries = new DetachRetries((key, signal) => this.#finish(key, signal), deps.clock, deps.limits, deps.log)
+  }
+
+  /** How many detaches failed and wait to be retried. */
+  get retrying(): number {
+    return this.#retries.size
+  }
+
+  /**
+   * Makes an attachment; idempotent on the key. If it fails nothing is left, or is being removed.
+   *
+   * @param believe - whether a journalled attachment may be taken for real; where it may not, the adapter is asked again
+   * @throws OffloadError INVALID_NETCONF, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
+   */
+  async attach(call: AttachCall, ctx: OpContext, believe: (row: AttachmentRow) => boolean = () => true): Promise<Attached> {
+    const adapter = this.#deps.networks.require(call.key.network)
+    refuseUnsupported(call, adapter)
+    using _lock = await this.#locks.acquire(formatAttachmentKey(call.key), ctx.signal)
+    using _slot = await this.#slots.acquire(ctx.signal)
+    const row = this.#deps.journal.get(call.key)
+    const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(call.vf)
+    if (current && row.result !== undefined && believe(row)) return { result: row.result, port: row.port, kept: true }
+    if (row !== undefined && !current) await this.#release(row, ctx)
+    this.#deps.health.assertUsable(call.vf)
+    const port = await this.#deps.hardware.port(call.vf, ctx)
+    return await this.#connect(adapter, call, port, ctx)
+  }
+
+  /**
+   * Ends an attachment; absent is success. If it fails it is repeated until it succeeds, and the caller may repeat it too.
+   *
+   * @param due - has the last word once nothing else touches the attachment
+   * @returns whether it was due
+   */
+  async detach(key: AttachmentKey, ctx: OpContext, due: (row: AttachmentRow | undefined) => boolean = () => true): Promise<boolean> {
+    using _lock = await this.#locks.acquire(formatAttachmentKey(key), ctx.signal)
+    using _slot = await this.#slots.acquire(ctx.signal)
+    const row = this.#deps.journal.get(key)
+    if (!due(row)) return false
+    // Without a row the adapter is asked all the same: the journal may have been lost, the network may not.
+    await (row === undefined ? this.#deps.networks.find(key.network)?.detach({ key }, ctx) : this.#release(row, ctx))
+    return true
+  }
+
+  /** Runs `look` while no other operation touches the attachment. */
+  async inspect<T>(key: AttachmentKey, ctx: OpContext, look: (row: AttachmentRow | undefined) => Promise<T>): Promise<T> {
+    using _lock = await this.#locks.acquire(formatAttachmentKey(key), ctx.signal)
+    return await look(this.#deps.journal.get(key))
+  }
+
+  /**
+   * Ends what a previous run left half done. What cannot be ended now is retried in the background, so that one broken
+   * attachment does not keep the agent from starting.
+   */
+  async recover(): Promise<void> {
+    const halfDone = this.#deps.journal.all().filter((row) => row.state !== 'attached')
+    await Promise.all(
+      halfDone.map(async (row) => {
+        this.#deps.log.info({ key: formatAttachmentKey(row.key), state: row.state, pod: row.request.pod }, 'undoing what a previous run left half done')
+        await this.#finish(row.key, this.#stop.signal).catch((error: unknown) => {
+          this.#deps.log.warn({ key: formatAttachmentKey(row.key), err: error }, 'undoing failed and will be retried')
+        })
+      }),
+    )
+  }
+
+  /** Stops retries and everything that still undoes something. The journal remembers what is due. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new OffloadError('CANCELLED', 'the agent is stopping'))
+    await this.#retries[Symbol.asyncDispose]()
+  }
+
+  async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
+    const { journal } = this.#deps
+    const row = journal.begin(call, port.name)
+    try {
+      const answer = await adapter.attach(toRequest(call, port), ctx)
+      // The caller has gone and will not use the attachment: it must not stay.
+      ctx.signal.throwIfAborted()
+      const result = parseWith(attachResult, answer, `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
+      journal.attached(call.key, result)
+      return { result, port: port.name, kept: false }
+    } catch (error) {
+      const failure = ctx.signal.aborted ? OffloadError.from(ctx.signal.reason, 'CANCELLED') : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
+      ctx.log.warn({ err: failure }, 'attach failed and is undone')
+      await this.#undo(row, ctx.log)
+      throw failure
+    }
+  }
+
+  /** Not under the caller's deadline, which may be what made the attach fail. */
+  async #undo(row: AttachmentRow, log: Logger): Promise<void> {
+    const ctx = { signal: deadline(this.#stop.signal, this.#deps.limits.compensationTimeoutMs), log }
+    await this.#release(row, ctx).catch((error: unknown) => {
+      log.warn({ err: error }, 'undoing failed and will be retried')
+    })
+  }
+
+  /** Has the adapter let go of the port, then forgets the attachment. The caller holds the attachment's lock. */
+  async #release(row: AttachmentRow, ctx: OpContext): Promise<void> {
+    const adapter = this.#deps.networks.find(row.key.network)
+    try {
+      this.#deps.journal.detaching(row.key)
+      if (adapter === undefined) ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
+      else await adapter.detach({ key: row.key, port: { vf: row.vf, name: row.port } }, ctx)
+      this.#deps.journal.remove(row.key)
+    } catch (error) {
+      this.#retries.add(row.key)
+      throw OffloadError.from(ctx.signal.aborted ? ctx.signal.reason : error, 'ADAPTER_FAILED', `adapter "${adapter?.name ?? 'none'}"`)
+    }
+  }
+
+  /** Finishes a detach that is due; nothing to do if the attachment has been ended or made anew in the meantime. */
+  async #finish(key: AttachmentKey, signal: AbortSignal): Promise<void> {
+    const id = formatAttachmentKey(key)
+    using _lock = await this.#locks.acquire(id, signal)
+    using _slot = await this.#slots.acquire(signal)
+    const row = this.#deps.journal.get(key)
+    if (row === undefined || row.state === 'attached') return
+    await this.#release(row, { signal: deadline(signal, this.#deps.limits.compensationTimeoutMs), log: this.#deps.log.child({ key: id }) })
+  }
+}
+
+const toRequest = (call: AttachCall, port: PortRef): AttachRequest => {
+  const { vf: _vf, ...rest } = call
+  return { ...rest, port }
+}
