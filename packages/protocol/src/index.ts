@@ -4,3 +4,10 @@
  * @packageDocumentation
  */
 export * from './api.ts'
+export { type ClientState } from './client/link.ts'
+export { createOffloadClient, type OffloadClient, type OffloadClientOptions } from './client.ts'
+export { errorFromStatus, statusFromError } from './errors.ts'
+export { identityUri, parseIdentityUri } from './identity.ts'
+export { createInMemoryClient } from './in-memory.ts'
+export * from './limits.ts'
+export { createOffloadServer, type OffloadServer, type OffloadServerOptions } from './server.ts'

@@ -1,0 +1,74 @@
+import { OffloadError } from '@cni-offload/sdk'
+import type { ServerUnaryCall } from '@grpc/grpc-js'
+import type { CallContext, PeerIdentity } from '../api.ts'
+import { identityFromSan, identityUri } from '../identity.ts'
+import { requestIdOf } from '../request-id.ts'
+
+/** What grpc-js's calls of every kind have in common. */
+type ServerSurfaceCall = Pick<ServerUnaryCall<Buffer, Buffer>, 'getAuthContext' | 'getDeadline' | 'metadata' | 'cancelled'> & {
+  once(event: 'cancelled', listener: () => void): unknown
+  off(event: 'cancelled', listener: () => void): unknown
+}
+
+/** A call that is being served. */
+export interface Incoming {
+  /** For the handler; its signal aborts when the caller cancelled, went away or its deadline passed. */
+  readonly ctx: CallContext & { readonly peer: PeerIdentity }
+  /** The handler is done: what happens to the call from now on aborts nothing. */
+  close(): void
+}
+
+function authenticate(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) => void) | undefined): PeerIdentity {
+  const certificate = call.getAuthContext().sslPeerCertificate
+  const peer = identityFromSan(certificate?.subjectaltname)
+  if (peer === undefined)
+    throw new OffloadError('PERMISSION_DENIED', `the client's certificate carries no identity of ours: ${certificate?.subjectaltname ?? 'it has no SAN'}`, {
+      hint: 'A host needs a certificate with the URI SAN spiffe://cni-offload/host/<node>.',
+    })
+  if (peer.role !== 'host')
+    throw new OffloadError('PERMISSION_DENIED', `only hosts may call the agent, the client's certificate names ${identityUri(peer)}`)
+  authorize?.(peer)
+  return peer
+}
+
+/**
+ * Finds out who calls and prepares what the handler gets.
+ *
+ * @throws OffloadError PERMISSION_DENIED, or whatever `authorize` throws
+ */
+export function openCall(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) => void) | undefined): Incoming {
+  const peer = authenticate(call, authorize)
+  const abort = new AbortController()
+  const deadline = call.getDeadline()
+  const end = deadline instanceof Date ? deadline.getTime() : deadline
+  const cancelled = (): void => {
+    const late = Date.now() >= end
+    abort.abort(
+      late
+        ? new OffloadError('DEADLINE_EXCEEDED', "the caller's deadline passed")
+        : new OffloadError('CANCELLED', 'the caller cancelled the call or its connection is gone'),
+    )
+  }
+  if (call.cancelled) cancelled()
+  else call.once('cancelled', cancelled)
+  const requestId = requestIdOf(call.metadata)
+  const ctx = {
+    signal: abort.signal,
+    peer,
+    ...(Number.isFinite(end) ? { timeoutMs: Math.max(0, end - Date.now()) } : {}),
+    ...(requestId === undefined ? {} : { requestId }),
+  }
+  return { ctx, close: () => call.off('cancelled', cancelled) }
+}
+
+/** Rejects with the signal's reason when it aborts; for racing. The returned function gives the listener back. */
+export function whenAborted(signal: AbortSignal): { readonly aborted: Promise<never>; dispose(): void } {
+  let listener = (): void => {}
+  const aborted = new Promise<never>((_, reject) => {
+    listener = () => reject(signal.reason as Error)
+    if (signal.aborted) listener()
+    else signal.addEventListener('abort', listener, { once: true })
+  })
+  aborted.catch(() => {})
+  return { aborted, dispose: () => signal.removeEventListener('abort', listener) }
+}
