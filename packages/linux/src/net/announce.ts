@@ -57,7 +57,7 @@ const linkLayerAddress = (index: number): Buffer => {
 /** `announce`: one frame per address; a prefix length is ignored. @throws NetFailure NOT_FOUND without such a device */
 export function announce(libc: Libc, session: NetSession, dev: string, addresses: readonly string[]): void {
   const link = linkByName(session.socket, dev)
-  if (link === undefined) throw new NetFailure('NOT_FOUND', `no device ${dev} in ${session.path}`)
+  if (link === undefined) throw new NetFailure('NOT_FOUND', `there is no device ${dev} (ENODEV)`)
   const mac = parseMac(link.mac)
   const frames = addresses.map((address) => announcement(mac, parseIp(address.replace(/\/\d+$/, ''))))
   if (frames.length === 0) return

@@ -14,7 +14,7 @@ import { writeSysctl } from './sysctl.ts'
 const subjectOf = (op: NetOp): string => {
   if (op.op === 'sysctl') return `${op.key}=${op.value}`
   if (op.op === 'redirect.set') return `${op.from} to ${op.to}`
-  if (op.op === 'link.move') return `${op.dev} to ${op.name} in ${op.netns}`
+  if (op.op === 'link.move') return `${op.dev} to ${op.netns} as ${op.name}`
   if (op.op === 'route.add') return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
   if (op.op === 'addr.add') return `${op.dev} ${op.address}`
   return op.dev
@@ -58,7 +58,7 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
 
 /** Applies one op. @throws NetFailure that names op, subject, namespace and errno */
 export function applyOp(libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void {
-  const attempted = `${op.op} ${subjectOf(op)} in ${session.path}`
+  const attempted = `${op.op} in ${session.path}: ${subjectOf(op)}`
   try {
     perform(libc, session, op, open)
   } catch (error) {

@@ -56,7 +56,7 @@ export function linkDel(session: NetSession, op: OpOf<'link.del'>): void {
   const index = linkIndex(session.socket, op.dev)
   if (index === undefined) {
     if (op.absentOk === true) return
-    throw new NetFailure('NOT_FOUND', `no device ${op.dev} in ${session.path}`)
+    throw new NetFailure('NOT_FOUND', `there is no device ${op.dev} (ENODEV)`)
   }
   try {
     deleteLink(session.socket, index)
@@ -70,7 +70,7 @@ export function linkMove(session: NetSession, op: OpOf<'link.move'>, open: OpenS
   using target = open(op.netns)
   const index = session.index(op.dev)
   if (linkByName(target.socket, op.name) !== undefined) {
-    throw new NetFailure('ALREADY_EXISTS', `a device ${op.name} exists in ${op.netns}`)
+    throw new NetFailure('ALREADY_EXISTS', `a device ${op.name} exists there (EEXIST)`)
   }
   session.forget()
   moveOrStay(session, target, { index, from: op.dev, to: op.name })
@@ -92,6 +92,6 @@ export function moveOrStay(source: NetSession, target: NetSession, link: { index
     if (linkByIndex(source.socket, link.index)?.name !== link.from) {
       setLink(target.socket, target.index(link.from), { netns: source.netnsFd, name: link.from })
     }
-    throw new NetFailure('ALREADY_EXISTS', `a device ${link.to} exists in ${target.path}`)
+    throw new NetFailure('ALREADY_EXISTS', `a device ${link.to} exists there (EEXIST)`)
   }
 }

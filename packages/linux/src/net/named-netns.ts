@@ -3,7 +3,6 @@ import { constants } from 'node:os'
 import { errnoOf, Refusal } from '../native/errno.ts'
 import type { Libc } from '../native/libc.ts'
 import { setLink } from '../netlink/link.ts'
-import { NetlinkSocket } from '../netlink/socket.ts'
 import { NetFailure } from './failure.ts'
 import type { NetnsPath } from './model.ts'
 import { openNetns, type SessionFactory } from './session.ts'
@@ -66,7 +65,7 @@ export function createNamedNetns(libc: Libc, sessions: SessionFactory, name: str
     sessions.returning(() => {
       libc.unshareNetns()
       libc.mount('/proc/thread-self/ns/net', path, MS_BIND)
-      using socket = NetlinkSocket.open(libc)
+      using socket = sessions.socket()
       setLink(socket, LOOPBACK_INDEX, { up: true })
     })
   } catch (error) {

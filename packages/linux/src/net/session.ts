@@ -1,6 +1,6 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs'
 import { constants } from 'node:os'
-import { errnoOf } from '../native/errno.ts'
+import { errnoName, errnoOf } from '../native/errno.ts'
 import { CLONE_NEWNET, type Libc } from '../native/libc.ts'
 import { linkIndex } from '../netlink/link.ts'
 import { NetlinkSocket } from '../netlink/socket.ts'
@@ -30,7 +30,7 @@ export function openNetns(libc: Libc, path: NetnsPath): number {
   } catch (error) {
     const errno = errnoOf(error)
     if (errno === constants.errno.ENOENT || errno === constants.errno.ENOTDIR || errno === constants.errno.ESRCH) {
-      throw new NetFailure('NOT_FOUND', `network namespace ${path} does not exist`)
+      throw new NetFailure('NOT_FOUND', `network namespace ${path} does not exist (${errnoName(errno)})`)
     }
     throw error
   }
@@ -48,6 +48,7 @@ export function openNetns(libc: Libc, path: NetnsPath): number {
 export class SessionFactory implements Disposable {
   readonly #libc: Libc
   readonly #ownFd: number
+  readonly #buffer = NetlinkSocket.receiveBuffer()
   #ownSocket: NetlinkSocket | undefined
 
   constructor(libc: Libc) {
@@ -61,7 +62,7 @@ export class SessionFactory implements Disposable {
     const fd = openNetns(this.#libc, path)
     try {
       const inside = <T>(run: () => T): T => this.#inside(fd, run)
-      const socket = inside(() => NetlinkSocket.open(this.#libc))
+      const socket = inside(() => this.socket())
       return this.#session(path, fd, socket, inside, () => {
         socket[Symbol.dispose]()
         closeSync(fd)
@@ -81,6 +82,11 @@ export class SessionFactory implements Disposable {
     }
   }
 
+  /** Opens a socket in the namespace in which the thread is right now. @throws Refusal */
+  socket(): NetlinkSocket {
+    return NetlinkSocket.open(this.#libc, this.#buffer)
+  }
+
   /** Gives up the kept socket of the own namespace, which may have stale answers queued. */
   reset(): void {
     this.#ownSocket?.[Symbol.dispose]()
@@ -93,7 +99,7 @@ export class SessionFactory implements Disposable {
   }
 
   #own(): NetlinkSocket {
-    this.#ownSocket ??= NetlinkSocket.open(this.#libc)
+    this.#ownSocket ??= this.socket()
     return this.#ownSocket
   }
 
@@ -120,7 +126,7 @@ export class SessionFactory implements Disposable {
       inside,
       index: (dev) => {
         const found = known.get(dev) ?? linkIndex(socket, dev)
-        if (found === undefined) throw new NetFailure('NOT_FOUND', `no device ${dev} in ${path}`)
+        if (found === undefined) throw new NetFailure('NOT_FOUND', `there is no device ${dev} (ENODEV)`)
         known.set(dev, found)
         return found
       },

@@ -26,7 +26,7 @@ export function writeSysctl(session: NetSession, key: string, value: string): vo
     try {
       fd = openSync(path, fsConstants.O_WRONLY)
     } catch (error) {
-      if (errnoOf(error) === constants.errno.ENOENT) throw new NetFailure('NOT_FOUND', `no kernel variable ${key} in ${session.path}`)
+      if (errnoOf(error) === constants.errno.ENOENT) throw new NetFailure('NOT_FOUND', `there is no kernel variable ${key} (ENOENT)`)
       throw error
     }
     try {

@@ -27,7 +27,7 @@ export function addAddress(socket: NetlinkSocket, index: number, cidr: string): 
   const attributes = [attribute(IFA.LOCAL, bytes), attribute(IFA.ADDRESS, bytes)]
   if (family === AF.INET && prefix < 31) attributes.push(attribute(IFA.BROADCAST, withHostBits(bytes, prefix, 1)))
   const flags = family === AF.INET6 ? IFA_F_NODAD : 0
-  socket.request(RTM.NEWADDR, [header(family, prefix, flags, index), ...attributes], NLM_F.CREATE | NLM_F.EXCL)
+  socket.change(RTM.NEWADDR, [header(family, prefix, flags, index), ...attributes], NLM_F.CREATE | NLM_F.EXCL)
 }
 
 const isLinkLocal = (entry: AddressEntry): boolean =>
@@ -58,7 +58,7 @@ export function flushAddresses(socket: NetlinkSocket, index: number): void {
     if (isLinkLocal(entry)) continue
     const attributes = [attribute(IFA.LOCAL, entry.local), attribute(IFA.ADDRESS, entry.peer)]
     try {
-      socket.request(RTM.DELADDR, [header(entry.family, entry.prefix, 0, index), ...attributes])
+      socket.change(RTM.DELADDR, [header(entry.family, entry.prefix, 0, index), ...attributes])
     } catch (error) {
       // Secondary addresses go together with their primary one.
       if (errnoOf(error) !== constants.errno.EADDRNOTAVAIL) throw error

@@ -97,8 +97,7 @@ export function dumpLinks(socket: NetlinkSocket): Link[] {
 
 const getLink = (socket: NetlinkSocket, parts: readonly Uint8Array[]): Link | undefined => {
   try {
-    const [reply] = socket.request(RTM.GETLINK, parts)
-    return reply === undefined ? undefined : decodeLink(reply)
+    return decodeLink(socket.get(RTM.GETLINK, parts))
   } catch (error) {
     if (error instanceof Refusal && error.errno === constants.errno.ENODEV) return undefined
     throw error
@@ -124,7 +123,7 @@ export function linkIndex(socket: NetlinkSocket, name: string): number | undefin
 /** Changes a link in one kernel operation. @throws Refusal */
 export function setLink(socket: NetlinkSocket, index: number, settings: LinkSettings): void {
   const change = settings.up === undefined ? 0 : IFF.UP
-  socket.request(RTM.NEWLINK, [header(index, settings.up === true ? IFF.UP : 0, change), ...settingAttributes(settings)])
+  socket.change(RTM.NEWLINK, [header(index, settings.up === true ? IFF.UP : 0, change), ...settingAttributes(settings)])
 }
 
 /** Makes a pair of veth links. @throws Refusal */
@@ -140,10 +139,10 @@ export function addBridge(socket: NetlinkSocket, link: LinkSettings): void {
 
 const addLink = (socket: NetlinkSocket, kind: string, link: LinkSettings, data: readonly Buffer[]): void => {
   const info = nested(IFLA.LINKINFO, [attribute(IFLA_INFO.KIND, text(kind)), ...data])
-  socket.request(RTM.NEWLINK, [header(0), ...settingAttributes(link), info], NLM_F.CREATE | NLM_F.EXCL)
+  socket.change(RTM.NEWLINK, [header(0), ...settingAttributes(link), info], NLM_F.CREATE | NLM_F.EXCL)
 }
 
 /** Removes a link. @throws Refusal */
 export function deleteLink(socket: NetlinkSocket, index: number): void {
-  socket.request(RTM.DELLINK, [header(index)])
+  socket.change(RTM.DELLINK, [header(index)])
 }

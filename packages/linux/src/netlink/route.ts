@@ -41,7 +41,7 @@ export function addRoute(socket: NetlinkSocket, index: number, route: Route): vo
   if (prefix > 0) attributes.push(attribute(RTA.DST, withHostBits(bytes, prefix, 0)))
   if (route.gw !== undefined) attributes.push(gatewayAttribute(family, route.gw))
   if (route.priority !== undefined) attributes.push(attribute(RTA.PRIORITY, uint32(route.priority)))
-  socket.request(RTM.NEWROUTE, [header, ...attributes], NLM_F.CREATE | NLM_F.EXCL)
+  socket.change(RTM.NEWROUTE, [header, ...attributes], NLM_F.CREATE | NLM_F.EXCL)
 }
 
 const decodeGateway = (attributes: Map<number, Buffer>): string | undefined => {

@@ -17,7 +17,7 @@ const NLMSGERR_ATTR_MSG = 1
 const DUMP_ATTEMPTS = 5
 // The kernel answers before write returns; only a lost answer makes a read wait at all.
 const RECEIVE_TIMEOUT_SECONDS = 10
-/** Receive buffer that holds any datagram of the kernel (at most 32 KiB for dumps). */
+// The kernel's datagrams are at most 32 KiB long (dumps).
 const RECEIVE_BUFFER = 65_536
 
 const ONE = Buffer.from([1, 0, 0, 0])
@@ -30,6 +30,8 @@ const errorOf = (payload: Buffer, flags: number): Refusal | undefined => {
   return new Refusal(errno, explained === undefined ? '' : readText(explained))
 }
 
+const unexpectedAck = (): Refusal => new Refusal(constants.errno.EBADMSG, 'the kernel acknowledged a question instead of answering it')
+
 /**
  * An rtnetlink socket. Everything is synchronous: the kernel has done the work when the call returns.
  *
@@ -37,15 +39,26 @@ const errorOf = (payload: Buffer, flags: number): Refusal | undefined => {
  */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number
-  readonly #buffer = Buffer.allocUnsafeSlow(RECEIVE_BUFFER)
+  readonly #buffer: Buffer
   #seq = 0
 
-  private constructor(fd: number) {
+  private constructor(fd: number, buffer: Buffer) {
     this.#fd = fd
+    this.#buffer = buffer
   }
 
-  /** Opens a socket in the namespace of the calling thread, with strict checking and explained errors. @throws Refusal */
-  static open(libc: Libc): NetlinkSocket {
+  /** Memory to receive into. All sockets of a thread can share it: no call leaves anything in it. */
+  static receiveBuffer(): Buffer {
+    return Buffer.allocUnsafeSlow(RECEIVE_BUFFER)
+  }
+
+  /**
+   * Opens a socket in the namespace of the calling thread, with strict checking and explained errors.
+   *
+   * @param buffer - of {@link NetlinkSocket.receiveBuffer}
+   * @throws Refusal
+   */
+  static open(libc: Libc, buffer: Buffer): NetlinkSocket {
     const fd = libc.socket(AF.NETLINK, SOCK_RAW, NETLINK_ROUTE)
     try {
       for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) libc.setsockopt(fd, SOL_NETLINK, option, ONE)
@@ -56,30 +69,40 @@ export class NetlinkSocket implements Disposable {
       closeSync(fd)
       throw error
     }
-    return new NetlinkSocket(fd)
+    return new NetlinkSocket(fd, buffer)
   }
 
   /**
-   * Sends one request and waits for its acknowledgement.
+   * Makes one change and waits for its acknowledgement.
    *
    * @param parts - fixed part and attributes
    * @param flags - besides REQUEST and ACK
-   * @returns what the kernel sent before the acknowledgement
    * @throws Refusal with the kernel's errno and explanation
    */
-  request(type: number, parts: readonly Uint8Array[], flags = 0): Buffer[] {
+  change(type: number, parts: readonly Uint8Array[], flags = 0): void {
     const seq = this.#send(type, flags | NLM_F.ACK, parts)
-    const replies: Buffer[] = []
     for (;;) {
-      for (const message of this.#receive(seq)) {
-        if (message.type !== NLMSG.ERROR) {
-          replies.push(Buffer.from(message.payload))
-          continue
-        }
-        const refusal = errorOf(message.payload, message.flags)
-        if (refusal !== undefined) throw refusal
-        return replies
-      }
+      const answer = this.#receive(seq).find((message) => message.type === NLMSG.ERROR)
+      if (answer === undefined) continue
+      const refusal = errorOf(answer.payload, answer.flags)
+      if (refusal !== undefined) throw refusal
+      return
+    }
+  }
+
+  /**
+   * Reads one object.
+   *
+   * @returns the payload of the kernel's answer
+   * @throws Refusal with the kernel's errno and explanation
+   */
+  get(type: number, parts: readonly Uint8Array[]): Buffer {
+    const seq = this.#send(type, 0, parts)
+    for (;;) {
+      const [answer] = this.#receive(seq)
+      if (answer === undefined) continue
+      if (answer.type !== NLMSG.ERROR) return Buffer.from(answer.payload)
+      throw errorOf(answer.payload, answer.flags) ?? unexpectedAck()
     }
   }
 
@@ -108,7 +131,7 @@ export class NetlinkSocket implements Disposable {
     for (;;) {
       for (const message of this.#receive(seq)) {
         if (message.flags & NLM_F.DUMP_INTR) interrupted = true
-        if (message.type === NLMSG.ERROR) throw errorOf(message.payload, message.flags) ?? new Refusal(constants.errno.EBADMSG, 'a dump was acknowledged')
+        if (message.type === NLMSG.ERROR) throw errorOf(message.payload, message.flags) ?? unexpectedAck()
         if (message.type !== NLMSG.DONE) {
           entries.push({ type: message.type, payload: Buffer.from(message.payload) })
           continue
@@ -145,7 +168,9 @@ const retryInterrupted = (call: () => number): number => {
     } catch (error) {
       const errno = errnoOf(error)
       if (errno === constants.errno.EINTR) continue
-      if (errno === constants.errno.EAGAIN) throw new Refusal(constants.errno.ETIMEDOUT, `no answer of the kernel within ${RECEIVE_TIMEOUT_SECONDS} s`)
+      if (errno === constants.errno.EAGAIN) {
+        throw new Refusal(constants.errno.ETIMEDOUT, `no answer of the kernel within ${RECEIVE_TIMEOUT_SECONDS} s`)
+      }
       throw error
     }
   }

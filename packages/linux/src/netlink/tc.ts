@@ -52,16 +52,16 @@ const mirred = (target: number): Buffer => {
 export function setRedirect(socket: NetlinkSocket, from: number, to: number): void {
   if (redirectIndex(socket, from) === to) return
   const qdisc = [header(from, INGRESS_HANDLE, INGRESS_PARENT), attribute(TCA.KIND, text('ingress'))]
-  socket.request(RTM.NEWQDISC, qdisc, NLM_F.CREATE)
+  socket.change(RTM.NEWQDISC, qdisc, NLM_F.CREATE)
   const options = nested(TCA.OPTIONS, [attribute(TCA_U32.SEL, matchAll()), nested(TCA_U32.ACT, [mirred(to)])])
   const filter = [header(from, FILTER_HANDLE, INGRESS_HANDLE, FILTER_INFO), attribute(TCA.KIND, text('u32')), options]
-  socket.request(RTM.NEWTFILTER, filter, NLM_F.CREATE)
+  socket.change(RTM.NEWTFILTER, filter, NLM_F.CREATE)
 }
 
 /** Removes the ingress qdisc of a link with all its filters; absent is success. @throws Refusal */
 export function clearIngress(socket: NetlinkSocket, index: number): void {
   try {
-    socket.request(RTM.DELQDISC, [header(index, INGRESS_HANDLE, INGRESS_PARENT)])
+    socket.change(RTM.DELQDISC, [header(index, INGRESS_HANDLE, INGRESS_PARENT)])
   } catch (error) {
     const errno = errnoOf(error)
     // The kernel says either, depending on whether the link ever had an ingress queue.
@@ -69,10 +69,19 @@ export function clearIngress(socket: NetlinkSocket, index: number): void {
   }
 }
 
+const matchesAll = (selector: Buffer | undefined): boolean => {
+  if (selector === undefined || selector.length < 16) return false
+  const keys = Array.from({ length: selector.readUInt8(2) }, (_, key) => 16 + key * 16)
+  return keys.every((offset) => offset + 16 <= selector.length && selector.readUInt32LE(offset) === 0)
+}
+
 const targetOf = (payload: Buffer): number | undefined => {
   const filter = readAttributes(payload.subarray(HEADER))
-  if (readText(filter.get(TCA.KIND) ?? Buffer.alloc(0)) !== 'u32') return undefined
-  const actions = readAttributes(readAttributes(filter.get(TCA.OPTIONS) ?? Buffer.alloc(0)).get(TCA_U32.ACT) ?? Buffer.alloc(0))
+  const protocol = payload.readUInt16BE(16)
+  if (protocol !== ETH_P_ALL || readText(filter.get(TCA.KIND) ?? Buffer.alloc(0)) !== 'u32') return undefined
+  const options = readAttributes(filter.get(TCA.OPTIONS) ?? Buffer.alloc(0))
+  if (!matchesAll(options.get(TCA_U32.SEL))) return undefined
+  const actions = readAttributes(options.get(TCA_U32.ACT) ?? Buffer.alloc(0))
   const action = readAttributes(actions.get(1) ?? Buffer.alloc(0))
   if (readText(action.get(TCA_ACT.KIND) ?? Buffer.alloc(0)) !== 'mirred') return undefined
   const parameters = readAttributes(action.get(TCA_ACT.OPTIONS) ?? Buffer.alloc(0)).get(TCA_MIRRED_PARMS)
