@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from './deadline.ts'
+export * from './import-beside.ts'
 export * from './keyed-mutex.ts'
 export * from './limiter.ts'
 export * from './plugin-loader.ts'
