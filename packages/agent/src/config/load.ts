@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { OffloadError, parseWith } from '@cni-offload/sdk'
-import { loadPlugin, type ModuleImporter, type PluginReference } from '@cni-offload/sdk/runtime'
+import { importBeside, loadPlugin, type ModuleImporter, type PluginReference } from '@cni-offload/sdk/runtime'
 import { LineCounter, parseDocument } from 'yaml'
 import { stderrLogger } from '../log.ts'
 import type { AgentOptions } from '../options.ts'
@@ -32,13 +31,13 @@ export async function readAgentConfig(file: string): Promise<AgentConfig> {
 /**
  * Loads the plugins that a configuration names.
  *
- * @param file - the configuration's path, for messages and as the place that relative module paths start from
+ * @param file - the configuration's path, for messages
+ * @param importer - where plugins are found: beside the configuration, then in the working directory, unless told otherwise
  * @throws OffloadError INVALID_CONFIG naming file and entry
  */
-export async function agentOptions(config: AgentConfig, file: string, importer?: ModuleImporter): Promise<AgentOptions> {
-  const load = async <K extends 'adapter' | 'dpu-device'>(kind: K, { plugin, export: name, options }: PluginReference, path: string): ReturnType<typeof loadPlugin<K>> => {
-    const specifier = /^\.{0,2}\//.test(plugin) ? pathToFileURL(resolve(dirname(file), plugin)).href : plugin
-    return await loadPlugin(kind, { plugin: specifier, export: name, options }, importer).catch((error: unknown) => {
+export async function agentOptions(config: AgentConfig, file: string, importer: ModuleImporter = importBeside([dirname(file), process.cwd()])): Promise<AgentOptions> {
+  const load = async <K extends 'adapter' | 'dpu-device'>(kind: K, reference: PluginReference, path: string): ReturnType<typeof loadPlugin<K>> => {
+    return await loadPlugin(kind, reference, importer).catch((error: unknown) => {
       const failure = OffloadError.from(error, 'INVALID_CONFIG')
       throw new OffloadError(failure.code, `${file}: ${path}: ${failure.message}`, { cause: error, ...(failure.hint === undefined ? {} : { hint: failure.hint }) })
     })
