@@ -1,6 +1,7 @@
-import { createLinuxNet, type LinuxNet, type NetnsPath } from '@cni-offload/linux'
+import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { silentLogger, systemClock } from '@cni-offload/sdk'
-import { isRoot, TestNetns, uniqueName } from '@cni-offload/testing'
+import { TestNetns, uniqueName } from '@cni-offload/testing'
+import type { HardwareFixture } from '@cni-offload/testing/hardware'
 import { type Card, plugCard, SoftDpu, SoftHost, unplugCard } from '../src/index.ts'
 
 export interface SoftCard extends AsyncDisposable {
@@ -15,11 +16,25 @@ export interface SoftCard extends AsyncDisposable {
   newHost(options?: { dpuNetns?: NetnsPath }): SoftHost
 }
 
-export const root: boolean = isRoot()
+/** A hardware fixture over a card of 4 functions; its host half knows the namespace of the DPU or not. */
+export async function softFixture(net: LinuxNet, knowsDpu = true): Promise<HardwareFixture> {
+  const soft = await softCard(net)
+  const newHost = (): SoftHost => soft.newHost(knowsDpu ? undefined : {})
+  return {
+    net,
+    host: newHost(),
+    dpu: soft.dpu,
+    hostNetns: soft.hostNetns.path,
+    dpuNetns: soft.dpuNetns.path,
+    vfs: [0, 1, 2, 3].map((index) => ({ device: 'soft0', index })),
+    restartHost: async () => newHost(),
+    survivesNetnsLoss: knowsDpu,
+    [Symbol.asyncDispose]: () => soft[Symbol.asyncDispose](),
+  }
+}
 
 /** A plugged-in card in namespaces of its own, with both halves made and the DPU half started. */
-export async function softCard(vfs = 4, node = uniqueName('n')): Promise<SoftCard> {
-  const net = createLinuxNet()
+export async function softCard(net: LinuxNet, vfs = 4, node = uniqueName('n')): Promise<SoftCard> {
   const hostNetns = await TestNetns.create(net, 'swh')
   const dpuNetns = await TestNetns.create(net, 'swd')
   const card: Card = { device: 'soft0', vfs, node, mtu: 1500 }
@@ -39,10 +54,8 @@ export async function softCard(vfs = 4, node = uniqueName('n')): Promise<SoftCar
     unplug: () => unplugCard(slot),
     newHost,
     async [Symbol.asyncDispose]() {
-      await unplugCard(slot)
       await hostNetns[Symbol.asyncDispose]()
       await dpuNetns[Symbol.asyncDispose]()
-      await net[Symbol.asyncDispose]()
     },
   }
 }

@@ -22,8 +22,10 @@ export function registerSuite<F extends AsyncDisposable>(contract: string, cases
         try {
           await compliance.run(fixture)
         } catch (error) {
-          if (error instanceof CaseSkipped) test.skip(error.message)
-          throw error
+          if (!(error instanceof CaseSkipped)) throw error
+          // Reporters that are not verbose show neither the reason nor the title of a skipped test.
+          process.stderr.write(`${options.name}: ${compliance.id} is skipped: ${error.message}\n`)
+          test.skip(error.message)
         }
       })
     }

@@ -7,7 +7,7 @@ import type { HardwareFixture } from '../fixture.ts'
 import { assertPristine, giveTo, pristineState, vfAt } from '../helpers.ts'
 
 /** How long an iterable may take to notice that its signal aborted, in milliseconds. */
-const GRACE_MS = 5_000
+const GRACE_MS = 2_000
 
 /** Concurrency, abort and events. */
 export const lifecycleCases: readonly ComplianceCase<HardwareFixture>[] = [
