@@ -3,4 +3,11 @@
  *
  * @packageDocumentation
  */
+export * from './args.ts'
+export * from './environment.ts'
+export * from './error.ts'
 export * from './model.ts'
+export { parseNetconf } from './netconf.ts'
+export { decodeResult } from './result-decode.ts'
+export { encodeResult } from './result-encode.ts'
+export { answerVersion, isAtLeast, isCniVersion, NEWEST_CNI_VERSION, versionReply } from './version.ts'

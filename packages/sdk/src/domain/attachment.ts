@@ -10,7 +10,7 @@ export const interfaceName: z.ZodString = z
   .string()
   .min(1)
   .refine((name) => new TextEncoder().encode(name).length <= 15, 'at most 15 bytes')
-  .refine((name) => !/[/:%\s\u0085]/u.test(name) && name !== '.' && name !== '..', 'no white space, "/", ":" or "%", and not "." or ".."')
+  .refine((name) => !/[/:%\s\u0085\0]/u.test(name) && name !== '.' && name !== '..', 'no white space, "/", ":", "%" or NUL, and not "." or ".."')
 
 /** Schema of {@link AttachmentKey}. */
 export const attachmentKeySchema: z.ZodObject<{ network: z.ZodString; containerId: z.ZodString; ifName: z.ZodString }> = z.object({

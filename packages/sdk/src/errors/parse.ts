@@ -2,8 +2,17 @@ import type { z } from 'zod'
 import type { ErrorCode } from './codes.ts'
 import { OffloadError } from './offload-error.ts'
 
+/** Values that JSON cannot print (too deep, cyclic, bigint) must not replace the message by an error of their own. */
+const printed = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return typeof value === 'bigint' ? String(value) : '(a value that cannot be shown)'
+  }
+}
+
 const shown = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value)
+  const text = printed(value)
   return text.length > 120 ? `${text.slice(0, 117)}…` : text
 }
 
