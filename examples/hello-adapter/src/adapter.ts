@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto'
+import type { LinuxNet, NetOp } from '@cni-offload/linux'
+import {
+  type AdapterCapabilities,
+  type AttachmentKey,
+  type AttachRequest,
+  type AttachResult,
+  type CheckRequest,
+  type CniAdapter,
+  type DetachRequest,
+  formatAttachmentKey,
+  macAddress,
+  OffloadError,
+  type OpContext,
+  parseWith,
+} from '@cni-offload/sdk'
+import type { AddressPool, Assignment, Pool } from './address-pool.ts'
+import type { HelloOptions } from './options.ts'
+import { addressAt } from './subnet.ts'
+
+/** A Linux bridge on the DPU whose ports are the ports of the VFs; the bridge is the pods' gateway. */
+export class HelloAdapter implements CniAdapter {
+  readonly name = 'hello'
+  readonly specVersion = 'v1'
+  readonly capabilities: AdapterCapabilities
+  readonly #net: LinuxNet
+  readonly #addresses: AddressPool
+  readonly #pools: readonly Pool[]
+  readonly #options: HelloOptions
+
+  /** Takes over `net` and `addresses`: both are disposed with the adapter. */
+  constructor(net: LinuxNet, addresses: AddressPool, pools: readonly Pool[], options: HelloOptions) {
+    this.#net = net
+    this.#addresses = addresses
+    this.#pools = pools
+    this.#options = options
+    const families = pools.map(({ subnet }) => (subnet.cidr.includes(':') ? 'ipv6' : 'ipv4'))
+    this.capabilities = { families, runtimeConfig: ['mac'], fixedMac: true }
+  }
+
+  /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
+  async start(): Promise<void> {
+    const { bridge, mtu, netns } = this.#options
+    const ops: NetOp[] = []
+    // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
+    if ((await this.#net.link(netns, bridge)) === undefined) ops.push({ op: 'link.add-bridge', dev: bridge, mac: stableMac(bridge), mtu })
+    ops.push({ op: 'link.set', dev: bridge, mtu, up: true })
+    await this.#net.apply(netns, ops)
+
+    const present = await this.#net.addresses(netns, bridge)
+    const missing = this.#pools.map(gatewayCidr).filter((address) => !present.includes(address))
+    await this.#net.apply(netns, [
+      ...missing.map((address): NetOp => ({ op: 'addr.add', dev: bridge, address })),
+      { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
+      { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
+    ])
+  }
+
+  async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
+    refuseUnsupported(req)
+    cancelled(ctx)
+    const known = this.#addresses.get(req.key)
+    if (known !== undefined && known.port !== req.port.name) await this.#unplug(known.port)
+    if (known !== undefined && known.port === req.port.name) {
+      await this.#plug(known.port)
+      return known.result
+    }
+    if (known !== undefined) this.#addresses.release(req.key)
+    // The row comes first: whatever crashes from here on, detach finds what to undo.
+    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
+    try {
+      await this.#plug(made.port)
+      cancelled(ctx)
+      return made.result
+    } catch (error) {
+      await this.#unplug(made.port)
+      this.#addresses.release(req.key)
+      throw error
+    }
+  }
+
+  async detach(req: DetachRequest): Promise<void> {
+    const known = this.#addresses.get(req.key)
+    if (known === undefined) return
+    // The port first: an address must not be free while its last owner can still send.
+    await this.#unplug(known.port)
+    this.#addresses.release(req.key)
+  }
+
+  async check(req: CheckRequest): Promise<void> {
+    const known = this.#addresses.get(req.key)
+    if (known === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} has no address`)
+    const has = known.result.ips.map(({ address }) => address).join(', ')
+    const should = req.expected.ips.map(({ address }) => address).join(', ')
+    if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
+    const problem = await this.#portProblem(known)
+    if (problem !== undefined) throw new OffloadError('CHECK_FAILED', problem)
+  }
+
+  async status(): Promise<void> {
+    const { bridge, netns } = this.#options
+    const link = await this.#net.link(netns, bridge)
+    if (link === undefined || !link.up)
+      throw new OffloadError('NOT_READY', `bridge ${bridge} is ${link === undefined ? 'missing' : 'down'}`, { hint: 'Restart the agent: it makes the bridge when it starts.' })
+    const exhausted = this.#addresses.exhausted()
+    if (exhausted.length > 0) throw new OffloadError('NOT_READY', `no address of ${exhausted.join(' and ')} is free`, { hint: 'Give the pool a larger subnet.' })
+  }
+
+  /** What is remembered and really forwards: an attachment whose port left the bridge is left out, so that resync repairs it. */
+  async list(): Promise<AttachmentKey[]> {
+    const links = new Map((await this.#net.links(this.#options.netns)).map((link) => [link.name, link]))
+    const bridge = links.get(this.#options.bridge)
+    return this.#addresses
+      .all()
+      .filter(({ port }) => bridge !== undefined && links.get(port)?.up === true && links.get(port)?.master === bridge.index)
+      .map(({ key }) => key)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#addresses[Symbol.dispose]()
+    await this.#net[Symbol.asyncDispose]()
+  }
+
+  #describe(addresses: readonly string[], mac: string): AttachResult {
+    const of = this.#pools.map(({ subnet, gatewayOffset }, i) => ({
+      address: `${addresses[i]}/${subnet.length}`,
+      gateway: addressAt(subnet, gatewayOffset),
+      dst: subnet.cidr.includes(':') ? '::/0' : '0.0.0.0/0',
+    }))
+    return {
+      mac,
+      mtu: this.#options.mtu,
+      ips: of.map(({ address, gateway }) => ({ address, gateway })),
+      routes: of.map(({ dst, gateway }) => ({ dst, gw: gateway })),
+      neighbours: [],
+      dns: {},
+      sysctls: {},
+    }
+  }
+
+  async #plug(port: string): Promise<void> {
+    const { bridge, mtu, netns } = this.#options
+    await this.#net.apply(netns, [
+      // The port must not speak by itself: a link-local address of its own would send router solicitations into the pod.
+      { op: 'sysctl', key: `net.ipv6.conf.${port.replaceAll('.', '/')}.disable_ipv6`, value: '1' },
+      { op: 'link.set', dev: port, mtu, master: bridge, up: true },
+    ])
+  }
+
+  /** Leaving the bridge also forgets the MAC addresses that it learned there. A port that is gone is unplugged. */
+  async #unplug(port: string): Promise<void> {
+    try {
+      await this.#net.apply(this.#options.netns, [{ op: 'link.set', dev: port, up: false, master: null }])
+    } catch (error) {
+      if (!OffloadError.is(error) || error.code !== 'NOT_FOUND') throw error
+    }
+  }
+
+  async #portProblem({ port, result }: Assignment): Promise<string | undefined> {
+    const { bridge, netns } = this.#options
+    const [link, master] = await Promise.all([this.#net.link(netns, port), this.#net.link(netns, bridge)])
+    if (link === undefined) return `port ${port} is gone`
+    if (master === undefined || link.master !== master.index) return `port ${port} is not in bridge ${bridge}`
+    if (!link.up) return `port ${port} is down`
+    return link.mtu === result.mtu ? undefined : `port ${port} has MTU ${link.mtu}, expected ${result.mtu}`
+  }
+}
+
+/** What this adapter cannot honour is refused, never ignored. */
+function refuseUnsupported(req: AttachRequest): void {
+  const refused = { hostIpam: req.hostIpam, vlan: req.vlan, 'flags.ipsec': req.flags.ipsec || undefined }
+  for (const [field, value] of Object.entries(refused))
+    if (value !== undefined) throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: adapter "hello" cannot do it`)
+}
+
+function podMac({ runtimeConfig, vfMac }: AttachRequest): string {
+  return runtimeConfig['mac'] === undefined ? vfMac : parseWith(macAddress, runtimeConfig['mac'], 'runtimeConfig.mac', 'INVALID_NETCONF')
+}
+
+function cancelled({ signal }: OpContext): void {
+  if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
+}
+
+const gatewayCidr = ({ subnet, gatewayOffset }: Pool): string => `${addressAt(subnet, gatewayOffset)}/${subnet.length}`
+
+/** A locally administered MAC that is the same after every restart, so that pods' neighbour caches stay right. */
+function stableMac(name: string): string {
+  const octets = createHash('sha256').update(name).digest().subarray(0, 5)
+  return ['02', ...Array.from(octets, (octet) => octet.toString(16).padStart(2, '0'))].join(':')
+}

@@ -1,0 +1,140 @@
+import { DatabaseSync } from 'node:sqlite'
+import { type AttachmentKey, type AttachResult, attachResult, formatAttachmentKey, OffloadError, parseWith } from '@cni-offload/sdk'
+import { addressAt, type Subnet } from './subnet.ts'
+
+/** A pool: a subnet and the one address in it that pods do not get. */
+export interface Pool {
+  readonly subnet: Subnet
+  readonly gatewayOffset: number
+}
+
+/** What is remembered of an attachment. */
+export interface Assignment {
+  readonly key: AttachmentKey
+  readonly port: string
+  readonly result: AttachResult
+}
+
+// A power loss of the DPU does not end the pods on the host, so a row must be on the disk before its address is in use.
+const SCHEMA = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  CREATE TABLE IF NOT EXISTS attachments (key TEXT PRIMARY KEY, port TEXT NOT NULL, result TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS addresses (
+    subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, PRIMARY KEY (subnet, offset)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS held ON addresses (key) WHERE key IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS oldest ON addresses (subnet, freed) WHERE key IS NULL;
+`
+
+/**
+ * Addresses and attachments in SQLite. An address is given again only after every other one of its subnet was, the
+ * longest-free first; the cost of an assignment is a few index look-ups, whatever the size of the pool.
+ */
+export class AddressPool implements Disposable {
+  readonly #pools: readonly Pool[]
+  readonly #db: DatabaseSync
+
+  /** Opens or makes the database file. @throws OffloadError JOURNAL_FAILURE */
+  constructor(file: string, pools: readonly Pool[]) {
+    this.#pools = pools
+    this.#db = journal(() => new DatabaseSync(file))
+    journal(() => this.#db.exec(SCHEMA))
+  }
+
+  /**
+   * Takes one address of each pool and remembers the attachment, in one transaction.
+   *
+   * @param describe - makes the result from the addresses, in the order of the pools
+   * @throws OffloadError RESOURCE_EXHAUSTED that names the subnet; nothing is taken then
+   */
+  assign(key: AttachmentKey, port: string, describe: (addresses: readonly string[]) => AttachResult): Assignment {
+    return this.#transaction(() => {
+      const text = formatAttachmentKey(key)
+      const result = describe(this.#pools.map((pool) => this.#take(pool, text)))
+      this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?)').run(text, port, JSON.stringify(result))
+      return { key, port, result }
+    })
+  }
+
+  /** What an attachment has. */
+  get(key: AttachmentKey): Assignment | undefined {
+    const row = journal(() => this.#db.prepare('SELECT * FROM attachments WHERE key = ?').get(formatAttachmentKey(key)))
+    return row === undefined ? undefined : toAssignment(row)
+  }
+
+  /** All attachments. */
+  all(): Assignment[] {
+    return journal(() => this.#db.prepare('SELECT * FROM attachments').all()).map(toAssignment)
+  }
+
+  /** Gives the addresses of an attachment back and forgets it; an unknown one is success. */
+  release(key: AttachmentKey): void {
+    this.#transaction(() => {
+      const text = formatAttachmentKey(key)
+      this.#db
+        .prepare('UPDATE addresses AS a SET key = NULL, freed = 1 + coalesce((SELECT max(freed) FROM addresses WHERE subnet = a.subnet AND key IS NULL), 0) WHERE key = ?')
+        .run(text)
+      this.#db.prepare('DELETE FROM attachments WHERE key = ?').run(text)
+    })
+  }
+
+  /** Subnets without a free address. */
+  exhausted(): string[] {
+    return this.#pools.filter((pool) => this.#fresh(pool) === undefined && this.#oldest(pool) === undefined).map(({ subnet }) => subnet.cidr)
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#db.close()
+  }
+
+  #take(pool: Pool, key: string): string {
+    const offset = this.#fresh(pool) ?? this.#oldest(pool)
+    if (offset === undefined)
+      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${pool.subnet.cidr} is free`, { hint: 'Give the pool a larger subnet or remove pods.' })
+    this.#db
+      .prepare('INSERT INTO addresses VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL')
+      .run(pool.subnet.cidr, offset, key)
+    return addressAt(pool.subnet, offset)
+  }
+
+  /** The next address that nobody ever had. */
+  #fresh({ subnet, gatewayOffset }: Pool): number | undefined {
+    const { used } = this.#db.prepare('SELECT max(offset) AS used FROM addresses WHERE subnet = ?').get(subnet.cidr) ?? {}
+    const next = typeof used === 'number' ? used + 1 : subnet.first
+    const offset = next === gatewayOffset ? next + 1 : next
+    return offset <= subnet.last ? offset : undefined
+  }
+
+  #oldest({ subnet }: Pool): number | undefined {
+    const row = this.#db.prepare('SELECT offset FROM addresses WHERE subnet = ? AND key IS NULL ORDER BY freed LIMIT 1').get(subnet.cidr)
+    return row === undefined ? undefined : Number(row['offset'])
+  }
+
+  #transaction<T>(body: () => T): T {
+    journal(() => this.#db.exec('BEGIN IMMEDIATE'))
+    try {
+      const value = journal(body)
+      journal(() => this.#db.exec('COMMIT'))
+      return value
+    } catch (error) {
+      this.#db.exec('ROLLBACK')
+      throw error
+    }
+  }
+}
+
+function toAssignment(row: Record<string, unknown>): Assignment {
+  const [network = '', containerId = '', ifName = ''] = String(row['key']).split('/')
+  const result = parseWith(attachResult, JSON.parse(String(row['result'])), 'stored attachment', 'JOURNAL_FAILURE')
+  return { key: { network, containerId, ifName }, port: String(row['port']), result }
+}
+
+function journal<T>(query: () => T): T {
+  try {
+    return query()
+  } catch (error) {
+    throw OffloadError.from(error, 'JOURNAL_FAILURE', 'address pool')
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * The model for adapter authors: a Linux bridge on the DPU and an address pool in SQLite, dual stack.
+ *
+ * @packageDocumentation
+ */
+import { join } from 'node:path'
+import { createLinuxNet } from '@cni-offload/linux'
+import { definePlugin, type Plugin } from '@cni-offload/sdk'
+import { HelloAdapter } from './adapter.ts'
+import { AddressPool, type Pool } from './address-pool.ts'
+import { helloOptions } from './options.ts'
+import { offsetOf, parseSubnet } from './subnet.ts'
+
+/** The plugin: `createAgent({ adapter: hello({ pools: { ipv4: { subnet: '10.88.0.0/16' } } }), … })`. */
+export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
+  kind: 'adapter',
+  name: 'hello',
+  specVersion: 'v1',
+  options: helloOptions,
+  create({ stateDir }, options) {
+    const pools = [options.pools.ipv4, options.pools.ipv6].flatMap((pool): Pool[] => {
+      if (pool === undefined) return []
+      const subnet = parseSubnet(pool.subnet)
+      return [{ subnet, gatewayOffset: pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway) }]
+    })
+    return new HelloAdapter(createLinuxNet(), new AddressPool(join(stateDir, 'hello.db'), pools), pools, options)
+  },
+})

@@ -1,0 +1,20 @@
+/**
+ * Runs any stock CNI plugin list on the DPU and splices what it makes to the ports of the VFs.
+ *
+ * `delegate` is the adapter. The rest are its parts, for adapters that drive one particular CNI the same way.
+ *
+ * @packageDocumentation
+ */
+export * from './adapter.ts'
+export * from './exec/plugin-error.ts'
+export * from './exec/plugin-executor.ts'
+export * from './list/list-runner.ts'
+export * from './list/plugin-list.ts'
+export * from './list/pod-sysctls.ts'
+export * from './options.ts'
+export * from './plugin.ts'
+export * from './splice/note.ts'
+export * from './splice/pod-network.ts'
+export * from './splice/proxy-namespace.ts'
+export * from './splice/splice.ts'
+export * from './state/attachment-store.ts'

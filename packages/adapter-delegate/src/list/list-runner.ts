@@ -1,0 +1,178 @@
+import { OffloadError } from '@cni-offload/sdk'
+import { CNI_VERSIONS, type CniResult, type CniVerb, type CniVersion, decodeResult } from '@cni-offload/sdk/cni'
+import { z } from 'zod'
+import { PluginError } from '../exec/plugin-error.ts'
+import type { PluginExecutor } from '../exec/plugin-executor.ts'
+import { atLeast, ipamTypes, type PluginConf, type PluginList } from './plugin-list.ts'
+
+/** A plugin's result as it printed it: the next plugin must see exactly that. */
+export type RawResult = Readonly<Record<string, unknown>>
+
+/** The attachment that a list is run for. */
+export interface ListCall {
+  /** The list. */
+  readonly list: PluginList
+  /** CNI_CONTAINERID. */
+  readonly containerId: string
+  /** CNI_NETNS; empty where the namespace is gone (DEL only). */
+  readonly netns: string
+  /** CNI_IFNAME. */
+  readonly ifName: string
+  /** CNI_ARGS. */
+  readonly args: Readonly<Record<string, string>>
+  /** Capability arguments; each plugin gets those that it declares. */
+  readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** Addresses that IPAM is asked to give again, with prefix length. */
+  readonly wantedIps?: readonly string[]
+}
+
+const versionReply = z.object({ supportedVersions: z.array(z.string()).default(['0.1.0', '0.2.0']) })
+const rawResult = z.record(z.string(), z.unknown())
+
+/** Runs plugin lists as the specification wants it of a runtime: order, chaining of results, capabilities, verbs by version. */
+export class ListRunner {
+  readonly #executor: PluginExecutor
+  readonly #versions = new Map<string, Promise<readonly string[]>>()
+
+  /** Plugins are executed by `executor`. */
+  constructor(executor: PluginExecutor) {
+    this.#executor = executor
+  }
+
+  /** Makes sure, before anything is done, that the list's plugins are installed. @throws OffloadError NOT_READY */
+  async requirePlugins(list: PluginList): Promise<void> {
+    await Promise.all(allTypes(list).map((type) => this.#executor.find(type)))
+  }
+
+  /**
+   * ADD of all plugins, in order. Nothing is undone on failure: call {@link del} then.
+   *
+   * @returns the last plugin's result as it printed it
+   * @throws OffloadError as of PluginExecutor.run; ADAPTER_FAILED when a plugin prints no valid result
+   */
+  async add(call: ListCall, signal: AbortSignal): Promise<RawResult> {
+    let result: RawResult = {}
+    for (const [index, plugin] of call.list.plugins.entries()) {
+      const output = await this.#run('ADD', call, plugin, index === 0 ? undefined : result, signal)
+      result = parseResult(output, plugin.type, call.list.cniVersion)
+    }
+    return result
+  }
+
+  /** DEL of all plugins, in reverse; stops at the first that fails, as what it left may refer to what others hold. */
+  async del(call: ListCall, prevResult: RawResult | undefined, signal: AbortSignal): Promise<void> {
+    const known = atLeast(call.list.cniVersion, '0.4.0') ? prevResult : undefined
+    for (const plugin of call.list.plugins.toReversed()) await this.#run('DEL', call, plugin, known, signal)
+  }
+
+  /** CHECK of all plugins, in order; nothing where the list forbids it or its version has none. */
+  async check(call: ListCall, prevResult: RawResult, signal: AbortSignal): Promise<void> {
+    if (call.list.disableCheck || !atLeast(call.list.cniVersion, '0.4.0')) return
+    for (const plugin of call.list.plugins) await this.#run('CHECK', call, plugin, prevResult, signal)
+  }
+
+  /**
+   * Whether the list could serve an ADD: all plugins and their IPAM plugins are there and speak the list's version, and,
+   * from 1.1.0 on, say themselves that they are ready.
+   *
+   * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY
+   */
+  async status(list: PluginList, signal: AbortSignal): Promise<void> {
+    for (const type of allTypes(list)) {
+      const versions = await this.#supported(type, signal)
+      if (!versions.includes(list.cniVersion))
+        throw new OffloadError('NOT_READY', `plugin "${type}" speaks ${versions.join(', ')}, not ${list.cniVersion}`, {
+          hint: 'Lower cniVersion of the plugin list or install a newer plugin.',
+        })
+    }
+    if (!atLeast(list.cniVersion, '1.1.0')) return
+    const call: ListCall = { list, containerId: '', netns: '', ifName: '', args: {}, runtimeConfig: {} }
+    for (const plugin of list.plugins)
+      try {
+        await this.#run('STATUS', call, plugin, undefined, signal)
+      } catch (error) {
+        if (!OffloadError.is(error) || !(error.cause instanceof PluginError)) throw error
+        throw new OffloadError(error.cause.pluginCode === 51 ? 'LIMITED_CONNECTIVITY' : 'NOT_READY', error.message, { cause: error.cause })
+      }
+  }
+
+  async #run(verb: CniVerb, call: ListCall, plugin: PluginConf, prevResult: RawResult | undefined, signal: AbortSignal): Promise<string> {
+    const { containerId, netns, ifName } = call
+    const stdin = JSON.stringify(pluginStdin(call, plugin, prevResult))
+    return await this.#executor.run({ verb, type: plugin.type, containerId, netns, ifName, args: formatArgs(call.args), stdin }, signal)
+  }
+
+  /** A binary's versions do not change while it is there, so one VERSION per plugin is enough for status polls. */
+  async #supported(type: string, signal: AbortSignal): Promise<readonly string[]> {
+    const path = await this.#executor.find(type)
+    const cached = this.#versions.get(path)
+    if (cached !== undefined) return await cached
+    const asked = this.#askVersion(type, signal)
+    this.#versions.set(path, asked)
+    try {
+      return await asked
+    } catch (error) {
+      this.#versions.delete(path)
+      throw new OffloadError('NOT_READY', `plugin "${type}" does not answer VERSION`, { cause: error })
+    }
+  }
+
+  async #askVersion(type: string, signal: AbortSignal): Promise<readonly string[]> {
+    const stdin = JSON.stringify({ cniVersion: CNI_VERSIONS.at(-1) })
+    const output = await this.#executor.run({ verb: 'VERSION', type, containerId: '', netns: '', ifName: '', args: '', stdin }, signal)
+    return versionReply.parse(JSON.parse(output)).supportedVersions
+  }
+}
+
+const allTypes = (list: PluginList): string[] => [...new Set([...list.plugins.map(({ type }) => type), ...ipamTypes(list)])]
+
+/** Decodes a raw result, in the version that it says it has. @throws OffloadError ADAPTER_FAILED */
+export function decodeRaw(raw: RawResult, list: PluginList): CniResult {
+  return decodeResult(raw, resultVersion(raw, list.cniVersion))
+}
+
+function resultVersion(raw: RawResult, fallback: CniVersion): CniVersion {
+  const own = raw['cniVersion']
+  if (own === undefined || own === '') return fallback
+  const known = CNI_VERSIONS.find((version) => version === own)
+  if (known === undefined) throw new OffloadError('ADAPTER_FAILED', `result has cniVersion ${JSON.stringify(own)}, which is unknown`)
+  return known
+}
+
+function parseResult(output: string, type: string, version: CniVersion): RawResult {
+  try {
+    const raw = rawResult.parse(JSON.parse(output))
+    decodeResult(raw, resultVersion(raw, version))
+    return raw
+  } catch (error) {
+    const printed = output.trim() === '' ? 'nothing' : JSON.stringify(output.trim().slice(0, 256))
+    throw new OffloadError('ADAPTER_FAILED', `plugin "${type}", ADD: it succeeded but printed no valid result: ${printed}`, { cause: error })
+  }
+}
+
+function pluginStdin(call: ListCall, plugin: PluginConf, prevResult: RawResult | undefined): Record<string, unknown> {
+  const { wantedIps: ips } = call
+  const wanted = Object.entries(plugin.capabilities ?? {}).filter(([, declared]) => declared)
+  const offered: Readonly<Record<string, unknown>> = ips === undefined ? call.runtimeConfig : { ...call.runtimeConfig, ips }
+  const runtimeConfig = Object.fromEntries(wanted.flatMap(([name]) => (offered[name] === undefined ? [] : [[name, offered[name]]])))
+  return {
+    ...plugin,
+    name: call.list.name,
+    cniVersion: call.list.cniVersion,
+    ...(ips === undefined ? {} : { args: withIps(plugin['args'], ips) }),
+    ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
+    ...(prevResult === undefined ? {} : { prevResult }),
+  }
+}
+
+/** `args.cni.ips` is the conventional way to ask for addresses that needs no capability; who does not know it ignores it. */
+function withIps(args: unknown, ips: readonly string[]): unknown {
+  const parsed = z.object({ cni: rawResult.default({}) }).loose().safeParse(args ?? {})
+  return parsed.success ? { ...parsed.data, cni: { ...parsed.data.cni, ips } } : args
+}
+
+/** Separators have no escape in CNI_ARGS: what holds one cannot be said, and plugins refuse the whole text if it is. */
+function formatArgs(args: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries({ ...args, IgnoreUnknown: '1' }).filter(([key, value]) => !/[;=]/.test(key) && !/[;=]/.test(value))
+  return pairs.map(([key, value]) => `${key}=${value}`).join(';')
+}

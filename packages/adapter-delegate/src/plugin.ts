@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { definePlugin, OffloadError, type Plugin } from '@cni-offload/sdk'
+import { DelegateAdapter } from './adapter.ts'
+import { PluginExecutor } from './exec/plugin-executor.ts'
+import { ListRunner } from './list/list-runner.ts'
+import { inlineList, PluginListFile, type PluginListSource } from './list/plugin-list.ts'
+import { type DelegateOptions, delegateOptions } from './options.ts'
+import { AttachmentStore } from './state/attachment-store.ts'
+
+/**
+ * The adapter that runs a stock CNI plugin list on the DPU:
+ * `delegate({ conflistFile: '/etc/cni/net.d/10-calico.conflist' })`.
+ */
+export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin({
+  kind: 'adapter',
+  name: 'delegate',
+  specVersion: 'v1',
+  options: delegateOptions,
+  async create({ stateDir }, options) {
+    const folder = options.cacheDir ?? stateDir
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const { cniPath, execTimeoutMs: timeoutMs, pluginEnv: env, concurrency, netns } = options
+    const executor = new PluginExecutor({ cniPath, timeoutMs, env, concurrency, ...(netns === OWN_NETNS ? {} : { netns }) })
+    return new DelegateAdapter({
+      name: 'delegate',
+      net: createLinuxNet(),
+      store: new AttachmentStore(join(folder, 'delegate.db')),
+      source: listSource(options),
+      runner: new ListRunner(executor),
+      proxies: { prefix: options.proxyPrefix, home: netns },
+    })
+  },
+})
+
+function listSource({ conflist, conflistFile }: DelegateOptions): PluginListSource {
+  if (conflist !== undefined) return inlineList(conflist)
+  if (conflistFile !== undefined) return new PluginListFile(conflistFile)
+  throw new OffloadError('INVALID_CONFIG', 'options of adapter "delegate": either conflist or conflistFile is needed')
+}

@@ -1,0 +1,117 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import {
+  type AttachmentKey,
+  type AttachResult,
+  attachmentKeySchema,
+  attachResult,
+  formatAttachmentKey,
+  formatVfId,
+  interfaceName,
+  OffloadError,
+  parseWith,
+  type PortRef,
+} from '@cni-offload/sdk'
+import { z } from 'zod'
+import { type PluginList, pluginList } from '../list/plugin-list.ts'
+import type { RawResult } from '../list/list-runner.ts'
+
+/** All that is needed to repeat, check and undo an attachment, whatever the configuration is by then. */
+export interface StoredAttachment {
+  /** Identity. */
+  readonly key: AttachmentKey
+  /** Port that it has. */
+  readonly port: PortRef
+  /** List that ADD was run with. */
+  readonly list: PluginList
+  /** CNI_ARGS. */
+  readonly args: Readonly<Record<string, string>>
+  /** Capability arguments. */
+  readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** Result of the list, for CHECK and DEL. */
+  readonly raw?: RawResult
+  /** Answer of attach; absent until it is complete, and again once it is being undone. */
+  readonly result?: AttachResult
+}
+
+const json = z.record(z.string(), z.unknown())
+
+const stored: z.ZodType<StoredAttachment> = z.object({
+  key: attachmentKeySchema,
+  port: z.object({ vf: z.object({ device: z.string(), index: z.number().int().min(0) }), name: interfaceName }),
+  list: pluginList,
+  args: z.record(z.string(), z.string()),
+  runtimeConfig: json,
+  raw: json.exactOptional(),
+  result: attachResult.exactOptional(),
+})
+
+// A power loss of the DPU does not end the pods on the host, so a row must be on the disk before the list acts.
+const SCHEMA = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  CREATE TABLE IF NOT EXISTS attachments (key TEXT PRIMARY KEY, vf TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+  CREATE INDEX IF NOT EXISTS by_vf ON attachments (vf);
+`
+
+/** Attachments of an adapter in SQLite. A row is there from before the first plugin runs until after the last has undone. */
+export class AttachmentStore implements Disposable {
+  readonly #db: DatabaseSync
+  readonly #get: StatementSync
+  readonly #all: StatementSync
+  readonly #byVf: StatementSync
+  readonly #put: StatementSync
+  readonly #delete: StatementSync
+
+  /** Opens or makes the database file. @throws OffloadError JOURNAL_FAILURE */
+  constructor(file: string) {
+    this.#db = attempt(() => new DatabaseSync(file))
+    attempt(() => this.#db.exec(SCHEMA))
+    this.#get = this.#db.prepare('SELECT body FROM attachments WHERE key = ?')
+    this.#all = this.#db.prepare('SELECT body FROM attachments')
+    this.#byVf = this.#db.prepare('SELECT body FROM attachments WHERE vf = ?')
+    this.#put = this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET vf = excluded.vf, body = excluded.body')
+    this.#delete = this.#db.prepare('DELETE FROM attachments WHERE key = ?')
+  }
+
+  /** One attachment. @throws OffloadError JOURNAL_FAILURE */
+  get(key: AttachmentKey): StoredAttachment | undefined {
+    return attempt(() => this.#get.all(formatAttachmentKey(key)).map(decode)[0])
+  }
+
+  /** All attachments. @throws OffloadError JOURNAL_FAILURE */
+  all(): StoredAttachment[] {
+    return attempt(() => this.#all.all().map(decode))
+  }
+
+  /** Attachments that hold a port, more than one only if something went wrong. @throws OffloadError JOURNAL_FAILURE */
+  byPort(port: PortRef): StoredAttachment[] {
+    return attempt(() => this.#byVf.all(formatVfId(port.vf)).map(decode))
+  }
+
+  /** Remembers an attachment; on the disk when it returns. @throws OffloadError JOURNAL_FAILURE */
+  put(attachment: StoredAttachment): void {
+    attempt(() => this.#put.run(formatAttachmentKey(attachment.key), formatVfId(attachment.port.vf), JSON.stringify(attachment)))
+  }
+
+  /** Forgets an attachment; an unknown one is success. @throws OffloadError JOURNAL_FAILURE */
+  delete(key: AttachmentKey): void {
+    attempt(() => this.#delete.run(formatAttachmentKey(key)))
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#db.close()
+  }
+}
+
+function decode(row: Record<string, unknown>): StoredAttachment {
+  return parseWith(stored, JSON.parse(String(row['body'])), 'stored attachment', 'JOURNAL_FAILURE')
+}
+
+function attempt<T>(query: () => T): T {
+  try {
+    return query()
+  } catch (error) {
+    throw OffloadError.from(error, 'JOURNAL_FAILURE', 'attachments of the adapter')
+  }
+}
