@@ -44,10 +44,17 @@ export function linkAddVeth(session: NetSession, op: OpOf<'link.add-veth'>, open
   }
 }
 
-/** `link.add-bridge`. */
+/** `link.add-bridge`: an MTU is set afterwards, or the kernel would replace it by that of the first port. */
 export function linkAddBridge(session: NetSession, op: OpOf<'link.add-bridge'>): void {
-  addBridge(session.socket, present({ name: op.dev, mac: op.mac, mtu: op.mtu }))
+  const { mac, mtu } = op
+  addBridge(session.socket, present({ name: op.dev, mac }))
   session.forget()
+  try {
+    if (mtu !== undefined) setLink(session.socket, session.index(op.dev), { mtu })
+  } catch (error) {
+    deleteLink(session.socket, session.index(op.dev))
+    throw error
+  }
 }
 
 /** `link.del`. */

@@ -69,4 +69,4 @@ export const RTAX = { MTU: 2, ADVMSS: 8 } as const
 export const NDA = { DST: 1, LLADDR: 2 } as const
 
 /** Attributes of traffic control objects. */
-export const TCA = { KIND: 1, OPTIONS: 2 } as const
+export const TCA = { KIND: 1, OPTIONS: 2, CHAIN: 11 } as const

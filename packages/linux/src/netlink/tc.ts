@@ -8,8 +8,6 @@ const INGRESS_PARENT = 0xffff_fff1
 const INGRESS_HANDLE = 0xffff_0000
 const ETH_P_ALL = 0x0003
 const PRIORITY = 1
-// First hash table of u32, bucket 0, first entry: a fixed handle makes a second request replace the first.
-const FILTER_HANDLE = 0x8000_0800
 const HEADER = 20
 
 const TCA_U32 = { SEL: 5, ACT: 7 } as const
@@ -48,13 +46,21 @@ const mirred = (target: number): Buffer => {
   return nested(1, [attribute(TCA_ACT.KIND, text('mirred')), options])
 }
 
-/** Redirects every frame that a link receives to another link's egress; a redirect that exists is replaced. @throws Refusal */
+/**
+ * Redirects every frame that a link receives to another link's egress. A match-all filter of ours that exists is changed in
+ * place, so that no frame slips through meanwhile.
+ *
+ * @throws Refusal
+ */
 export function setRedirect(socket: NetlinkSocket, from: number, to: number): void {
-  if (redirectIndex(socket, from) === to) return
+  const existing = matchAllFilters(socket, from)
+  if (existing[0]?.target === to) return
   const qdisc = [header(from, INGRESS_HANDLE, INGRESS_PARENT), attribute(TCA.KIND, text('ingress'))]
   socket.change(RTM.NEWQDISC, qdisc, NLM_F.CREATE)
+  // Only a handle that was read is safe to name: tables of u32 are shared by all filters of the link.
+  const handle = existing.find((filter) => filter.priority === PRIORITY)?.handle ?? 0
   const options = nested(TCA.OPTIONS, [attribute(TCA_U32.SEL, matchAll()), nested(TCA_U32.ACT, [mirred(to)])])
-  const filter = [header(from, FILTER_HANDLE, INGRESS_HANDLE, FILTER_INFO), attribute(TCA.KIND, text('u32')), options]
+  const filter = [header(from, handle, INGRESS_HANDLE, FILTER_INFO), attribute(TCA.KIND, text('u32')), options]
   socket.change(RTM.NEWTFILTER, filter, NLM_F.CREATE)
 }
 
@@ -75,27 +81,39 @@ const matchesAll = (selector: Buffer | undefined): boolean => {
   return keys.every((offset) => offset + 16 <= selector.length && selector.readUInt32LE(offset) === 0)
 }
 
-const targetOf = (payload: Buffer): number | undefined => {
-  const filter = readAttributes(payload.subarray(HEADER))
-  const protocol = payload.readUInt16BE(16)
-  if (protocol !== ETH_P_ALL || readText(filter.get(TCA.KIND) ?? Buffer.alloc(0)) !== 'u32') return undefined
-  const options = readAttributes(filter.get(TCA.OPTIONS) ?? Buffer.alloc(0))
-  if (!matchesAll(options.get(TCA_U32.SEL))) return undefined
-  const actions = readAttributes(options.get(TCA_U32.ACT) ?? Buffer.alloc(0))
-  const action = readAttributes(actions.get(1) ?? Buffer.alloc(0))
-  if (readText(action.get(TCA_ACT.KIND) ?? Buffer.alloc(0)) !== 'mirred') return undefined
-  const parameters = readAttributes(action.get(TCA_ACT.OPTIONS) ?? Buffer.alloc(0)).get(TCA_MIRRED_PARMS)
+interface MatchAllFilter {
+  readonly handle: number
+  readonly priority: number
+  /** Index of the link to whose egress it redirects; undefined if it does something else or the target is gone. */
+  readonly target: number | undefined
+}
+
+const empty = Buffer.alloc(0)
+
+const mirredTarget = (actions: Buffer): number | undefined => {
+  const action = readAttributes(readAttributes(actions).get(1) ?? empty)
+  if (readText(action.get(TCA_ACT.KIND) ?? empty) !== 'mirred') return undefined
+  const parameters = readAttributes(action.get(TCA_ACT.OPTIONS) ?? empty).get(TCA_MIRRED_PARMS)
   if (parameters === undefined || parameters.length < 28 || parameters.readInt32LE(20) !== TCA_EGRESS_REDIR) return undefined
   const index = parameters.readUInt32LE(24)
   // Zero: the target was removed or moved away, and the filter now swallows what it gets.
   return index === 0 ? undefined : index
 }
 
+/** u32 filters on the ingress of a link that take every frame of every protocol, in the order in which they are asked. */
+const matchAllFilters = (socket: NetlinkSocket, index: number): MatchAllFilter[] =>
+  socket.dump(RTM.GETTFILTER, [header(index, 0, INGRESS_HANDLE)]).flatMap(({ payload }) => {
+    const filter = readAttributes(payload.subarray(HEADER))
+    if (payload.readUInt16BE(16) !== ETH_P_ALL || readText(filter.get(TCA.KIND) ?? empty) !== 'u32') return []
+    const chain = filter.get(TCA.CHAIN)?.readUInt32LE(0) ?? 0
+    const options = readAttributes(filter.get(TCA.OPTIONS) ?? empty)
+    if (chain !== 0 || !matchesAll(options.get(TCA_U32.SEL))) return []
+    const target = mirredTarget(options.get(TCA_U32.ACT) ?? empty)
+    return [{ handle: payload.readUInt32LE(8), priority: payload.readUInt16LE(18), target }]
+  })
+
 /** Index of the link that all frames received by a link go to; undefined if there is no live redirect. @throws Refusal */
 export function redirectIndex(socket: NetlinkSocket, from: number): number | undefined {
-  for (const { payload } of socket.dump(RTM.GETTFILTER, [header(from, 0, INGRESS_HANDLE)])) {
-    const target = targetOf(payload)
-    if (target !== undefined) return target
-  }
-  return undefined
+  // Whatever the first one does, no later one sees a frame.
+  return matchAllFilters(socket, from)[0]?.target
 }
