@@ -1,0 +1,123 @@
+import { ping, wirePod } from '@cni-offload/testing'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
+
+describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
+  let lab: Lab
+  beforeEach(async () => {
+    lab = await Lab.create(2)
+  })
+  afterEach(() => lab[Symbol.asyncDispose]())
+
+  const wired = async (index: number): Promise<void> => {
+    await wirePod(lab.net, lab.at(index).pod.path, 'eth0', await lab.adapter.attach(lab.request(index), ctx()))
+  }
+
+  it('answers addresses of both families, the gateway, and the MAC that the VF has', async () => {
+    expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual({
+      mac: lab.at(0).vfMac,
+      mtu: 1500,
+      ips: [
+        { address: '10.88.0.2/16', gateway: '10.88.0.1' },
+        { address: 'fd00:88::2/64', gateway: 'fd00:88::1' },
+      ],
+      routes: [
+        { dst: '0.0.0.0/0', gw: '10.88.0.1' },
+        { dst: '::/0', gw: 'fd00:88::1' },
+      ],
+      neighbours: [],
+      dns: {},
+      sysctls: {},
+    })
+  })
+
+  it('takes the MAC that the caller chose', async () => {
+    const result = await lab.adapter.attach(lab.request(0, { runtimeConfig: { mac: '02:AA:00:00:00:01' } }), ctx())
+    expect(result.mac).toBe('02:aa:00:00:00:01')
+  })
+
+  it('connects pods with the gateway and each other', async () => {
+    await wired(0)
+    await wired(1)
+    for (const target of ['10.88.0.1', 'fd00:88::1', '10.88.0.3', 'fd00:88::3'])
+      expect(await ping(lab.at(0).pod.path, target), target).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('keeps attachments and the gateway’s MAC over a restart', async () => {
+    await wired(0)
+    const gateway = (await lab.net.link(lab.bench.dpuNetns, 'hello0'))?.mac
+    await lab.start()
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
+    expect((await lab.adapter.attach(lab.request(0), ctx())).ips[0]?.address).toBe('10.88.0.2/16')
+    expect((await lab.net.link(lab.bench.dpuNetns, 'hello0'))?.mac).toBe(gateway)
+    expect(await ping(lab.at(0).pod.path, '10.88.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('detach takes the port out of the bridge and frees the address for later, not for the next', async () => {
+    await wired(0)
+    const { key, port } = lab.request(0)
+    await lab.adapter.detach({ key, port }, ctx())
+    expect(await lab.net.link(lab.bench.dpuNetns, port.name)).toMatchObject({ up: false })
+    expect((await lab.net.link(lab.bench.dpuNetns, port.name))?.master).toBeUndefined()
+    expect(await lab.adapter.list(ctx())).toEqual([])
+    await lab.adapter.detach({ key }, ctx())
+    expect((await lab.adapter.attach(lab.request(1), ctx())).ips[0]?.address).toBe('10.88.0.3/16')
+  })
+
+  it('leaves a port that lost the bridge out of its list, and a repeated attach repairs it', async () => {
+    await wired(0)
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.set', dev: lab.at(0).port.name, master: null }])
+    expect(await lab.adapter.list(ctx())).toEqual([])
+    const expected = await lab.adapter.attach(lab.request(0), ctx())
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
+    await lab.adapter.check({ key: lab.request(0).key, port: lab.at(0).port, expected }, ctx())
+  })
+
+  it.each([
+    ['the port left the bridge', { master: null }, /not in bridge hello0/],
+    ['the port is down', { up: false }, /is down/],
+    ['the MTU differs', { mtu: 1400 }, /MTU 1400/],
+  ])('check fails when %s', async (_what, change, message) => {
+    const expected = await lab.adapter.attach(lab.request(0), ctx())
+    const { key, port } = lab.request(0)
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.set', dev: port.name, ...change }])
+    await expect(lab.adapter.check({ key, port, expected }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED', message: expect.stringMatching(message) })
+  })
+
+  it('check fails for an attachment that it does not know or that has other addresses', async () => {
+    const expected = await lab.adapter.attach(lab.request(0), ctx())
+    const { key, port } = lab.request(0)
+    await expect(lab.adapter.check({ key: lab.request(1).key, port, expected }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED' })
+    const other = { ...expected, ips: [{ address: '10.88.0.9/16' }] }
+    await expect(lab.adapter.check({ key, port, expected: other }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED', message: expect.stringContaining('10.88.0.9/16') })
+  })
+
+  it('keeps nothing of an attach whose port does not exist or whose caller gave up', async () => {
+    const missing = { ...lab.at(0).port, name: 'nosuchport' }
+    await expect(lab.adapter.attach(lab.request(0, { port: missing }), ctx())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(lab.adapter.attach(lab.request(0), ctx(AbortSignal.abort()))).rejects.toMatchObject({ code: 'CANCELLED' })
+    await expect(lab.adapter.check({ key: lab.request(0).key, port: missing, expected: await lab.adapter.attach(lab.request(1), ctx()) }, ctx())).rejects.toMatchObject({
+      code: 'CHECK_FAILED',
+    })
+  })
+
+  it.each([
+    ['vlan', { vlan: 7 }],
+    ['hostIpam', { hostIpam: { ips: [], routes: [], dns: {} } }],
+    ['flags.ipsec', { flags: { ipsec: true } }],
+  ])('refuses %s', async (field, more) => {
+    await expect(lab.adapter.attach(lab.request(0, more), ctx())).rejects.toMatchObject({ code: 'UNSUPPORTED_FIELD', message: expect.stringContaining(field) })
+  })
+
+  it('is not ready without its bridge or without a free address', async () => {
+    await lab.adapter.status(ctx())
+    await lab.start({ pools: { ipv4: { subnet: '10.89.0.0/30' } } })
+    await lab.adapter.attach(lab.request(0), ctx())
+    await expect(lab.adapter.status(ctx())).rejects.toMatchObject({ code: 'NOT_READY', message: expect.stringContaining('10.89.0.0/30') })
+    await expect(lab.adapter.attach(lab.request(1), ctx())).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    await lab.adapter.status(ctx())
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.del', dev: 'hello0' }])
+    await expect(lab.adapter.status(ctx())).rejects.toMatchObject({ code: 'NOT_READY', message: expect.stringContaining('missing') })
+  })
+})

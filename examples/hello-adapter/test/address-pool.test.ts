@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { AttachmentKey, AttachResult } from '@cni-offload/sdk'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { AddressPool, type Pool } from '../src/address-pool.ts'
+import { parseSubnet } from '../src/subnet.ts'
+
+const result = (addresses: readonly string[]): AttachResult => ({
+  mac: '02:00:00:00:00:01',
+  mtu: 1500,
+  ips: addresses.map((address) => ({ address: `${address}/24` })),
+  routes: [],
+  neighbours: [],
+  dns: {},
+  sysctls: {},
+})
+const key = (id: number | string): AttachmentKey => ({ network: 'n', containerId: `c${id}`, ifName: 'eth0' })
+const pool = (cidr: string, gatewayOffset = 1): Pool => ({ subnet: parseSubnet(cidr), gatewayOffset })
+
+describe('AddressPool', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'pool-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+  const open = (...pools: readonly Pool[]): AddressPool => new AddressPool(join(folder, 'p.db'), pools)
+  const take = (from: AddressPool, id: number | string): string | undefined => from.assign(key(id), 'p0', result).result.ips[0]?.address
+
+  it('gives every address once before any a second time, then the longest-free first', () => {
+    using addresses = open(pool('10.0.0.0/29'))
+    expect([1, 2, 3].map((id) => take(addresses, id))).toEqual(['10.0.0.2/24', '10.0.0.3/24', '10.0.0.4/24'])
+    addresses.release(key(2))
+    addresses.release(key(1))
+    expect([4, 5, 6, 7].map((id) => take(addresses, id))).toEqual(['10.0.0.5/24', '10.0.0.6/24', '10.0.0.3/24', '10.0.0.2/24'])
+  })
+
+  it('never gives the gateway, wherever it is', () => {
+    using addresses = open(pool('10.0.0.0/29', 3))
+    expect([1, 2, 3, 4, 5].map((id) => take(addresses, id))).toEqual(['10.0.0.1/24', '10.0.0.2/24', '10.0.0.4/24', '10.0.0.5/24', '10.0.0.6/24'])
+    expect(addresses.exhausted()).toEqual(['10.0.0.0/29'])
+  })
+
+  it('takes of all pools or of none', () => {
+    using addresses = open(pool('10.0.0.0/24'), pool('fd00::/126'))
+    take(addresses, 1)
+    expect(() => take(addresses, 2)).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('fd00::/126') }))
+    addresses.release(key(1))
+    expect(take(addresses, 3)).toBe('10.0.0.3/24')
+    expect(addresses.all().map((assignment) => assignment.key.containerId)).toEqual(['c3'])
+  })
+
+  it('survives being closed and opened again', () => {
+    {
+      using addresses = open(pool('10.0.0.0/24'))
+      take(addresses, 1)
+    }
+    using addresses = open(pool('10.0.0.0/24'))
+    expect(addresses.get(key(1))).toEqual({ key: key(1), port: 'p0', result: result(['10.0.0.2']) })
+    expect(take(addresses, 2)).toBe('10.0.0.3/24')
+  })
+
+  it('never gives an address to two attachments, whatever the order of assignments and releases', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 60 }), (steps) => {
+        using addresses = new AddressPool(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')])
+        const held = new Set<number>()
+        for (const id of steps) {
+          if (held.delete(id)) addresses.release(key(id))
+          else if (held.size < 5) {
+            take(addresses, id)
+            held.add(id)
+          } else expect(() => take(addresses, id)).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' }))
+          const given = addresses.all().flatMap((assignment) => assignment.result.ips.map(({ address }) => address))
+          expect(new Set(given).size).toBe(given.length)
+          expect(given).toHaveLength(2 * held.size)
+        }
+      }),
+      { numRuns: 50 },
+    )
+  })
+})

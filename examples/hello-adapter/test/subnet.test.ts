@@ -1,0 +1,50 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { hello } from '../src/index.ts'
+import { addressAt, offsetOf, parseSubnet } from '../src/subnet.ts'
+
+describe('subnet', () => {
+  it.each([
+    ['10.88.0.0/16', 1, '10.88.0.1'],
+    ['10.88.3.7/16', 258, '10.88.1.2'],
+    ['fd00:88::/64', 2, 'fd00:88::2'],
+    ['::ffff:0:0/96', 0x01020304, '::ffff:102:304'],
+    ['2001:db8:0:0:1::/80', 65_536, '2001:db8::1:0:1:0'],
+  ])('address %s at %i is %s', (cidr, offset, address) => {
+    expect(addressAt(parseSubnet(cidr), offset)).toBe(address)
+    expect(offsetOf(parseSubnet(cidr), address)).toBe(offset)
+  })
+
+  it('counts hosts without network and broadcast address, and never more than JavaScript counts exactly', () => {
+    expect(parseSubnet('10.0.0.0/30')).toMatchObject({ first: 1, last: 2 })
+    expect(parseSubnet('fd00::/64').last).toBe(0xffff_fffe)
+  })
+
+  it('is reversible for all addresses', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), fc.integer({ min: 0, max: 0xffff_fffe }), (high, offset) => {
+        const groups = [48n, 32n, 16n, 0n].map((shift) => ((high >> shift) & 0xffffn).toString(16)).join(':')
+        const subnet = parseSubnet(`${groups}::/64`)
+        expect(offsetOf(subnet, addressAt(subnet, offset))).toBe(offset)
+      }),
+    )
+  })
+})
+
+describe('options', () => {
+  it('an empty object is a working network', () => {
+    expect(hello.definition.options.parse({})).toMatchObject({ bridge: 'hello0', mtu: 1500, pools: { ipv4: { subnet: '10.88.0.0/16' } } })
+  })
+
+  it.each([
+    ['a subnet without room', { pools: { ipv4: { subnet: '10.0.0.0/31' } } }, /room for a gateway/],
+    ['a gateway outside', { pools: { ipv4: { subnet: '10.0.0.0/24', gateway: '10.0.1.1' } } }, /a host address of the subnet/],
+    ['the broadcast address as gateway', { pools: { ipv4: { subnet: '10.0.0.0/24', gateway: '10.0.0.255' } } }, /a host address of the subnet/],
+    ['no family', { pools: {} }, /at least one family/],
+    ['a pool of the wrong family', { pools: { ipv6: { subnet: '10.0.0.0/24' } } }, /pools\.ipv6\.subnet/],
+    ['an MTU that IPv6 does not allow', { mtu: 1000 }, /mtu = 1000/],
+    ['an unknown option', { brigde: 'x' }, /brigde/],
+  ])('refuse %s', (_what, options, message) => {
+    expect(() => hello(options)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) }))
+  })
+})
