@@ -37,3 +37,14 @@ export async function ping(netns: NetnsPath, address: string, options: PingOptio
   if (match === null) throw new OffloadError('IO_FAILURE', `ping ${address} in ${netns} said neither how many were sent nor received: ${stderr.trim() || stdout.trim()}`)
   return { sent: Number(match[1]), received: Number(match[2]) }
 }
+
+/**
+ * Whether an address answers within `withinSeconds` (3 by default); returns with the first answer. Use it where a bridge or
+ * neighbour discovery may need a moment, and {@link ping} where the number of answers matters.
+ */
+export async function reaches(netns: NetnsPath, address: string, options: { readonly withinSeconds?: number; readonly size?: number; readonly dontFragment?: boolean } = {}): Promise<boolean> {
+  // With a deadline, ping's count is that of answers.
+  const argv = ['ping', address.includes(':') ? '-6' : '-4', '-n', '-q', '-i', '0.05', '-c', '1', '-w', String(options.withinSeconds ?? 3), '-s', String(options.size ?? 56)]
+  if (options.dontFragment === true) argv.push('-M', 'do')
+  return (await exec(inNetns(netns, [...argv, address]))).code === 0
+}

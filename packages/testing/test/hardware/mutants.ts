@@ -194,7 +194,7 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
     })),
   },
   'release.renamed': {
-    'takes whatever has the name': withHost((host, { net, hostNetns }) => ({
+    'takes whatever has the name': withHost((_host, { net, hostNetns }) => ({
       async release(vf, { netns, ifName }) {
         if (netns !== undefined && ifName !== undefined) await net.apply(netns, [{ op: 'link.set', dev: ifName, up: false }, { op: 'link.move', dev: ifName, netns: hostNetns, name: nameOf(vf) }])
       },

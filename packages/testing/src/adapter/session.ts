@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { type AttachRequest, type AttachResult, attachResult, type CheckRequest, type CniAdapter, formatAttachmentKey, type OpContext, parseWith } from '@cni-offload/sdk'
+import { freshContext } from '../kit/expect.ts'
+import type { BenchPort } from '../net/port-bench.ts'
+import { wirePod } from '../net/wire-pod.ts'
+import type { AdapterFixture } from './fixture.ts'
+
+/** A started adapter and the two parties around it: the agent that calls it and the host that wires the pods. */
+export class Session implements AsyncDisposable {
+  /** The fixture that it was opened for. */
+  readonly fixture: AdapterFixture
+  #adapter: CniAdapter
+  readonly #requests: Map<string, AttachRequest> = new Map()
+
+  private constructor(fixture: AdapterFixture, adapter: CniAdapter) {
+    this.fixture = fixture
+    this.#adapter = adapter
+  }
+
+  /** Makes and starts the adapter. */
+  static async open(fixture: AdapterFixture): Promise<Session> {
+    const session = new Session(fixture, await fixture.create())
+    await session.#start()
+    return session
+  }
+
+  /** The adapter as it runs now. */
+  get adapter(): CniAdapter {
+    return this.#adapter
+  }
+
+  /** Ends the adapter and makes another one on the same state. */
+  async restart(): Promise<void> {
+    await this.#adapter[Symbol.asyncDispose]?.()
+    this.#adapter = await this.fixture.create()
+    await this.#start()
+  }
+
+  /** The port and pod number `index`. */
+  port(index: number): BenchPort {
+    const port = this.fixture.ports[index]
+    assert.ok(port !== undefined, `the fixture has at least ${index + 1} ports`)
+    return port
+  }
+
+  /** The request for pod number `index` as an agent would make it. */
+  request(index: number, changes: Partial<AttachRequest> = {}): AttachRequest {
+    const { port, pod, vfMac } = this.port(index)
+    return {
+      key: pod.key(this.fixture.network),
+      pod: pod.identity,
+      port,
+      vfMac,
+      netconf: this.fixture.netconf,
+      runtimeConfig: {},
+      cniArgs: { IgnoreUnknown: '1', K8S_POD_NAMESPACE: pod.identity.namespace, K8S_POD_NAME: pod.identity.name },
+      flags: { ipsec: false },
+      ...changes,
+    }
+  }
+
+  /** Attaches pod number `index`. The answer is parsed as the agent does it. */
+  async attach(index: number, changes: Partial<AttachRequest> = {}, ctx: OpContext = freshContext()): Promise<AttachResult> {
+    const request = this.request(index, changes)
+    this.#requests.set(formatAttachmentKey(request.key), request)
+    return parseWith(attachResult, await this.#adapter.attach(request, ctx), 'AttachResult', 'ADAPTER_FAILED')
+  }
+
+  /** Attaches pod number `index` and wires it as the host does. */
+  async connect(index: number, changes: Partial<AttachRequest> = {}): Promise<AttachResult> {
+    const result = await this.attach(index, changes)
+    await wirePod(this.fixture.net, this.port(index).pod.path, 'eth0', result)
+    return result
+  }
+
+  /** Detaches pod number `index`. */
+  async detach(index: number, changes: Partial<AttachRequest> = {}): Promise<void> {
+    const { key, port } = this.request(index, changes)
+    await this.#adapter.detach({ key, port }, freshContext())
+    this.#requests.delete(formatAttachmentKey(key))
+  }
+
+  /** What a check of pod number `index` needs. */
+  checkRequest(index: number, expected: AttachResult): CheckRequest {
+    const { key, port } = this.request(index)
+    return { key, port, expected }
+  }
+
+  /** The attachments that the adapter lists, as sorted texts. */
+  async listed(): Promise<string[]> {
+    return (await this.#adapter.list(freshContext())).map(formatAttachmentKey).toSorted()
+  }
+
+  /** The keys of some pods, as sorted texts. */
+  keys(...indexes: readonly number[]): string[] {
+    return indexes.map((index) => formatAttachmentKey(this.request(index).key)).toSorted()
+  }
+
+  /** How many attachments are possible at the same time. */
+  get room(): number {
+    return Math.min(this.fixture.capacity ?? Number.POSITIVE_INFINITY, this.fixture.ports.length)
+  }
+
+  /** Detaches what a case left, so that networks outside of the fixture's namespaces are left as they were. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The case has already passed or failed; an adapter that cannot detach must not hide why.
+    for (const { key, port } of this.#requests.values()) await this.#adapter.detach({ key, port }, freshContext()).catch(() => {})
+    await this.#adapter[Symbol.asyncDispose]?.()
+  }
+
+  async #start(): Promise<void> {
+    await this.#adapter.start?.(
+      this.fixture.ports.map(({ port }) => port),
+      freshContext(),
+    )
+  }
+}
+
+/** The plain addresses of a result, without prefix length. */
+export function addressesOf(result: AttachResult): string[] {
+  return result.ips.map(({ address }) => address.replace(/\/.*$/, ''))
+}
+
+/** Opens a session, runs something with it and closes it. */
+export async function inSession(fixture: AdapterFixture, action: (session: Session) => Promise<void>): Promise<void> {
+  await using session = await Session.open(fixture)
+  await action(session)
+}

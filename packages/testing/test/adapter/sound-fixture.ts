@@ -1,0 +1,33 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { LinuxNet } from '@cni-offload/linux'
+import { silentLogger, systemClock } from '@cni-offload/sdk'
+import { hello } from '../../../../examples/hello-adapter/src/index.ts'
+import type { AdapterFixture } from '../../src/adapter/index.ts'
+import { PortBench } from '../../src/index.ts'
+
+const BRIDGE = 'hello0'
+
+/** The example adapter with a pool of 5 addresses and 6 ports: sound, so that what is broken is only what a test breaks. */
+export async function soundFixture(net: LinuxNet): Promise<AdapterFixture> {
+  const bench = await PortBench.create({ net, ports: 6 })
+  const stateDir = await mkdtemp(join(tmpdir(), 'adapter-kit-'))
+  const plugin = hello({ bridge: BRIDGE, netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } })
+  return {
+    net,
+    ports: bench.ports,
+    network: 'podnet',
+    netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
+    create: () => plugin.create({ log: silentLogger, clock: systemClock, stateDir }),
+    capacity: 5,
+    tampers: [
+      { title: 'took the port out of the bridge', run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, master: null }]) },
+      { title: 'took the port down', run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, up: false }]) },
+    ],
+    async [Symbol.asyncDispose]() {
+      await bench[Symbol.asyncDispose]()
+      await rm(stateDir, { recursive: true, force: true })
+    },
+  }
+}
