@@ -1,0 +1,202 @@
+import { type AttachCall, type AttachReply, type CallContext, type HandshakeReply, type OffloadApi, PROTOCOL_VERSIONS, type ResyncEvent } from '@cni-offload/protocol'
+import { type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
+import { deadline } from '@cni-offload/sdk/runtime'
+import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
+import type { HostLimits } from '../limits.ts'
+import { Gate } from './gate.ts'
+import { attachCall } from './intent.ts'
+import { addressesChanged } from './resync.ts'
+
+/** A client of the agent that says how its connection stands. `createOffloadClient` of the protocol makes one. */
+export interface AgentClient extends OffloadApi {
+  /** The state now and every one that follows: each `ready` after another state is a new connection. */
+  states(signal: AbortSignal): AsyncIterable<'connecting' | 'ready' | 'unreachable' | 'closed'>
+}
+
+/** What an {@link AgentLink} is made of. */
+export interface AgentLinkDeps {
+  /** The way to the agent. */
+  readonly client: AgentClient
+  /** What the host has. */
+  readonly journal: Pick<AttachmentJournal, 'all' | 'get'>
+  /** Name of this node. */
+  readonly node: string
+  /** Boot of this host. */
+  readonly bootId: string
+  /** Waiting times. */
+  readonly limits: HostLimits
+  /** Time. */
+  readonly clock: Clock
+  /** Log. */
+  readonly log: Logger
+  /** Told whenever the agent can be used, and what a resync did. */
+  readonly observer?: { connected(connected: boolean): void; resynced(event: ResyncEvent): void }
+}
+
+const RETRY_MS = 1_000
+
+/**
+ * The connection to the agent, kept in step: after each (re)connect both sides agree on a protocol version, then the host
+ * tells all that it has, and only then calls pass again. Thus no call can cross a resync that does not know of it.
+ */
+export class AgentLink {
+  readonly #deps: AgentLinkDeps
+  readonly #gate = new Gate()
+  #session: HandshakeReply | undefined
+  #failure: OffloadError | undefined
+
+  constructor(deps: AgentLinkDeps) {
+    this.#deps = deps
+  }
+
+  /** Whether calls pass. */
+  get connected(): boolean {
+    return this.#gate.isOpen
+  }
+
+  /** Which run of the agent it is; undefined while it is not connected. */
+  get instanceId(): string | undefined {
+    return this.connected ? this.#session?.instanceId : undefined
+  }
+
+  /** Keeps the connection in step until the signal aborts; `onReady` is called each time that calls can pass again. */
+  async run(signal: AbortSignal, onReady: () => void): Promise<void> {
+    let connection = new AbortController()
+    let established: Promise<void> = Promise.resolve()
+    try {
+      for await (const state of this.#deps.client.states(signal)) {
+        connection.abort(new OffloadError('AGENT_UNREACHABLE', 'the connection to the agent was lost'))
+        await established
+        this.#close()
+        if (state !== 'ready') continue
+        connection = new AbortController()
+        established = this.#establish(AbortSignal.any([signal, connection.signal]), onReady)
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      connection.abort(new OffloadError('CANCELLED', 'the daemon is stopping'))
+      await established
+      this.#close()
+    }
+  }
+
+  /** Makes an attachment. `noted` is called with the reply before a resync could look at the journal. */
+  async attach(call: AttachCall, ctx: CallContext, noted: (reply: AttachReply) => void): Promise<AttachReply> {
+    using _pass = await this.#enter(ctx.signal)
+    const reply = await this.#deps.client.attach(call, ctx)
+    noted(reply)
+    return reply
+  }
+
+  /** Ends an attachment. @throws OffloadError AGENT_UNREACHABLE, or what the agent answers */
+  async detach(call: Parameters<OffloadApi['detach']>[0], ctx: CallContext): Promise<void> {
+    using _pass = await this.#enter(ctx.signal)
+    await this.#deps.client.detach(call, ctx)
+  }
+
+  /** Checks an attachment on the DPU. @throws OffloadError CHECK_FAILED, AGENT_UNREACHABLE */
+  async check(call: Parameters<OffloadApi['check']>[0], ctx: CallContext): Promise<void> {
+    using _pass = await this.#enter(ctx.signal)
+    await this.#deps.client.check(call, ctx)
+  }
+
+  /** Whether attachments to a network can be made. @throws OffloadError NOT_READY, LIMITED_CONNECTIVITY, AGENT_UNREACHABLE */
+  async status(call: Parameters<OffloadApi['status']>[0], ctx: CallContext): Promise<void> {
+    using _pass = await this.#enter(ctx.signal)
+    await this.#deps.client.status(call, ctx)
+  }
+
+  /**
+   * Resolves when calls pass, at once as a rule.
+   *
+   * @throws OffloadError AGENT_UNREACHABLE, or why host and agent do not fit together, after `limits.agentMs`
+   */
+  async ready(signal: AbortSignal): Promise<void> {
+    using _pass = await this.#enter(signal)
+  }
+
+  async #enter(signal: AbortSignal): Promise<Disposable> {
+    if (this.#gate.isOpen) return this.#gate.enter(signal)
+    try {
+      return await this.#gate.enter(deadline(signal, this.#deps.limits.agentMs))
+    } catch (error) {
+      if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'waiting for the agent')
+      throw this.#unreachable(error)
+    }
+  }
+
+  #unreachable(error: unknown): OffloadError {
+    const failure = this.#failure
+    if (failure?.code === 'INCOMPATIBLE_PEER' || failure?.code === 'PERMISSION_DENIED') return failure
+    return new OffloadError('AGENT_UNREACHABLE', `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'there is no connection yet'}`, {
+      cause: failure ?? error,
+      hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up? See `offload doctor`.',
+    })
+  }
+
+  #close(): void {
+    if (this.#gate.isOpen) this.#deps.observer?.connected(false)
+    this.#gate.close()
+    this.#session = undefined
+  }
+
+  /** Never rejects: it tries until it works or the connection is gone. */
+  async #establish(signal: AbortSignal, onReady: () => void): Promise<void> {
+    const { log, clock } = this.#deps
+    while (!signal.aborted) {
+      try {
+        const session = await this.#handshake(signal)
+        // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
+        await this.#gate.emptied(signal)
+        await this.#resync(signal)
+        this.#session = session
+        this.#failure = undefined
+        this.#gate.open()
+        this.#deps.observer?.connected(true)
+        log.info({ instanceId: session.instanceId, protocol: session.protocol, networks: session.networks }, 'agent connected')
+        onReady()
+        return
+      } catch (error) {
+        if (signal.aborted) return
+        const failure = OffloadError.from(error)
+        if (failure.message !== this.#failure?.message) log.error({ err: failure, code: failure.code, hint: failure.hint }, 'agent cannot be used')
+        this.#failure = failure
+        await clock.sleep(RETRY_MS, signal).catch(() => {})
+      }
+    }
+  }
+
+  async #handshake(signal: AbortSignal): Promise<HandshakeReply> {
+    const { client, node, bootId } = this.#deps
+    const session = await client.handshake({ protocol: PROTOCOL_VERSIONS, node, bootId, features: [] }, { signal })
+    if (session.protocol < PROTOCOL_VERSIONS.min || session.protocol > PROTOCOL_VERSIONS.max)
+      throw new OffloadError('INCOMPATIBLE_PEER', `the agent chose protocol version ${session.protocol}, this daemon speaks ${PROTOCOL_VERSIONS.min} to ${PROTOCOL_VERSIONS.max}`, {
+        hint: 'Install versions of host daemon and agent that are at most one release apart.',
+      })
+    return session
+  }
+
+  async #resync(signal: AbortSignal): Promise<void> {
+    const { client, journal, log } = this.#deps
+    // An attachment that is being undone is left out on purpose: its detach follows, and until then it is a stray.
+    const rows = journal.all().filter((row) => row.phase !== 'detaching' && row.result !== undefined)
+    async function* calls(): AsyncIterable<AttachCall> {
+      for (const row of rows) yield attachCall(row, row.result?.mac ?? row.vfMac)
+    }
+    const byKey = new Map(rows.map((row) => [formatAttachmentKey(row.key), row]))
+    for await (const event of client.resync(calls(), { signal })) {
+      this.#deps.observer?.resynced(event)
+      this.#report(event, byKey.get(formatAttachmentKey(event.key)), log)
+    }
+  }
+
+  #report(event: ResyncEvent, row: AttachmentRow | undefined, log: Logger): void {
+    const fields = { key: formatAttachmentKey(event.key), action: event.action }
+    if (event.action === 'failed') log.error({ ...fields, code: event.error?.code, reason: event.error?.message }, 'attachment could not be brought back on the DPU')
+    else if (event.action === 'kept') log.debug(fields, 'resync')
+    else log.info(fields, 'resync')
+    const changed = row?.result === undefined || event.result === undefined ? undefined : addressesChanged(row.result, event.result)
+    if (changed !== undefined) log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
+  }
+}

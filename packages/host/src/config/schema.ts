@@ -1,0 +1,43 @@
+import { cniName } from '@cni-offload/sdk'
+import type { PluginReference } from '@cni-offload/sdk/runtime'
+import { z } from 'zod'
+import { LOG_LEVELS, type LogLevel } from '../log.ts'
+import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
+
+/** `host.yaml`, parsed. */
+export interface HostConfig {
+  /** Name of this node. */
+  readonly node: string
+  /** Unix socket that the shim talks to. */
+  readonly socket: string
+  /** Folder for journal and plugin state. */
+  readonly stateDir: string
+  /** The agent on the DPU, and the PEM files to talk to it. */
+  readonly agent: { readonly address: string; readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } }
+  /** Host half of the hardware backend. */
+  readonly hardware: PluginReference
+  /** Where metrics are served. */
+  readonly metrics?: { readonly listen: string } | undefined
+  /** Log. */
+  readonly log: { readonly level: LogLevel }
+}
+
+const path = z.string('a path').min(1)
+
+/** Schema of {@link HostConfig}. Unknown keys are refused: a misspelt one would be a setting that silently does not hold. */
+export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
+  node: cniName.max(253),
+  socket: path.default(DEFAULT_SOCKET),
+  stateDir: path.default(DEFAULT_STATE_DIR),
+  agent: z.strictObject({
+    address: z.string().regex(/^(tcp:\/\/.+:\d{1,5}|unix:\/.+)$/, 'tcp://host:port or unix:/path'),
+    tls: z.strictObject({ ca: path, cert: path, key: path }, 'paths of the PEM files ca, cert and key'),
+  }),
+  hardware: z.strictObject({
+    plugin: z.string('a package name or the path of a module').min(1),
+    export: z.string().min(1).optional(),
+    options: z.record(z.string(), z.unknown()).optional(),
+  }),
+  metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
+  log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
+})

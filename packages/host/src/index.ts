@@ -1,0 +1,17 @@
+/**
+ * The host daemon: VF leases, pod wiring and the way to the DPU. `createHost` assembles one in code; `offload-host
+ * --config host.yaml` does it by file.
+ *
+ * @packageDocumentation
+ */
+export type { AgentClient } from './agent/agent-link.ts'
+export { hostOptions, readHostConfig } from './config/load.ts'
+export type { HostConfig } from './config/schema.ts'
+export { createHost, type Host } from './host.ts'
+export type { HostInspection } from './inspect.ts'
+export { SqliteJournal } from './journal/sqlite-journal.ts'
+export type * from './journal/types.ts'
+export { DEFAULT_LIMITS, type HostLimits } from './limits.ts'
+export { LOG_LEVELS, type LogLevel, stderrLogger } from './log.ts'
+export { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from './options.ts'
+export type { HostState } from './state.ts'

@@ -1,0 +1,50 @@
+import { type AttachmentKey, formatVfId } from '@cni-offload/sdk'
+import type { AgentLink } from './agent/agent-link.ts'
+import type { AttachmentJournal, AttachmentPhase, CleanupRow, VfState } from './journal/types.ts'
+import type { HostState } from './state.ts'
+
+/** The daemon's state, as its socket gives it to `inspect`. */
+export interface HostInspection {
+  /** Name of the node. */
+  readonly node: string
+  /** State of the daemon. */
+  readonly state: HostState
+  /** The agent. */
+  readonly agent: { readonly address: string; readonly connected: boolean; readonly instanceId: string | undefined }
+  /** All attachments, oldest first. */
+  readonly attachments: readonly {
+    readonly key: AttachmentKey
+    readonly vf: string
+    readonly phase: AttachmentPhase
+    readonly netns: string
+    readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string }
+    readonly mac: string | undefined
+    readonly ips: readonly string[]
+    readonly createdAt: string
+  }[]
+  /** All VFs. */
+  readonly leases: readonly { readonly vf: string; readonly state: VfState; readonly health: string; readonly key: AttachmentKey | undefined }[]
+  /** What is left to do for attachments that are over, oldest first. */
+  readonly queue: readonly (Pick<CleanupRow, 'key' | 'release' | 'detach' | 'reason'> & { readonly vf: string })[]
+}
+
+/** Puts the daemon's state together. */
+export function inspectHost(of: { node: string; state: HostState; address: string; agent: AgentLink; journal: AttachmentJournal }): HostInspection {
+  return {
+    node: of.node,
+    state: of.state,
+    agent: { address: of.address, connected: of.agent.connected, instanceId: of.agent.instanceId },
+    attachments: of.journal.all().map((row) => ({
+      key: row.key,
+      vf: formatVfId(row.vf),
+      phase: row.phase,
+      netns: row.netns,
+      pod: row.pod,
+      mac: row.result?.mac,
+      ips: row.result?.ips.map(({ address }) => address) ?? [],
+      createdAt: new Date(row.createdAt).toISOString(),
+    })),
+    leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
+    queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
+  }
+}

@@ -1,0 +1,63 @@
+import type { SQLOutputValue } from 'node:sqlite'
+import type { AttachmentKey, AttachResult } from '@cni-offload/sdk'
+import type { AttachIntent, AttachmentPhase, AttachmentRow, CleanupRow, VfRow, VfState } from './types.ts'
+
+/** A row as node:sqlite gives it. The tables are STRICT with CHECK constraints, so the casts below cannot meet anything else. */
+export type Row = Record<string, SQLOutputValue>
+
+/** A text column. */
+export const text = (row: Row, column: string): string => String(row[column])
+
+/** The key columns. */
+export const decodeKey = (row: Row): AttachmentKey => ({
+  network: text(row, 'network'),
+  containerId: text(row, 'container_id'),
+  ifName: text(row, 'if_name'),
+})
+
+/** A row of attachments joined with its VF. */
+export function decodeAttachment(row: Row): AttachmentRow {
+  // Both texts were written by this daemon from values that had been validated at the border.
+  const intent = JSON.parse(text(row, 'intent')) as AttachIntent
+  const result = row['result']
+  return {
+    key: intent.key,
+    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    vfMac: text(row, 'mac'),
+    ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
+    phase: text(row, 'phase') as AttachmentPhase,
+    netns: text(row, 'netns'),
+    netnsIdentity: text(row, 'netns_identity'),
+    pod: intent.pod,
+    intent,
+    ...(typeof result === 'string' ? { result: JSON.parse(result) as AttachResult } : {}),
+    bootId: text(row, 'boot_id'),
+    createdAt: Number(row['created_ms']),
+    updatedAt: Number(row['updated_ms']),
+  }
+}
+
+/** A row of the queue. */
+export function decodeCleanup(row: Row): CleanupRow {
+  return {
+    seq: Number(row['seq']),
+    key: decodeKey(row),
+    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    release: row['release'] === 1,
+    detach: row['detach'] === 1,
+    netns: text(row, 'netns'),
+    netnsIdentity: text(row, 'netns_identity'),
+    reason: text(row, 'reason'),
+  }
+}
+
+/** A row of VFs joined with who has it. */
+export function decodeVf(row: Row): VfRow {
+  return {
+    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
+    health: row['healthy'] === 1 ? 'healthy' : 'unhealthy',
+    state: text(row, 'state') as VfState,
+    ...(row['network'] === null ? {} : { key: decodeKey(row) }),
+  }
+}

@@ -1,0 +1,285 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import {
+  type AttachmentKey,
+  type AttachResult,
+  type Clock,
+  formatAttachmentKey,
+  OffloadError,
+  type VfHealth,
+  type VfId,
+  type VirtualFunction,
+} from '@cni-offload/sdk'
+import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, type Row, text } from './rows.ts'
+import { prepareSchema } from './schema.ts'
+import type { AttachmentJournal, AttachmentPhase, AttachmentRow, CleanupRow, JournalCounts, LeaseRequest, VfRow } from './types.ts'
+
+const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
+const BY_VF = 'device = ? AND vf_index = ?'
+const ATTACHMENT = 'SELECT a.*, v.mac, v.pci FROM attachments a JOIN vfs v USING (device, vf_index)'
+const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
+
+const STATEMENTS = {
+  begin: 'BEGIN IMMEDIATE',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+  addVf: `INSERT INTO vfs (device, vf_index, pci, mac, healthy, state, turn) VALUES (?, ?, ?, ?, ?, 'free', ${NEXT_TURN})
+    ON CONFLICT DO UPDATE SET pci = excluded.pci, mac = excluded.mac, healthy = excluded.healthy`,
+  allUnhealthy: 'UPDATE vfs SET healthy = 0',
+  healthOfVf: `UPDATE vfs SET healthy = ? WHERE ${BY_VF}`,
+  healthOfDevice: 'UPDATE vfs SET healthy = ? WHERE device = ?',
+  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 ORDER BY turn LIMIT 1`,
+  pickPci: 'SELECT * FROM vfs WHERE pci = ?',
+  leaseVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
+  freeVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
+  quarantineVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
+  insert: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, boot_id, created_ms, updated_ms)
+    VALUES (?, ?, ?, ?, ?, 'leased', ?, ?, ?, ?, ?, ?)`,
+  get: `${ATTACHMENT} WHERE ${BY_KEY}`,
+  all: `${ATTACHMENT} ORDER BY a.rowid`,
+  keysOf: 'SELECT network, container_id, if_name, phase FROM attachments WHERE network = ? ORDER BY rowid',
+  attached: `UPDATE attachments SET phase = 'attached', result = ?, updated_ms = ? WHERE ${BY_KEY}`,
+  phase: `UPDATE attachments SET phase = ?, updated_ms = ? WHERE ${BY_KEY}`,
+  remove: `DELETE FROM attachments WHERE ${BY_KEY} RETURNING device, vf_index, netns, netns_identity`,
+  enqueue: `INSERT INTO detach_queue (network, container_id, if_name, device, vf_index, netns, netns_identity, release, detach, reason)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  queue: 'SELECT * FROM detach_queue ORDER BY seq',
+  queued: `SELECT * FROM detach_queue WHERE ${BY_KEY} ORDER BY seq`,
+  progress: 'UPDATE detach_queue SET release = ?, detach = ?, reason = ? WHERE seq = ?',
+  dequeue: 'DELETE FROM detach_queue WHERE seq = ? RETURNING device, vf_index',
+  vfs: `SELECT v.*, coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
+      coalesce(a.if_name, q.if_name) AS if_name
+    FROM vfs v LEFT JOIN attachments a USING (device, vf_index) LEFT JOIN detach_queue q USING (device, vf_index) ORDER BY v.device, v.vf_index`,
+  countVfs: `SELECT CASE WHEN state = 'free' AND healthy = 0 THEN 'unhealthy' ELSE state END AS state, count(*) AS n FROM vfs GROUP BY 1`,
+  countQueue: 'SELECT count(*) AS n FROM detach_queue',
+} as const
+
+type Statements = Record<keyof typeof STATEMENTS, StatementSync>
+
+const keyOf = (key: AttachmentKey): [string, string, string] => [key.network, key.containerId, key.ifName]
+
+/** {@link AttachmentJournal} in one SQLite file. Calls are synchronous; each takes some 0.05 ms. */
+export class SqliteJournal implements AttachmentJournal {
+  readonly #file: string
+  readonly #clock: Clock
+  readonly #db: DatabaseSync
+  readonly #sql: Statements
+
+  /**
+   * Opens or makes the file, with its folder (mode 0700).
+   *
+   * @throws OffloadError JOURNAL_FAILURE when the file is no journal, is damaged, or was written by a newer version
+   */
+  constructor(file: string, clock: Clock) {
+    this.#file = file
+    this.#clock = clock
+    const opened = this.#guard('open', () => {
+      mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+      const db = new DatabaseSync(file, { timeout: 5_000 })
+      try {
+        prepareSchema(db, file)
+        const statements = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])
+        return { db, sql: Object.fromEntries(statements) as Statements }
+      } catch (error) {
+        db.close()
+        throw error
+      }
+    })
+    this.#db = opened.db
+    this.#sql = opened.sql
+  }
+
+  /** @inheritDoc */
+  syncVfs(found: readonly VirtualFunction[]): void {
+    this.#transaction(() => {
+      this.#sql.allUnhealthy.run()
+      for (const vf of found) this.#sql.addVf.run(vf.id.device, vf.id.index, vf.pciAddress ?? null, vf.mac, vf.health === 'healthy' ? 1 : 0)
+    })
+  }
+
+  /** @inheritDoc */
+  setHealth(of: { readonly device: string; readonly index?: number }, health: VfHealth): void {
+    const healthy = health === 'healthy' ? 1 : 0
+    if (of.index === undefined) this.#write(this.#sql.healthOfDevice, healthy, of.device)
+    else this.#write(this.#sql.healthOfVf, healthy, of.device, of.index)
+  }
+
+  /** @inheritDoc */
+  lease(request: LeaseRequest): AttachmentRow {
+    const { intent } = request
+    return this.#transaction(() => {
+      if (this.#sql.get.get(...keyOf(intent.key)) !== undefined)
+        throw new OffloadError('ALREADY_EXISTS', `attachment ${formatAttachmentKey(intent.key)} exists already`)
+      const vf = request.pciAddress === undefined ? this.#pickFree() : this.#pickPci(request.pciAddress)
+      const { device, index } = vf
+      const now = this.#clock.now()
+      this.#sql.leaseVf.run(device, index)
+      const texts = [request.netns, request.netnsIdentity, JSON.stringify(intent), request.bootId]
+      this.#sql.insert.run(...keyOf(intent.key), device, index, ...texts, now, now)
+      const { netns, netnsIdentity, bootId } = request
+      const { mac: vfMac, pciAddress } = vf
+      const lease = { key: intent.key, vf: { device, index }, vfMac, phase: 'leased' as const, netns, netnsIdentity, pod: intent.pod, intent, bootId, createdAt: now, updatedAt: now }
+      return pciAddress === undefined ? lease : { ...lease, pciAddress }
+    })
+  }
+
+  /** @inheritDoc */
+  get(key: AttachmentKey): AttachmentRow | undefined {
+    const row = this.#guard('read', () => this.#sql.get.get(...keyOf(key)))
+    return row === undefined ? undefined : decodeAttachment(row)
+  }
+
+  /** @inheritDoc */
+  all(): AttachmentRow[] {
+    return this.#guard('read', () => this.#sql.all.all().map(decodeAttachment))
+  }
+
+  /** @inheritDoc */
+  keysOf(network: string, phases: readonly AttachmentPhase[]): AttachmentKey[] {
+    const wanted: readonly string[] = phases
+    return this.#guard('read', () => this.#sql.keysOf.all(network).filter((row) => wanted.includes(text(row, 'phase'))).map(decodeKey))
+  }
+
+  /** @inheritDoc */
+  attached(key: AttachmentKey, result: AttachResult): void {
+    this.#one(key, this.#write(this.#sql.attached, JSON.stringify(result), this.#clock.now(), ...keyOf(key)))
+  }
+
+  /** @inheritDoc */
+  wired(key: AttachmentKey): void {
+    this.#one(key, this.#write(this.#sql.phase, 'wired', this.#clock.now(), ...keyOf(key)))
+  }
+
+  /** @inheritDoc */
+  detaching(key: AttachmentKey): void {
+    this.#one(key, this.#write(this.#sql.phase, 'detaching', this.#clock.now(), ...keyOf(key)))
+  }
+
+  /** @inheritDoc */
+  free(key: AttachmentKey): void {
+    this.#transaction(() => {
+      const { vf } = this.#remove(key)
+      this.#sql.freeVf.run(vf.device, vf.index)
+    })
+  }
+
+  /** @inheritDoc */
+  quarantine(key: AttachmentKey, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void {
+    this.#transaction(() => {
+      const { vf, netns, netnsIdentity } = this.#remove(key)
+      this.#sql.quarantineVf.run(vf.device, vf.index)
+      this.#sql.enqueue.run(...keyOf(key), vf.device, vf.index, netns, netnsIdentity, left.release ? 1 : 0, left.detach ? 1 : 0, left.reason)
+    })
+  }
+
+  /** @inheritDoc */
+  queue(): CleanupRow[] {
+    return this.#guard('read', () => this.#sql.queue.all().map(decodeCleanup))
+  }
+
+  /** @inheritDoc */
+  queued(key: AttachmentKey): CleanupRow[] {
+    return this.#guard('read', () => this.#sql.queued.all(...keyOf(key)).map(decodeCleanup))
+  }
+
+  /** @inheritDoc */
+  progress(seq: number, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void {
+    this.#write(this.#sql.progress, left.release ? 1 : 0, left.detach ? 1 : 0, left.reason, seq)
+  }
+
+  /** @inheritDoc */
+  finish(seq: number): void {
+    this.#transaction(() => {
+      const row = this.#sql.dequeue.get(seq)
+      if (row !== undefined) this.#sql.freeVf.run(text(row, 'device'), Number(row['vf_index']))
+    })
+  }
+
+  /** @inheritDoc */
+  vfs(): VfRow[] {
+    return this.#guard('read', () => this.#sql.vfs.all().map(decodeVf))
+  }
+
+  /** @inheritDoc */
+  counts(): JournalCounts {
+    return this.#guard('read', () => {
+      const vfs = new Map(this.#sql.countVfs.all().map((row) => [row['state'], Number(row['n'])]))
+      const of = (state: string): number => vfs.get(state) ?? 0
+      return {
+        vfs: { free: of('free'), leased: of('leased'), quarantined: of('quarantined'), unhealthy: of('unhealthy') },
+        queue: Number(this.#sql.countQueue.get()?.['n']),
+      }
+    })
+  }
+
+  /** Closes the file. What is in it stays. */
+  [Symbol.dispose](): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  #pickFree(): VfId & { readonly mac: string; readonly pciAddress?: string } {
+    const row = this.#sql.pickFree.get()
+    if (row !== undefined) return chosen(row)
+    const { vfs } = this.counts()
+    throw new OffloadError('NO_FREE_VF', `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`, {
+      hint: 'Wait for pods to end, add VFs to the device, or see `offload inspect` for what keeps VFs quarantined.',
+    })
+  }
+
+  #pickPci(pciAddress: string): VfId & { readonly mac: string; readonly pciAddress?: string } {
+    const row = this.#sql.pickPci.get(pciAddress)
+    if (row === undefined)
+      throw new OffloadError('INVALID_NETCONF', `deviceID = "${pciAddress}": no VF of this host has that PCI address`, {
+        hint: 'Is the resource of the SR-IOV device plugin made of this device’s VFs?',
+      })
+    if (row['state'] !== 'free' || row['healthy'] !== 1)
+      throw new OffloadError('NO_FREE_VF', `deviceID = "${pciAddress}": that VF is ${row['healthy'] === 1 ? text(row, 'state') : 'unhealthy'}`)
+    return chosen(row)
+  }
+
+  #remove(key: AttachmentKey): { vf: VfId; netns: string; netnsIdentity: string } {
+    const row = this.#sql.remove.get(...keyOf(key))
+    if (row === undefined) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
+    return { vf: { device: text(row, 'device'), index: Number(row['vf_index']) }, netns: text(row, 'netns'), netnsIdentity: text(row, 'netns_identity') }
+  }
+
+  #one(key: AttachmentKey, changes: number): void {
+    if (changes !== 1) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
+  }
+
+  #write(statement: StatementSync, ...values: SQLInputValue[]): number {
+    return this.#guard('write', () => Number(statement.run(...values).changes))
+  }
+
+  #transaction<T>(work: () => T): T {
+    return this.#guard('write', () => {
+      this.#sql.begin.run()
+      try {
+        const done = work()
+        this.#sql.commit.run()
+        return done
+      } catch (error) {
+        this.#sql.rollback.run()
+        throw error
+      }
+    })
+  }
+
+  #guard<T>(what: string, work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (OffloadError.is(error)) throw error
+      throw new OffloadError('JOURNAL_FAILURE', `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+        hint: 'Is another daemon running on the same stateDir? Is the disk full or the file damaged?',
+      })
+    }
+  }
+}
+
+function chosen(row: Row): VfId & { readonly mac: string; readonly pciAddress?: string } {
+  const vf = { device: text(row, 'device'), index: Number(row['vf_index']), mac: text(row, 'mac') }
+  return typeof row['pci'] === 'string' ? { ...vf, pciAddress: row['pci'] } : vf
+}

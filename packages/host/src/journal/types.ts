@@ -1,0 +1,151 @@
+import type { AttachmentKey, AttachResult, PodIdentity, VfHealth, VfId, VirtualFunction } from '@cni-offload/sdk'
+import type { AttachCall } from '@cni-offload/protocol'
+
+/**
+ * Where an attachment stands on the host.
+ *
+ * - `leased`: it has a VF; pod and DPU may have been touched. Found at start-up it means that the daemon died in between.
+ * - `attached`: the agent answered; the pod may not be complete yet.
+ * - `wired`: the pod has its network and the runtime was told so.
+ * - `detaching`: its end has begun and must be finished, whoever finds it.
+ */
+export type AttachmentPhase = 'leased' | 'attached' | 'wired' | 'detaching'
+
+/** What the agent is asked for, without what the lease decides. */
+export type AttachIntent = Omit<AttachCall, 'vf' | 'vfMac'>
+
+/** What a lease is asked for with. */
+export interface LeaseRequest {
+  /** What the agent will be asked for. */
+  readonly intent: AttachIntent
+  /** CNI_NETNS as given. */
+  readonly netns: string
+  /** Identity of that namespace: its path may later belong to another one. */
+  readonly netnsIdentity: string
+  /** Boot of the host during which the namespace exists. */
+  readonly bootId: string
+  /** The very VF that is wanted, when a device plugin has chosen it. */
+  readonly pciAddress?: string
+}
+
+/** One attachment of the journal. */
+export interface AttachmentRow {
+  /** Identity. */
+  readonly key: AttachmentKey
+  /** Its VF; no two rows have the same one. */
+  readonly vf: VfId
+  /** MAC of the VF in its pristine state. */
+  readonly vfMac: string
+  /** PCI address of the VF, where it has one. */
+  readonly pciAddress?: string
+  /** Where it stands. */
+  readonly phase: AttachmentPhase
+  /** CNI_NETNS as given. */
+  readonly netns: string
+  /** Identity of that namespace when the VF was leased. */
+  readonly netnsIdentity: string
+  /** Whose interface it is. */
+  readonly pod: PodIdentity
+  /** What the agent was asked for. */
+  readonly intent: AttachIntent
+  /** What the agent answered; present from `attached` on. */
+  readonly result?: AttachResult
+  /** Boot of the host during which it was made. */
+  readonly bootId: string
+  /** When the VF was leased, milliseconds since the epoch. */
+  readonly createdAt: number
+  /** When the row was changed last, milliseconds since the epoch. */
+  readonly updatedAt: number
+}
+
+/** Whether a VF can be leased: `quarantined` ones belong to nobody but are not known to be clean on both sides yet. */
+export type VfState = 'free' | 'leased' | 'quarantined'
+
+/** One VF of the journal. */
+export interface VfRow {
+  /** Identity. */
+  readonly vf: VfId
+  /** PCI address, where it has one. */
+  readonly pciAddress?: string
+  /** Whether the hardware says that it can be used. */
+  readonly health: VfHealth
+  /** Whether it can be leased. */
+  readonly state: VfState
+  /** Who has it, or had it last while it is quarantined. */
+  readonly key?: AttachmentKey
+}
+
+/** What is left to be done for an attachment that is over. */
+export interface CleanupRow {
+  /** Position in the queue. */
+  readonly seq: number
+  /** The attachment that was. */
+  readonly key: AttachmentKey
+  /** Its VF, quarantined until the row is gone. */
+  readonly vf: VfId
+  /** The VF has to be brought back to its pristine state. */
+  readonly release: boolean
+  /** The agent has to confirm the detach. */
+  readonly detach: boolean
+  /** CNI_NETNS as it was given. */
+  readonly netns: string
+  /** Identity of that namespace. */
+  readonly netnsIdentity: string
+  /** Why it could not be done at once. */
+  readonly reason: string
+}
+
+/** How many VFs and rows there are. */
+export interface JournalCounts {
+  /** VFs per state; unhealthy ones that nobody has are counted apart. */
+  readonly vfs: Readonly<Record<VfState | 'unhealthy', number>>
+  /** Length of the queue of clean-ups. */
+  readonly queue: number
+}
+
+/**
+ * What the daemon must know again after a crash. Every method is one transaction and has happened when it returns.
+ *
+ * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
+ */
+export interface AttachmentJournal extends Disposable {
+  /** Takes over what the hardware has: new VFs become free, known ones keep their state, missing ones become unhealthy. */
+  syncVfs(found: readonly VirtualFunction[]): void
+  /** Notes the health of a VF, or of all VFs of a device when `index` is absent. */
+  setHealth(of: { readonly device: string; readonly index?: number }, health: VfHealth): void
+  /**
+   * Gives a free, healthy VF to a new attachment, the one that was given back longest ago.
+   *
+   * @throws OffloadError NO_FREE_VF; ALREADY_EXISTS when the key has a row; INVALID_NETCONF when there is no VF with the
+   * PCI address
+   */
+  lease(request: LeaseRequest): AttachmentRow
+  /** One attachment, undefined if unknown. */
+  get(key: AttachmentKey): AttachmentRow | undefined
+  /** All attachments, oldest first. */
+  all(): AttachmentRow[]
+  /** Attachments of a network in a phase, oldest first. */
+  keysOf(network: string, phases: readonly AttachmentPhase[]): AttachmentKey[]
+  /** Notes the agent's answer. */
+  attached(key: AttachmentKey, result: AttachResult): void
+  /** Notes that the pod has its network. */
+  wired(key: AttachmentKey): void
+  /** Notes that the attachment's end has begun. */
+  detaching(key: AttachmentKey): void
+  /** Forgets the attachment and frees its VF. */
+  free(key: AttachmentKey): void
+  /** Forgets the attachment, quarantines its VF and queues what is left to do. */
+  quarantine(key: AttachmentKey, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void
+  /** What is left to do, oldest first. */
+  queue(): CleanupRow[]
+  /** What is left to do for one key. */
+  queued(key: AttachmentKey): CleanupRow[]
+  /** Notes which part of a clean-up is left, and why. */
+  progress(seq: number, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void
+  /** Ends a clean-up and frees its VF. */
+  finish(seq: number): void
+  /** All VFs. */
+  vfs(): VfRow[]
+  /** How many there are. */
+  counts(): JournalCounts
+}

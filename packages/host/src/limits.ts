@@ -1,0 +1,18 @@
+/** How much a host daemon does at a time, and how long it waits. Times are in milliseconds. */
+export interface HostLimits {
+  /** ADDs at a time; more wait in a fair queue. */
+  readonly adds: number
+  /** An ADD, from the queue to the answer. */
+  readonly addMs: number
+  /** Undoing one side of an attachment. */
+  readonly undoMs: number
+  /** How long a call waits for an agent that is not connected, or that is being brought in line, before it fails. */
+  readonly agentMs: number
+  /** STATUS and CHECK on the agent's side. */
+  readonly statusMs: number
+  /** How long requests may go on when the daemon is told to stop, before they are aborted. */
+  readonly drainMs: number
+}
+
+/** The limits that hold where none are given. */
+export const DEFAULT_LIMITS: HostLimits = { adds: 32, addMs: 60_000, undoMs: 15_000, agentMs: 2_000, statusMs: 2_500, drainMs: 15_000 }

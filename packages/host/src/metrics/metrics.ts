@@ -1,0 +1,74 @@
+import type { ResyncEvent } from '@cni-offload/protocol'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { JournalCounts } from '../journal/types.ts'
+import type { RequestOutcome } from '../server/dispatch.ts'
+
+/** Seconds; from the fastest STATUS to the longest ADD. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+/** The daemon's Prometheus metrics, in a registry of their own. */
+export class HostMetrics {
+  /** All metrics. */
+  readonly registry: Registry = new Registry()
+  readonly #verbs: Histogram<'verb' | 'code'>
+  readonly #stages: Histogram<'verb' | 'stage'>
+  readonly #connected: Gauge
+  readonly #resync: Counter<'action'>
+
+  /** @param counts - read at each scrape */
+  constructor(counts: () => JournalCounts) {
+    const registers = [this.registry]
+    this.#verbs = new Histogram({
+      name: 'cni_offload_host_request_seconds',
+      help: 'Duration of CNI calls by verb and error code (OK if there was none)',
+      labelNames: ['verb', 'code'],
+      buckets: BUCKETS,
+      registers,
+    })
+    this.#stages = new Histogram({
+      name: 'cni_offload_host_stage_seconds',
+      help: 'Duration of the stages of CNI calls; stages may overlap',
+      labelNames: ['verb', 'stage'],
+      buckets: BUCKETS,
+      registers,
+    })
+    this.#connected = new Gauge({ name: 'cni_offload_host_agent_connected', help: '1 while calls to the agent pass', registers })
+    this.#resync = new Counter({
+      name: 'cni_offload_host_resync_total',
+      help: 'Attachments that resyncs looked at, by what the agent did',
+      labelNames: ['action'],
+      registers,
+    })
+    const vfs: Gauge<'state'> = new Gauge({
+      name: 'cni_offload_host_vfs',
+      help: 'VFs by state',
+      labelNames: ['state'],
+      registers,
+      collect: () => {
+        for (const [state, count] of Object.entries(counts().vfs)) vfs.set({ state }, count)
+      },
+    })
+    const queue: Gauge = new Gauge({
+      name: 'cni_offload_host_detach_queue',
+      help: 'Ended attachments that are not confirmed to be clean on both sides yet',
+      registers,
+      collect: () => queue.set(counts().queue),
+    })
+  }
+
+  /** Notes a call. */
+  observe({ verb, code, ms, stages }: RequestOutcome): void {
+    this.#verbs.observe({ verb, code }, ms / 1000)
+    for (const [stage, took] of Object.entries(stages)) this.#stages.observe({ verb, stage }, took / 1000)
+  }
+
+  /** Notes whether calls to the agent pass. */
+  connected(connected: boolean): void {
+    this.#connected.set(connected ? 1 : 0)
+  }
+
+  /** Notes what a resync did to an attachment. */
+  resynced({ action }: ResyncEvent): void {
+    this.#resync.inc({ action })
+  }
+}

@@ -1,0 +1,152 @@
+import { existsSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { bootId, createLinuxNet, getrusage, OWN_NETNS } from '@cni-offload/linux'
+import { createOffloadClient } from '@cni-offload/protocol'
+import { type Clock, type HostDevice, type Logger, OffloadError, systemClock } from '@cni-offload/sdk'
+import { KeyedMutex, Limiter, type Scope } from '@cni-offload/sdk/runtime'
+import { AgentLink } from '../agent/agent-link.ts'
+import { SqliteJournal } from '../journal/sqlite-journal.ts'
+import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
+import { HostMetrics } from '../metrics/metrics.ts'
+import { DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
+import { Drainer } from '../undo/drainer.ts'
+import { recover } from '../undo/recover.ts'
+import { Undo } from '../undo/undo.ts'
+import type { HostNetns, VerbDeps } from '../verbs/deps.ts'
+import { AGENT, CLIENT, DEVICE, DRAINER, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
+import { watchDevice } from './watch-device.ts'
+
+/** A daemon's parts, started. */
+export interface Runtime {
+  /** What the verbs work with. */
+  readonly verbs: VerbDeps
+  /** Metrics. */
+  readonly metrics: HostMetrics
+  /** Limits that hold. */
+  readonly limits: HostLimits
+  /** Time. */
+  readonly clock: Clock
+  /** Ends the work in the background; resolves when it has ended. */
+  stop(): Promise<void>
+}
+
+interface Facts {
+  readonly limits: HostLimits
+  readonly clock: Clock
+  readonly log: Logger
+  readonly bootId: string
+  readonly stateDir: string
+}
+
+/**
+ * Puts the daemon together in a scope, undoes what a crash left, and starts what runs in the background.
+ *
+ * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE
+ */
+export async function startRuntime(scope: Scope, options: HostOptions, parts: HostParts, log: Logger, signal: AbortSignal): Promise<Runtime> {
+  const { clock = systemClock, stateDir = DEFAULT_STATE_DIR } = options
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  await mkdir(join(stateDir, 'hardware'), { recursive: true, mode: 0o700 })
+  const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId() }
+  provide(scope, options, parts, facts)
+  // The bindings take some milliseconds to load: now, not with the first caller.
+  getrusage('self')
+
+  const journal = scope.get(JOURNAL)
+  const net = scope.get(NET)
+  const device = await makeDevice(scope, options, facts)
+  const path = parts.netns ?? OWN_NETNS
+  const identity = await net.netnsIdentity(path)
+  if (identity === undefined) throw new OffloadError('INVALID_CONFIG', `${path} is no network namespace`)
+  provideVerbs(scope, facts, { path, identity })
+
+  const vfs = await device.discover({ signal, log })
+  journal.syncVfs(vfs)
+  const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
+  log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
+
+  const end = new AbortController()
+  const drainer = scope.get(DRAINER)
+  const background = [
+    scope.get(AGENT).run(end.signal, () => drainer.wake(true)),
+    drainer.run(end.signal),
+    watchDevice({ device, journal, clock, log, signal: end.signal }),
+  ]
+  return {
+    verbs: scope.get(VERBS),
+    metrics: scope.get(METRICS),
+    limits,
+    clock,
+    async stop() {
+      end.abort(new OffloadError('CANCELLED', 'the host daemon is stopping'))
+      await Promise.all(background)
+    },
+  }
+}
+
+function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Facts): void {
+  const { limits, clock, log, bootId: boot, stateDir } = facts
+  const { node } = options
+  if (parts.net === undefined) scope.factory(NET, () => createLinuxNet())
+  else scope.value(NET, parts.net)
+  if (parts.agent === undefined) scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
+  else scope.value(CLIENT, parts.agent)
+  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'host.db'), clock))
+  scope.factory(METRICS, (from) => new HostMetrics(() => from.get(JOURNAL).counts()))
+  scope.factory(LOCKS, () => new KeyedMutex())
+  scope.factory(
+    AGENT,
+    (from) =>
+      new AgentLink({
+        client: from.get(CLIENT),
+        journal: from.get(JOURNAL),
+        node,
+        bootId: boot,
+        limits,
+        clock,
+        log: log.child({ component: 'host.agent' }),
+        observer: from.get(METRICS),
+      }),
+  )
+}
+
+function provideVerbs(scope: Scope, { limits, clock, log, bootId: boot }: Facts, hostNetns: HostNetns): void {
+  scope.factory(UNDO, (from) => new Undo({ journal: from.get(JOURNAL), device: from.get(DEVICE), agent: from.get(AGENT), net: from.get(NET), limits }))
+  scope.factory(DRAINER, (from) => {
+    const agent = from.get(AGENT)
+    return new Drainer({
+      journal: from.get(JOURNAL),
+      undo: from.get(UNDO),
+      locks: from.get(LOCKS),
+      connected: () => agent.connected,
+      clock,
+      log: log.child({ component: 'host.drainer' }),
+    })
+  })
+  scope.factory(VERBS, (from) => {
+    const drainer = from.get(DRAINER)
+    return {
+      journal: from.get(JOURNAL),
+      device: from.get(DEVICE),
+      net: from.get(NET),
+      agent: from.get(AGENT),
+      undo: from.get(UNDO),
+      leftToQueue: () => drainer.wake(),
+      locks: from.get(LOCKS),
+      adds: new Limiter(limits.adds),
+      limits,
+      hostNetns,
+      bootId: boot,
+      ipv6: existsSync('/proc/sys/net/ipv6'),
+    }
+  })
+}
+
+/** A plugin is made asynchronously, a scope's factories are not: it is made here and given up by the scope. */
+async function makeDevice(scope: Scope, options: HostOptions, { log, clock, stateDir }: Facts): Promise<HostDevice> {
+  const { hardware } = options
+  const device = await hardware.create({ log: log.child({ component: 'host.hardware', plugin: hardware.name }), clock, stateDir: join(stateDir, 'hardware') })
+  scope.factory(DEVICE, () => device)
+  return scope.get(DEVICE)
+}

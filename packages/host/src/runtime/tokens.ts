@@ -1,0 +1,30 @@
+import type { LinuxNet } from '@cni-offload/linux'
+import type { HostDevice } from '@cni-offload/sdk'
+import { type KeyedMutex, type Token, token } from '@cni-offload/sdk/runtime'
+import type { AgentClient, AgentLink } from '../agent/agent-link.ts'
+import type { AttachmentJournal } from '../journal/types.ts'
+import type { HostMetrics } from '../metrics/metrics.ts'
+import type { Drainer } from '../undo/drainer.ts'
+import type { Undo } from '../undo/undo.ts'
+import type { VerbDeps } from '../verbs/deps.ts'
+
+/** What the daemon's scope provides. */
+export const NET: Token<LinuxNet> = token('host.net')
+/** Journal. */
+export const JOURNAL: Token<AttachmentJournal> = token('host.journal')
+/** Hardware. */
+export const DEVICE: Token<HostDevice> = token('host.device')
+/** Client of the agent. */
+export const CLIENT: Token<AgentClient> = token('host.client')
+/** The agent, kept in step. */
+export const AGENT: Token<AgentLink> = token('host.agent')
+/** Locks of attachments. */
+export const LOCKS: Token<KeyedMutex> = token('host.locks')
+/** Undoes attachments. */
+export const UNDO: Token<Undo> = token('host.undo')
+/** Works off what could not be undone at once. */
+export const DRAINER: Token<Drainer> = token('host.drainer')
+/** Metrics. */
+export const METRICS: Token<HostMetrics> = token('host.metrics')
+/** What the verbs work with. */
+export const VERBS: Token<VerbDeps> = token('host.verbs')

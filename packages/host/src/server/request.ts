@@ -1,0 +1,51 @@
+import { OffloadError, parseWith } from '@cni-offload/sdk'
+import { z } from 'zod'
+
+/** A CNI call as the shim forwards it. */
+export interface CniRequest {
+  /** Version of the frame's content. */
+  readonly v: 1
+  /** Tells requests apart. */
+  readonly kind: 'cni'
+  /** The shim's CNI_* variables. */
+  readonly env: Readonly<Record<string, string>>
+  /** The shim's standard input as read. */
+  readonly stdin: string
+  /** How long the shim waits for the answer, in milliseconds. */
+  readonly deadlineMs: number
+}
+
+/** Asks for the daemon's state. */
+export interface InspectRequest {
+  /** Version of the frame's content. */
+  readonly v: 1
+  /** Tells requests apart. */
+  readonly kind: 'inspect'
+}
+
+/** What a caller may ask for. */
+export type HostRequest = CniRequest | InspectRequest
+
+const request: z.ZodType<HostRequest> = z.discriminatedUnion('kind', [
+  z.object({
+    v: z.literal(1),
+    kind: z.literal('cni'),
+    env: z.record(z.string(), z.string()),
+    stdin: z.string(),
+    deadlineMs: z.number().int().min(1).max(86_400_000),
+  }),
+  z.object({ v: z.literal(1), kind: z.literal('inspect') }),
+])
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Parses the content of a frame. @throws OffloadError UNDECODABLE saying what is wrong */
+export function parseRequest(content: Buffer): HostRequest {
+  let decoded: unknown
+  try {
+    decoded = JSON.parse(strictUtf8.decode(content))
+  } catch (error) {
+    throw new OffloadError('UNDECODABLE', `request is not JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+  return parseWith(request, decoded, 'request', 'UNDECODABLE')
+}

@@ -1,0 +1,90 @@
+import { type AttachmentKey, type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
+import type { KeyedMutex } from '@cni-offload/sdk/runtime'
+import type { AttachmentJournal, CleanupRow } from '../journal/types.ts'
+import type { Undo } from './undo.ts'
+
+/** What a {@link Drainer} is made of. */
+export interface DrainerDeps {
+  /** Journal. */
+  readonly journal: Pick<AttachmentJournal, 'queue'>
+  /** Does the work. */
+  readonly undo: Pick<Undo, 'queued'>
+  /** Locks of attachments. */
+  readonly locks: KeyedMutex
+  /** Whether the agent can be asked: if not, rows that need it are left alone. */
+  readonly connected: () => boolean
+  /** Time. */
+  readonly clock: Clock
+  /** Log. */
+  readonly log: Logger
+}
+
+const FIRST_RETRY_MS = 1_000
+const LAST_RETRY_MS = 60_000
+
+/** Works off, in the background, what could not be undone at once. */
+export class Drainer {
+  readonly #deps: DrainerDeps
+  /** When a row that failed is tried again, by its number in the queue. */
+  readonly #retry = new Map<number, { at: number; afterMs: number }>()
+  #wake: (() => void) | undefined
+  #due = false
+
+  constructor(deps: DrainerDeps) {
+    this.#deps = deps
+  }
+
+  /** Says that something was queued, or that the agent is back: then rows that failed are tried again at once. */
+  wake(agentIsBack: boolean = false): void {
+    if (agentIsBack) this.#retry.clear()
+    this.#due = true
+    this.#wake?.()
+  }
+
+  /** Works until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#due = false
+      await this.#round(signal).catch((error: unknown) => {
+        if (!signal.aborted) this.#deps.log.error({ err: error }, 'queue of clean-ups')
+      })
+      await this.#pause(signal)
+    }
+  }
+
+  /** Rows are tried in order; one that fails does not keep the others back. */
+  async #round(signal: AbortSignal): Promise<void> {
+    const rows = this.#deps.journal.queue()
+    for (const seq of this.#retry.keys()) if (!rows.some((row) => row.seq === seq)) this.#retry.delete(seq)
+    for (const row of rows) {
+      if (signal.aborted) return
+      if (!this.#isDue(row)) continue
+      await this.#try(row.key, row.seq, signal)
+    }
+  }
+
+  async #try(key: AttachmentKey, seq: number, signal: AbortSignal): Promise<void> {
+    const left = await this.#deps.locks.run(formatAttachmentKey(key), signal, () => this.#deps.undo.queued(key, this.#deps.log))
+    if (left === undefined) return
+    const afterMs = Math.min((this.#retry.get(seq)?.afterMs ?? FIRST_RETRY_MS / 2) * 2, LAST_RETRY_MS)
+    this.#retry.set(seq, { at: this.#deps.clock.monotonic() + afterMs, afterMs })
+    this.#deps.log.warn({ key: formatAttachmentKey(key), ...left, retryMs: afterMs }, 'clean-up failed again')
+  }
+
+  #isDue(row: CleanupRow): boolean {
+    if (!row.release && !this.#deps.connected()) return false
+    const retry = this.#retry.get(row.seq)
+    return retry === undefined || retry.at <= this.#deps.clock.monotonic()
+  }
+
+  /** Until somebody wakes it or the next failed row is due. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    if (this.#due || signal.aborted) return
+    const woken = new AbortController()
+    this.#wake = () => woken.abort(new OffloadError('CANCELLED', 'woken'))
+    const next = Math.min(...[...this.#retry.values()].map(({ at }) => at), this.#deps.clock.monotonic() + LAST_RETRY_MS)
+    const wait = Math.max(next - this.#deps.clock.monotonic(), 1)
+    await this.#deps.clock.sleep(wait, AbortSignal.any([signal, woken.signal])).catch(() => {})
+    this.#wake = undefined
+  }
+}

@@ -1,0 +1,153 @@
+import { type AttachResult, formatAttachmentKey, formatVfId, type NetdevRef, OffloadError } from '@cni-offload/sdk'
+import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
+import { deadline } from '@cni-offload/sdk/runtime'
+import { attachCall, attachIntent } from '../agent/intent.ts'
+import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
+import { podOps } from '../wiring/pod-ops.ts'
+import { cniResult } from '../wiring/result.ts'
+import type { VerbContext, VerbDeps } from './deps.ts'
+
+/**
+ * ADD: gives a pod a VF that is connected on the DPU.
+ *
+ * What it has touched is undone on both sides if it fails for any reason, before it rejects.
+ *
+ * @throws OffloadError OWN_NETNS, INVALID_ENVIRONMENT, INVALID_NETCONF, ALREADY_EXISTS, NO_FREE_VF, AGENT_UNREACHABLE,
+ * HARDWARE_FAILURE, KERNEL_REFUSED, DEADLINE_EXCEEDED, CANCELLED, or what the agent answers
+ */
+export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<CniResult> {
+  const intent = attachIntent(env, netconf)
+  const signal = deadline(ctx.signal, deps.limits.addMs)
+  // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
+  using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
+  using _place = await ctx.stages.time('queue', () => deps.adds.acquire(signal))
+  const netnsIdentity = await ctx.stages.time('precheck', async () => {
+    const { identity, occupied } = await precheck(deps, env)
+    const cleared = await clearRemains(deps, intent.key, ctx)
+    if (cleared ? (await deps.net.link(env.netns, env.ifName)) !== undefined : occupied) throw taken(env)
+    return identity
+  })
+  await deps.agent.ready(signal)
+  const { deviceId: pciAddress } = netconf
+  const request: LeaseRequest = { intent, netns: env.netns, netnsIdentity, bootId: deps.bootId, ...(pciAddress === undefined ? {} : { pciAddress }) }
+  const row = await ctx.stages.time('lease', () => deps.journal.lease(request))
+  const touched = { release: false, detach: false }
+  try {
+    const attached = await wire(deps, row, touched, { ...ctx, signal })
+    deps.journal.wired(row.key)
+    return cniResult({
+      ifName: env.ifName,
+      netns: env.netns,
+      attached,
+      ...(row.pciAddress === undefined ? {} : { pciAddress: row.pciAddress }),
+      ...(netconf.prevResult === undefined ? {} : { previous: netconf.prevResult }),
+    })
+  } catch (error) {
+    const failure = OffloadError.from(signal.aborted ? signal.reason : error, 'INTERNAL', `ADD ${formatAttachmentKey(row.key)}`)
+    ctx.log.warn({ vf: formatVfId(row.vf), err: error, code: failure.code }, 'ADD failed, undoing it')
+    const left = await ctx.stages.time('undo', () => deps.undo.attachment(row, touched, ctx.log))
+    if (left !== undefined) deps.leftToQueue()
+    throw failure
+  }
+}
+
+/** Refuses namespaces that must be refused before anything is touched. */
+async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<{ identity: string; occupied: boolean }> {
+  // Both at once: each would cost a round trip to the kernel's thread.
+  const [identity, link] = await Promise.all([deps.net.netnsIdentity(env.netns), deps.net.link(env.netns, env.ifName).catch(() => undefined)])
+  if (identity === undefined)
+    throw new OffloadError('INVALID_ENVIRONMENT', `CNI_NETNS = ${env.netns} is no network namespace`, {
+      hint: 'The runtime must make the namespace of the sandbox before it calls ADD.',
+    })
+  if (identity === deps.hostNetns.identity)
+    throw new OffloadError('OWN_NETNS', `CNI_NETNS = ${env.netns} is the network namespace of the host`, { hint: 'Pods with hostNetwork need no CNI.' })
+  return { identity, occupied: link !== undefined }
+}
+
+/**
+ * An attachment of the same key that is alive stays; what is left of a dead one goes before a new one is made.
+ *
+ * @returns whether there was something
+ */
+async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: VerbContext): Promise<boolean> {
+  const row = deps.journal.get(key)
+  if (row !== undefined) {
+    if (row.phase === 'wired' && (await deps.net.netnsIdentity(row.netns)) === row.netnsIdentity)
+      throw new OffloadError('ALREADY_EXISTS', `attachment ${formatAttachmentKey(key)} exists already, with VF ${formatVfId(row.vf)} in ${row.netns}`, {
+        hint: 'The runtime must call DEL before it calls ADD again.',
+      })
+    ctx.log.warn({ phase: row.phase }, 'undoing what an earlier ADD left')
+    await deps.undo.attachment(row, { release: true, detach: true }, ctx.log)
+  }
+  const queued = deps.journal.queued(key).length > 0
+  const left = queued ? await deps.undo.queued(key, ctx.log) : undefined
+  if (left !== undefined)
+    throw new OffloadError('AGENT_UNREACHABLE', `an earlier attachment ${formatAttachmentKey(key)} could not be undone yet: ${left.reason}`, {
+      hint: 'It is tried again in the background; the runtime may try again too.',
+    })
+  return row !== undefined || queued
+}
+
+/**
+ * The work: the kernel's move of the VF (many milliseconds) and the agent's work run at the same time; addresses follow
+ * when both are done. `touched` tells, at any moment, what would have to be undone.
+ */
+async function wire(deps: VerbDeps, row: AttachmentRow, touched: { release: boolean; detach: boolean }, ctx: VerbContext): Promise<AttachResult> {
+  const { ifName } = row.key
+  const failed = new AbortController()
+  const both = AbortSignal.any([ctx.signal, failed.signal])
+  const stop = (error: unknown): never => {
+    failed.abort(error)
+    throw error
+  }
+  const [moved, answered] = await Promise.allSettled([
+    moveIntoPod(deps, row, touched, { ...ctx, signal: both }).catch(stop),
+    ctx.stages.time('attach', () => attach(deps, row, touched, { ...ctx, signal: both })).catch(stop),
+  ])
+  // Both must have ended before anything is undone. What failed first is the reason, the other one was only stopped.
+  if (failed.signal.aborted) throw failed.signal.reason
+  if (moved.status === 'rejected') throw moved.reason
+  if (answered.status === 'rejected') throw answered.reason
+  ctx.signal.throwIfAborted()
+  const result = answered.value
+  await ctx.stages.time('wire', async () => {
+    await deps.net.apply(row.netns, podOps(ifName, moved.value, result, deps.ipv6))
+    await verify(deps, row, result)
+  })
+  ctx.signal.throwIfAborted()
+  return result
+}
+
+async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { release: boolean }, ctx: VerbContext): Promise<NetdevRef> {
+  touched.release = true
+  const netdev = await ctx.stages.time('acquire', () => deps.device.acquire(row.vf, {}, ctx))
+  ctx.signal.throwIfAborted()
+  const move = { op: 'link.move' as const, dev: netdev.name, netns: row.netns, name: row.key.ifName }
+  await ctx.stages.time('move', () => deps.net.apply(deps.hostNetns.path, [move]))
+  return netdev
+}
+
+async function attach(deps: VerbDeps, row: AttachmentRow, touched: { detach: boolean }, ctx: VerbContext): Promise<AttachResult> {
+  touched.detach = true
+  const call = attachCall(row, row.vfMac)
+  const reply = await deps.agent.attach(call, { signal: ctx.signal, requestId: ctx.requestId }, ({ result }) => deps.journal.attached(row.key, result))
+  return reply.result
+}
+
+/** Drivers may ignore a MAC or an MTU without a word; then the pod would be silent, or lose large packets only. */
+async function verify(deps: VerbDeps, row: AttachmentRow, result: AttachResult): Promise<void> {
+  const link = await deps.net.link(row.netns, row.key.ifName)
+  if (link === undefined) throw new OffloadError('KERNEL_REFUSED', `${row.key.ifName} is gone from ${row.netns} although it was moved there`)
+  const wrong = [
+    ...(link.mac === result.mac ? [] : [`MAC is ${link.mac} instead of ${result.mac}`]),
+    ...(link.mtu === result.mtu ? [] : [`MTU is ${link.mtu} instead of ${result.mtu}`]),
+    ...(link.up ? [] : ['it is down']),
+  ]
+  if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `VF ${formatVfId(row.vf)} did not take its settings in the pod: ${wrong.join('; ')}`)
+}
+
+function taken(env: CniEnvironment): OffloadError {
+  return new OffloadError('ALREADY_EXISTS', `CNI_IFNAME = ${env.ifName} exists already in ${env.netns}`, {
+    hint: 'Another plugin of the list, or an earlier attachment, has made an interface of that name.',
+  })
+}

@@ -1,0 +1,22 @@
+import { type AttachmentKey, formatAttachmentKey } from '@cni-offload/sdk'
+import type { VerbContext, VerbDeps } from './deps.ts'
+
+/**
+ * DEL: ends an attachment. Idempotent, and success as soon as the daemon has taken it over for good: what cannot be done
+ * now (agent unreachable, VF not found) keeps the VF quarantined and is done in the background.
+ *
+ * Only the wait for the attachment's lock heeds the caller's signal; an end that has begun goes on to its end.
+ *
+ * @throws OffloadError JOURNAL_FAILURE; CANCELLED or DEADLINE_EXCEEDED while an ADD of the same attachment is still being undone
+ */
+export async function del(deps: VerbDeps, key: AttachmentKey, ctx: VerbContext): Promise<void> {
+  using _key = await deps.locks.acquire(formatAttachmentKey(key), ctx.signal)
+  const row = deps.journal.get(key)
+  if (row === undefined) {
+    ctx.log.debug({}, 'DEL of an attachment that is not known (any more)')
+    return
+  }
+  deps.journal.detaching(key)
+  const left = await ctx.stages.time('undo', () => deps.undo.attachment(row, { release: true, detach: true }, ctx.log))
+  if (left !== undefined) deps.leftToQueue()
+}

@@ -1,0 +1,67 @@
+import { type Link, type LinuxNet, type NetnsPath, normalizeCidr, normalizeIp, normalizeRoute } from '@cni-offload/linux'
+import type { AttachResult, Route } from '@cni-offload/sdk'
+import type { CniResult } from '@cni-offload/sdk/cni'
+import { routesToMake } from './routes.ts'
+
+/** A pod's interface as it is. */
+export interface PodInterface {
+  /** The link. */
+  readonly link: Link
+  /** Its addresses, in normal form. */
+  readonly addresses: readonly string[]
+  /** Its routes, in normal form, without the kernel's own. */
+  readonly routes: readonly Route[]
+}
+
+/**
+ * Reads a pod's interface; undefined if there is none of that name.
+ *
+ * @throws OffloadError NOT_FOUND if the namespace is gone
+ */
+export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: string): Promise<PodInterface | undefined> {
+  const link = await net.link(netns, ifName)
+  if (link === undefined) return undefined
+  const [addresses, routes] = await Promise.all([net.addresses(netns, ifName), net.routes(netns, ifName)])
+  return { link, addresses, routes }
+}
+
+const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
+
+const sameRoute = (a: Route, b: Route): boolean =>
+  a.dst === b.dst && a.gw === b.gw && a.table === b.table && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss
+
+/**
+ * What an interface lacks of the network that it was given, as readable phrases; empty if all is there. Addresses and
+ * routes in excess are fine: later plugins of the list may have added them.
+ */
+export function differences(has: PodInterface, expected: AttachResult): string[] {
+  const { link } = has
+  const routes = routesToMake(expected).map(normalizeRoute)
+  return [
+    ...(link.up ? [] : [`${link.name} is down`]),
+    ...(link.mac === expected.mac ? [] : [`MAC is ${link.mac} instead of ${expected.mac}`]),
+    ...(link.mtu === expected.mtu ? [] : [`MTU is ${link.mtu} instead of ${expected.mtu}`]),
+    ...expected.ips.filter(({ address }) => !has.addresses.includes(normalizeCidr(address))).map(({ address }) => `address ${address} is missing`),
+    ...routes.filter((route) => !has.routes.some((candidate) => sameRoute(route, candidate))).map((route) => `route ${shownRoute(route)} is missing`),
+  ]
+}
+
+const withoutPrefix = (address: string): string => address.slice(0, address.indexOf('/'))
+
+/**
+ * What the final result of the list says about an interface that is not so, as readable phrases.
+ *
+ * @param netns - CNI_NETNS as given: results have it literally
+ */
+export function contradictions(has: PodInterface, previous: CniResult, netns: NetnsPath): string[] {
+  const { link } = has
+  const index = previous.interfaces.findIndex(({ name, sandbox }) => name === link.name && sandbox === netns)
+  const told = previous.interfaces[index]
+  if (told === undefined) return [`prevResult has no interface ${link.name} in ${netns}`]
+  const addresses = has.addresses.map(withoutPrefix)
+  const strange = previous.ips.filter((ip) => ip.interface === index && !addresses.includes(normalizeIp(withoutPrefix(ip.address))))
+  return [
+    ...(told.mac === undefined || told.mac.toLowerCase() === link.mac ? [] : [`MAC is ${link.mac}, prevResult says ${told.mac}`]),
+    ...strange.map(({ address }) => `address ${address} of prevResult is missing`),
+  ]
+}
