@@ -103,7 +103,7 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
       for await (const state of serverStream(deps, METHODS.list, undefined, ctx, timeoutOf(ctx))) states.push(state)
       return states
     },
-    resync: (wired, ctx) => bidi(deps, METHODS.resync, wired, ctx, ctx.timeoutMs ?? timeoutOf(ctx) * RESYNC_FACTOR),
+    resync: (wired, ctx) => bidi(deps, METHODS.resync, wired, 'complete', ctx, ctx.timeoutMs ?? timeoutOf(ctx) * RESYNC_FACTOR),
     state: () => link.state,
     waitReady: (signal) => link.ready(signal, true),
     states: (signal) => link.states(signal),

@@ -1,5 +1,5 @@
 import { OffloadError } from '@cni-offload/sdk'
-import type { AttachmentState, CallContext, OffloadApi, PeerIdentity } from './api.ts'
+import type { AttachCall, AttachmentState, CallContext, OffloadApi, PeerIdentity } from './api.ts'
 import { type Codec, type Method, METHODS } from './codec/methods.ts'
 import { errorFromStatus, statusFromError } from './errors.ts'
 
@@ -83,10 +83,21 @@ export function createInMemoryClient(api: OffloadApi, peer: PeerIdentity): Offlo
       const { resync } = METHODS
       const limits = bounded(ctx, peer, resync.name, 600_000)
       let inputError: OffloadError | undefined
-      const input = async function* (): AsyncGenerator<Parameters<OffloadApi['attach']>[0], void, undefined> {
+      const input = async function* (): AsyncGenerator<AttachCall, void, undefined> {
         try {
-          for await (const call of wired) yield copy(resync.call, call)
+          const items = wired[Symbol.asyncIterator]()
+          try {
+            for (;;) {
+              const next = await Promise.race([items.next(), limits.stop])
+              const message = copy(resync.call, next.done === true ? 'complete' : next.value)
+              if (message === 'complete') return
+              yield message
+            }
+          } finally {
+            items.return?.().catch(() => {})
+          }
         } catch (error) {
+          if (limits.ctx.signal.aborted) throw limits.ctx.signal.reason
           inputError = OffloadError.from(error, 'INTERNAL', `${resync.name}: its input failed`)
           throw inputError
         }

@@ -100,7 +100,7 @@ export async function createOffloadServer(options: OffloadServerOptions): Promis
     'grpc.max_concurrent_streams': 1024,
     'grpc.enable_channelz': 0,
   })
-  server.addService(SERVICE, createHandlers({ api, log, authorize: options.authorize?.bind(options) }))
+  server.addService(SERVICE, createHandlers({ api, log, identities: new WeakMap(), authorize: options.authorize?.bind(options) }))
   const setHealth = await addCompanions(server)
   const tls = watchTls(options.tls, log, (material) => credentials.replace(material))
   const credentials = new ReloadableServerCredentials(tls.current)

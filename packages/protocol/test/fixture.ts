@@ -1,9 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { AttachmentKey, AttachResult } from '@cni-offload/sdk'
+import { type AttachmentKey, type AttachResult, OffloadError } from '@cni-offload/sdk'
 import type { AttachCall, CallContext, OffloadApi, TlsFiles } from '../src/api.ts'
+import { readAuthority } from '../src/pki/authority.ts'
 import { createAuthority, issueCertificate } from '../src/pki/index.ts'
+import { ALGORITHM, exportKey, generateKeys, x509 } from '../src/pki/x509.ts'
 
 export const NODE = 'node-1'
 
@@ -68,4 +70,49 @@ export const pki = async (): Promise<Pki> => {
   const host = await issueCertificate({ authority, role: 'host', node: NODE, out: join(dir, 'host') })
   const agent = await issueCertificate({ authority, role: 'agent', node: NODE, out: join(dir, 'agent') })
   return { dir, authority, host, agent, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) }
+}
+
+export interface Forged {
+  readonly uris: readonly string[]
+  readonly usage?: readonly ('client' | 'server')[]
+  readonly notBefore?: Date
+  readonly notAfter?: Date
+}
+
+const HOUR = 3_600_000
+
+/** A certificate of the authority that `issueCertificate` would refuse to make. */
+export const forge = async (from: Pki, name: string, what: Forged): Promise<TlsFiles> => {
+  const authority = await readAuthority(from.authority)
+  const keys = await generateKeys()
+  const usage = { client: x509.ExtendedKeyUsage.clientAuth, server: x509.ExtendedKeyUsage.serverAuth }
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: '4242',
+    subject: 'CN=forged',
+    issuer: authority.certificate.subjectName,
+    notBefore: what.notBefore ?? new Date(Date.now() - HOUR),
+    notAfter: what.notAfter ?? new Date(Date.now() + HOUR),
+    signingAlgorithm: ALGORITHM,
+    publicKey: keys.publicKey,
+    signingKey: authority.key,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.ExtendedKeyUsageExtension((what.usage ?? ['client', 'server']).map((one) => usage[one])),
+      ...(what.uris.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(what.uris.map((value) => ({ type: 'url', value })))]),
+    ],
+  })
+  const files = { ca: join(from.authority, 'ca.crt'), cert: join(from.dir, `${name}.crt`), key: join(from.dir, `${name}.key`) }
+  await writeFile(files.cert, certificate.toString('pem'))
+  await writeFile(files.key, await exportKey(keys.privateKey))
+  return files
+}
+
+/** Resolves with an OffloadError; anything else fails the test. */
+export const failure = async (work: Promise<unknown>): Promise<OffloadError> => {
+  const outcome = await work.then(
+    (value) => new Error(`resolved with ${JSON.stringify(value)}`),
+    (error: unknown) => error,
+  )
+  if (OffloadError.is(outcome)) return outcome
+  throw outcome
 }

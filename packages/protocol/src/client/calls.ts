@@ -94,10 +94,10 @@ export async function* serverStream<Call, Reply>(deps: CallDeps, method: Method<
 }
 
 /**
- * One call that streams both ways. The input is pulled as fast as the agent takes it; if it fails, the call is cancelled
+ * One call that streams both ways. The input is pulled as fast as the agent takes it, and `last` follows it; if it fails, the call is cancelled
  * and the iteration rejects with the input's error. Leaving the iteration early cancels the call and returns the input.
  */
-export async function* bidi<Call, Reply>(deps: CallDeps, method: Method<Call, Reply>, input: AsyncIterable<Call>, ctx: CallContext, timeoutMs: number): AsyncGenerator<Reply, void, undefined> {
+export async function* bidi<Call, Reply>(deps: CallDeps, method: Method<Call, Reply>, input: AsyncIterable<Call>, last: Call, ctx: CallContext, timeoutMs: number): AsyncGenerator<Reply, void, undefined> {
   const what = `${method.name} on ${deps.address}`
   const deadline = Date.now() + timeoutMs
   await deps.link.ready(ctx.signal, false)
@@ -106,7 +106,7 @@ export async function* bidi<Call, Reply>(deps: CallDeps, method: Method<Call, Re
   const cancel = (): void => stream.cancel()
   ctx.signal.addEventListener('abort', cancel, { once: true })
   let inputError: OffloadError | undefined
-  const pumped = pump(input, method, stream, ended.signal).catch((error: unknown) => {
+  const pumped = pump(input, last, method, stream, ended.signal).catch((error: unknown) => {
     inputError = OffloadError.from(error, 'INTERNAL', `${what}: its input failed`)
     stream.cancel()
   })
@@ -129,7 +129,7 @@ interface Sink {
   end(): unknown
 }
 
-async function pump<Call>(input: AsyncIterable<Call>, method: Method<Call, unknown>, sink: Sink, ended: AbortSignal): Promise<void> {
+async function pump<Call>(input: AsyncIterable<Call>, last: Call, method: Method<Call, unknown>, sink: Sink, ended: AbortSignal): Promise<void> {
   const stop = new Promise<undefined>((resolve) => ended.addEventListener('abort', () => resolve(undefined), { once: true }))
   const items = input[Symbol.asyncIterator]()
   try {
@@ -140,6 +140,7 @@ async function pump<Call>(input: AsyncIterable<Call>, method: Method<Call, unkno
       if (!sink.write(method.call.encode(next.value))) await Promise.race([new Promise<void>((resolve) => sink.once('drain', resolve)), stop])
       if (ended.aborted) return
     }
+    sink.write(method.call.encode(last))
     sink.end()
   } finally {
     // Not awaited: an input that is stuck in next() would never return.

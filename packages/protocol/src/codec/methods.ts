@@ -69,6 +69,9 @@ function empty(what: string, type: MessageType<object>): Codec<void> {
   }
 }
 
+/** A message of the host during a resync: an attachment, or that there are no more. */
+export type ResyncMessage = AttachCall | 'complete'
+
 const PHASES = ['unspecified', 'attaching', 'attached', 'detaching'] as const
 const ACTIONS = ['unspecified', 'kept', 'reattached', 'detached', 'failed'] as const
 const { OffloadService: service } = wire
@@ -81,7 +84,7 @@ export const METHODS: {
   readonly check: Method<schemas.CheckCall, void>
   readonly status: Method<schemas.StatusCall, void>
   readonly list: Method<void, AttachmentState>
-  readonly resync: Method<AttachCall, ResyncEvent>
+  readonly resync: Method<ResyncMessage, ResyncEvent>
 } = {
   handshake: {
     name: 'handshake',
@@ -155,9 +158,9 @@ export const METHODS: {
     call: codec(
       'ResyncRequest',
       wire.ResyncRequest,
-      schemas.attachCall,
-      (call) => ({ wired: attachToWire(call) }),
-      ({ wired }) => (wired === undefined ? undefined : attachFromWire(wired)),
+      schemas.resyncMessage,
+      (message) => (message === 'complete' ? { wired: undefined, complete: true } : { wired: attachToWire(message), complete: false }),
+      ({ wired, complete }) => (wired === undefined ? complete && 'complete' : attachFromWire(wired)),
     ),
     reply: codec(
       'ResyncResponse',

@@ -80,6 +80,15 @@ export const attachCall: z.ZodType<AttachCall> = z.object({
   flags: z.object({ ipsec: z.boolean() }),
 })
 
+/** Schema of what the host sends during a resync: an {@link AttachCall}, or that there are no more. */
+export const resyncMessage: z.ZodType<AttachCall | 'complete'> = z.unknown().transform((value, ctx): AttachCall | 'complete' => {
+  if (value === 'complete') return value
+  const parsed = attachCall.safeParse(value)
+  if (parsed.success) return parsed.data
+  for (const issue of parsed.error.issues) ctx.addIssue({ code: 'custom', path: issue.path, message: issue.message })
+  return z.NEVER
+})
+
 /** Schema of an {@link AttachReply} from the wire. */
 export const attachReply: z.ZodType<AttachReply> = z.object({ result, port: text })
 

@@ -1,10 +1,10 @@
 import type { Logger } from '@cni-offload/sdk'
 import { OffloadError } from '@cni-offload/sdk'
 import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { CallContext, OffloadApi, PeerIdentity } from '../api.ts'
+import type { AttachCall, CallContext, OffloadApi, PeerIdentity } from '../api.ts'
 import { type Codec, type Method, METHODS } from '../codec/methods.ts'
 import { statusFromError } from '../errors.ts'
-import { openCall, whenAborted } from './incoming.ts'
+import { type Identities, openCall, whenAborted } from './incoming.ts'
 
 /** What the handlers need. */
 export interface HandlerDeps {
@@ -12,6 +12,8 @@ export interface HandlerDeps {
   readonly api: OffloadApi
   /** Throws if the peer has no right to call. */
   readonly authorize: ((peer: PeerIdentity) => void) | undefined
+  /** Who is at the other end of each session, remembered. */
+  readonly identities: Identities
   /** Where defects are logged. */
   readonly log: Logger
 }
@@ -23,7 +25,7 @@ const refuse = (deps: HandlerDeps, method: { readonly name: string }, error: unk
 
 function unary<Call, Reply>(deps: HandlerDeps, method: Method<Call, Reply>, run: (call: Call, ctx: CallContext) => Promise<Reply>): handleUnaryCall<Buffer, Buffer> {
   const serve = async (call: Parameters<handleUnaryCall<Buffer, Buffer>>[0]): Promise<Buffer> => {
-    const incoming = openCall(call, deps.authorize)
+    const incoming = openCall(call, deps.identities, deps.authorize)
     try {
       return method.reply.encode(await run(method.call.decode(call.request), incoming.ctx))
     } finally {
@@ -66,7 +68,7 @@ async function answer<Reply>(stream: AnswerStream, codec: Codec<Reply>, replies:
 function list(deps: HandlerDeps): handleServerStreamingCall<Buffer, Buffer> {
   const method = METHODS.list
   const serve = async (call: Parameters<handleServerStreamingCall<Buffer, Buffer>>[0]): Promise<void> => {
-    const incoming = openCall(call, deps.authorize)
+    const incoming = openCall(call, deps.identities, deps.authorize)
     try {
       method.call.decode(call.request)
       const states = await deps.api.list(incoming.ctx)
@@ -93,15 +95,21 @@ function list(deps: HandlerDeps): handleServerStreamingCall<Buffer, Buffer> {
 function resync(deps: HandlerDeps): handleBidiStreamingCall<Buffer, Buffer> {
   const method = METHODS.resync
   const serve = async (call: Parameters<handleBidiStreamingCall<Buffer, Buffer>>[0]): Promise<void> => {
-    const incoming = openCall(call, deps.authorize)
+    const incoming = openCall(call, deps.identities, deps.authorize)
     const { signal } = incoming.ctx
-    const wired = async function* (): AsyncGenerator<ReturnType<typeof method.call.decode>, void, undefined> {
+    const wired = async function* (): AsyncGenerator<AttachCall, void, undefined> {
       try {
         // Ending the iteration must not destroy the call: the answers still go out over it.
-        for await (const bytes of call.iterator({ destroyOnReturn: false })) yield method.call.decode(bytes as Buffer)
+        for await (const bytes of call.iterator({ destroyOnReturn: false })) {
+          const message = method.call.decode(bytes as Buffer)
+          if (message === 'complete') return
+          yield message
+        }
       } catch (error) {
         throw signal.aborted ? signal.reason : error
       }
+      // A reset stream ends like a complete one, before anything says that it was cancelled.
+      throw incoming.cut()
     }
     try {
       await answer(call, method.reply, deps.api.resync(wired(), incoming.ctx), signal)

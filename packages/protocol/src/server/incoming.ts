@@ -14,11 +14,29 @@ type ServerSurfaceCall = Pick<ServerUnaryCall<Buffer, Buffer>, 'getAuthContext' 
 export interface Incoming {
   /** For the handler; its signal aborts when the caller cancelled, went away or its deadline passed. */
   readonly ctx: CallContext & { readonly peer: PeerIdentity }
+  /** The caller is gone, as far as the handler is concerned. Returns the signal's reason. */
+  cut(): unknown
   /** The handler is done: what happens to the call from now on aborts nothing. */
   close(): void
 }
 
-function authenticate(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) => void) | undefined): PeerIdentity {
+/**
+ * The HTTP/2 session of a call, or undefined if grpc-js should ever hide it better: it has no public way to it, and reading
+ * the certificate anew costs a tenth of a call. A session's certificate never changes (TLS 1.3 cannot renegotiate).
+ */
+function sessionOf(call: ServerSurfaceCall): object | undefined {
+  let at: unknown = call
+  for (const field of ['call', 'stream', 'session']) at = typeof at === 'object' && at !== null ? Reflect.get(at, field) : undefined
+  return typeof at === 'object' && at !== null ? at : undefined
+}
+
+/** Who is at the other end of each session, as long as the session lives. */
+export type Identities = WeakMap<object, PeerIdentity>
+
+function authenticate(call: ServerSurfaceCall, identities: Identities): PeerIdentity {
+  const session = sessionOf(call)
+  const known = session === undefined ? undefined : identities.get(session)
+  if (known !== undefined) return known
   const certificate = call.getAuthContext().sslPeerCertificate
   const peer = identityFromSan(certificate?.subjectaltname)
   if (peer === undefined)
@@ -27,7 +45,7 @@ function authenticate(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) 
     })
   if (peer.role !== 'host')
     throw new OffloadError('PERMISSION_DENIED', `only hosts may call the agent, the client's certificate names ${identityUri(peer)}`)
-  authorize?.(peer)
+  if (session !== undefined) identities.set(session, peer)
   return peer
 }
 
@@ -36,8 +54,9 @@ function authenticate(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) 
  *
  * @throws OffloadError PERMISSION_DENIED, or whatever `authorize` throws
  */
-export function openCall(call: ServerSurfaceCall, authorize: ((peer: PeerIdentity) => void) | undefined): Incoming {
-  const peer = authenticate(call, authorize)
+export function openCall(call: ServerSurfaceCall, identities: Identities, authorize: ((peer: PeerIdentity) => void) | undefined): Incoming {
+  const peer = authenticate(call, identities)
+  authorize?.(peer)
   const abort = new AbortController()
   const deadline = call.getDeadline()
   const end = deadline instanceof Date ? deadline.getTime() : deadline
@@ -58,7 +77,14 @@ export function openCall(call: ServerSurfaceCall, authorize: ((peer: PeerIdentit
     ...(Number.isFinite(end) ? { timeoutMs: Math.max(0, end - Date.now()) } : {}),
     ...(requestId === undefined ? {} : { requestId }),
   }
-  return { ctx, close: () => call.off('cancelled', cancelled) }
+  return {
+    ctx,
+    cut() {
+      cancelled()
+      return abort.signal.reason
+    },
+    close: () => call.off('cancelled', cancelled),
+  }
 }
 
 /** Rejects with the signal's reason when it aborts; for racing. The returned function gives the listener back. */

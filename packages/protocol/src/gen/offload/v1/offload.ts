@@ -342,10 +342,17 @@ export interface ListResponse {
   readonly result?: AttachResult | undefined;
 }
 
-/** One attachment that the host has. */
+/** One attachment that the host has, or the end of them. */
 export interface ResyncRequest {
   /** As it was attached. */
-  readonly wired?: AttachRequest | undefined;
+  readonly wired?:
+    | AttachRequest
+    | undefined;
+  /**
+   * Set, without an attachment, in the last message. A stream that ends without it was cut off: what is missing from it must
+   * not be taken for strays. The end of the stream alone cannot tell, since a cancelled one looks the same.
+   */
+  readonly complete: boolean;
 }
 
 /** What the agent did for one attachment. */
@@ -2055,13 +2062,16 @@ export const ListResponse: MessageFns<ListResponse> = {
 };
 
 function createBaseResyncRequest(): ResyncRequest {
-  return { wired: undefined };
+  return { wired: undefined, complete: false };
 }
 
 export const ResyncRequest: MessageFns<ResyncRequest> = {
   encode(message: ResyncRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.wired !== undefined) {
       AttachRequest.encode(message.wired, writer.uint32(10).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(16).bool(message.complete);
     }
     return writer;
   },
@@ -2085,6 +2095,14 @@ export const ResyncRequest: MessageFns<ResyncRequest> = {
             }
 
             message.wired = AttachRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.complete = reader.bool();
             continue;
           }
         }
@@ -2303,8 +2321,8 @@ export const OffloadService = {
     responseDeserialize: (value: Buffer): ListResponse => ListResponse.decode(value),
   },
   /**
-   * Brings the agent in line with the host. The host streams everything that it has and half-closes; the agent attaches
-   * again what it lacks, detaches what it has in excess, and reports each attachment as it goes.
+   * Brings the agent in line with the host. The host streams everything that it has, then says that this was all; the agent
+   * attaches again what it lacks, detaches what it has in excess, and reports each attachment as it goes.
    */
   resync: {
     path: "/offload.v1.Offload/Resync" as const,
@@ -2331,8 +2349,8 @@ export interface OffloadServer extends UntypedServiceImplementation {
   /** All attachments of the calling host, one per message: their number has no limit. */
   list: handleServerStreamingCall<ListRequest, ListResponse>;
   /**
-   * Brings the agent in line with the host. The host streams everything that it has and half-closes; the agent attaches
-   * again what it lacks, detaches what it has in excess, and reports each attachment as it goes.
+   * Brings the agent in line with the host. The host streams everything that it has, then says that this was all; the agent
+   * attaches again what it lacks, detaches what it has in excess, and reports each attachment as it goes.
    */
   resync: handleBidiStreamingCall<ResyncRequest, ResyncResponse>;
 }
