@@ -69,8 +69,13 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
-  holder(vf: VfId): AttachmentRow | undefined {
-    return this.#guard('read', () => this.#decode(this.#holder.get(vf.device, vf.index)))
+  assertFree(vf: VfId, key: AttachmentKey): void {
+    const holder = this.#guard('read', () => this.#decode(this.#holder.get(vf.device, vf.index)))
+    if (holder === undefined || formatAttachmentKey(holder.key) === formatAttachmentKey(key)) return
+    const { namespace, name } = holder.request.pod
+    throw new OffloadError('ALREADY_EXISTS', `VF ${formatVfId(vf)} of ${formatAttachmentKey(key)} is in use: ${holder.state} for ${formatAttachmentKey(holder.key)} (pod ${namespace}/${name})`, {
+      hint: 'The host must detach the other attachment first; a resync from the host detaches strays.',
+    })
   }
 
   /** @inheritDoc */
@@ -88,11 +93,7 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   begin(request: AttachCall, port: string): AttachmentRow {
     const { key, vf } = request
-    const holder = this.holder(vf)
-    if (holder !== undefined && formatAttachmentKey(holder.key) !== formatAttachmentKey(key))
-      throw new OffloadError('ALREADY_EXISTS', `VF ${formatVfId(vf)} of ${formatAttachmentKey(key)} is in use: ${holder.state} for ${formatAttachmentKey(holder.key)} (pod ${holder.request.pod.namespace}/${holder.request.pod.name})`, {
-        hint: 'The host must detach the other attachment first; a resync from the host detaches strays.',
-      })
+    this.assertFree(vf, key)
     const now = this.#clock.now()
     const revision = this.#next()
     this.#guard('write', () => this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now, now))

@@ -40,8 +40,8 @@ export interface AttachmentRow {
 export interface AttachmentJournal extends Disposable {
   /** One attachment, undefined if unknown. */
   get(key: AttachmentKey): AttachmentRow | undefined
-  /** The attachment that has the VF, whatever its state. */
-  holder(vf: VfId): AttachmentRow | undefined
+  /** Does nothing if no other attachment, whatever its state, has the VF. @throws OffloadError ALREADY_EXISTS naming the one that has */
+  assertFree(vf: VfId, key: AttachmentKey): void
   /** All attachments, oldest first. */
   all(): AttachmentRow[]
   /** How many attachments are in each state. */
@@ -49,7 +49,7 @@ export interface AttachmentJournal extends Disposable {
   /**
    * Writes `attaching` and thereby claims the VF; an existing row of the same key is replaced.
    *
-   * @throws OffloadError ALREADY_EXISTS naming the attachment that has the VF
+   * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
    */
   begin(request: AttachCall, port: string): AttachmentRow
   /** Writes `attached` with the answer. @throws OffloadError JOURNAL_FAILURE also if the row is gone */

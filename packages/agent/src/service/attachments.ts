@@ -85,9 +85,11 @@ export class Attachments implements AsyncDisposable {
     const row = this.#deps.journal.get(call.key)
     const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(call.vf)
     if (current && row.result !== undefined && believe(row)) return { result: row.result, port: row.port, kept: true }
-    if (row !== undefined && !current) await this.#release(row, ctx)
+    // Whatever can be refused is refused before the attachment's old port is given up.
     this.#deps.health.assertUsable(call.vf)
     const port = await this.#deps.hardware.port(call.vf, ctx)
+    this.#deps.journal.assertFree(call.vf, call.key)
+    if (row !== undefined && !current) await this.#release(row, ctx)
     return await this.#connect(adapter, call, port, ctx)
   }
 

@@ -85,6 +85,11 @@ export async function* resync(deps: ResyncDeps, wired: AsyncIterable<AttachCall>
     }
   }
 
+  /** What the host has on another VF is in the way of others where it is now. A failure shows when it is attached. */
+  const vacate = async ({ key }: AttachCall): Promise<undefined> => {
+    await deps.attachments.detach(key, ctx, (row) => row !== undefined).catch(() => false)
+  }
+
   const drop = async (key: AttachmentKey): Promise<ResyncEvent | undefined> => {
     const id = formatAttachmentKey(key)
     try {
@@ -104,6 +109,7 @@ export async function* resync(deps: ResyncDeps, wired: AsyncIterable<AttachCall>
 
   yield* run(wired, first)
   yield* run(each(strays(deps, snapshot, seen)), drop)
+  yield* run(each(blocked), vacate)
   yield* run(each(blocked), (call) => restore(call).catch((error: unknown) => failed(call.key, error)))
 }
 

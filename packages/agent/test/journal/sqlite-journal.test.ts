@@ -1,0 +1,152 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { OffloadError } from '@cni-offload/sdk'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
+import { call, key } from '../support/bench.ts'
+import { TestClock } from '../support/clock.ts'
+import { FakeNetwork } from '../support/fakes.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'agent-journal-'))
+})
+afterEach(() => {
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const file = (): string => join(dir, 'deep', 'journal.sqlite')
+const open = (): SqliteJournal => new SqliteJournal(file(), new TestClock())
+const thrown = (work: () => unknown): OffloadError => {
+  try {
+    work()
+  } catch (error) {
+    if (OffloadError.is(error)) return error
+    throw error
+  }
+  throw new Error('it did not throw')
+}
+
+describe('the journal', () => {
+  test('keeps every state over a reopening', () => {
+    const result = new FakeNetwork().newResult()
+    {
+      using journal = open()
+      journal.begin(call('a', 0), 'port0')
+      journal.begin(call('b', 1), 'port1')
+      journal.attached(key('b'), result)
+      journal.begin(call('c', 2), 'port2')
+      journal.attached(key('c'), result)
+      journal.detaching(key('c'))
+    }
+    using journal = open()
+    expect(journal.all().map(({ key: { containerId }, state, port, result: kept }) => ({ containerId, state, port, kept }))).toEqual([
+      { containerId: 'a', state: 'attaching', port: 'port0', kept: undefined },
+      { containerId: 'b', state: 'attached', port: 'port1', kept: result },
+      { containerId: 'c', state: 'detaching', port: 'port2', kept: result },
+    ])
+    expect(journal.counts()).toEqual({ attaching: 1, attached: 1, detaching: 1 })
+    expect(journal.get(key('b'))?.request).toEqual(call('b', 1))
+    expect(thrown(() => journal.assertFree({ device: 'card', index: 1 }, key('a'))).message).toContain('podnet/b/eth0')
+    expect(journal.get(key('b', 'other'))).toBeUndefined()
+    journal.assertFree({ device: 'card', index: 7 }, key('a'))
+    journal.assertFree({ device: 'card', index: 1 }, key('b'))
+  })
+
+  test('gives a VF to one attachment at a time, in every state', () => {
+    using journal = open()
+    journal.begin(call('a', 0), 'port0')
+    for (const step of [() => undefined, () => journal.attached(key('a'), new FakeNetwork().newResult()), () => journal.detaching(key('a'))]) {
+      step()
+      const error = thrown(() => journal.begin(call('b', 0), 'port0'))
+      expect(error.code).toBe('ALREADY_EXISTS')
+      expect(error.message).toContain('podnet/a/eth0')
+      expect(error.message).toContain('card/0')
+      expect(journal.get(key('b'))).toBeUndefined()
+    }
+    journal.remove(key('a'))
+    journal.begin(call('b', 0), 'port0')
+    expect(journal.get(key('b'))?.vf).toEqual({ device: 'card', index: 0 })
+  })
+
+  test('begin replaces the row of the same key, and only that', () => {
+    using journal = open()
+    journal.begin(call('a', 0), 'port0')
+    journal.attached(key('a'), new FakeNetwork().newResult())
+    journal.begin(call('a', 3), 'port3')
+    expect(journal.get(key('a'))).toMatchObject({ state: 'attaching', port: 'port3', vf: { device: 'card', index: 3 } })
+    expect(journal.get(key('a'))).not.toHaveProperty('result')
+    journal.assertFree({ device: 'card', index: 0 }, key('b'))
+  })
+
+  test('every change gets a revision of its own, over reopenings too', () => {
+    const seen: number[] = []
+    const note = (journal: SqliteJournal): void => {
+      seen.push(journal.get(key('a'))!.revision)
+    }
+    for (let run = 0; run < 2; run++) {
+      using journal = open()
+      journal.begin(call('a', 0), 'port0')
+      note(journal)
+      journal.attached(key('a'), new FakeNetwork().newResult())
+      note(journal)
+      journal.detaching(key('a'))
+      note(journal)
+    }
+    expect(seen).toEqual([...new Set(seen)].toSorted((a, b) => a - b))
+    expect(seen).toHaveLength(6)
+  })
+
+  test('attached needs its row; removing and detaching what is not there is nothing', () => {
+    using journal = open()
+    expect(thrown(() => journal.attached(key('a'), new FakeNetwork().newResult())).code).toBe('JOURNAL_FAILURE')
+    journal.detaching(key('a'))
+    journal.remove(key('a'))
+    expect(journal.all()).toEqual([])
+  })
+
+  test('a second agent on the same file is refused', () => {
+    using _first = open()
+    const error = thrown(open)
+    expect(error.code).toBe('JOURNAL_FAILURE')
+    expect(error.hint).toContain('another agent')
+  })
+
+  test('a file of a newer agent is refused and left alone', () => {
+    open()[Symbol.dispose]()
+    const db = new DatabaseSync(file())
+    db.exec('PRAGMA user_version = 99')
+    db.close()
+    expect(thrown(open).message).toContain('schema version 99')
+  })
+
+  test('what is no journal is refused', () => {
+    open()[Symbol.dispose]()
+    rmSync(`${file()}-wal`, { force: true })
+    writeFileSync(file(), 'this is no database, and it is long enough to be looked at')
+    expect(thrown(open)).toMatchObject({ code: 'JOURNAL_FAILURE' })
+  })
+
+  test('a closed journal refuses instead of crashing, and closing twice is fine', () => {
+    const journal = open()
+    journal[Symbol.dispose]()
+    journal[Symbol.dispose]()
+    expect(thrown(() => journal.all()).code).toBe('JOURNAL_FAILURE')
+    expect(thrown(() => journal.begin(call('a', 0), 'port0')).code).toBe('JOURNAL_FAILURE')
+  })
+
+  test('a damaged result is a JOURNAL_FAILURE that names the field', () => {
+    {
+      using journal = open()
+      journal.begin(call('a', 0), 'port0')
+      journal.attached(key('a'), new FakeNetwork().newResult())
+    }
+    const db = new DatabaseSync(file())
+    db.exec(`UPDATE attachments SET result = '{"mac":"x"}'`)
+    db.close()
+    using journal = open()
+    expect(thrown(() => journal.get(key('a')))).toMatchObject({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('mac') as string })
+  })
+})

@@ -1,0 +1,192 @@
+import { OffloadError } from '@cni-offload/sdk'
+import type { AttachCall } from '@cni-offload/protocol'
+import { describe, expect, test } from 'vitest'
+import { Barrier, Bench, call, collect, ctx, key, rejection } from '../support/bench.ts'
+import { TestClock } from '../support/clock.ts'
+
+const shortly = (events: Awaited<ReturnType<Bench['resync']>>): Record<string, string> => Object.fromEntries(events.map((event) => [event.key.containerId, event.action]))
+
+describe('resync', () => {
+  test('keeps what is fine, attaches what is missing, detaches strays; one event for each', async () => {
+    await using bench = await Bench.start()
+    const kept = await bench.service.attach(call('kept', 0), ctx())
+    await bench.service.attach(call('gone', 1), ctx())
+    await bench.service.attach(call('stray', 2), ctx())
+    bench.network.connected.delete('podnet/gone/eth0')
+    bench.network.connected.set('podnet/ghost/eth0', { key: key('ghost'), port: 'port5', result: bench.network.newResult() })
+
+    const events = await bench.resync([call('kept', 0), call('gone', 1), call('new', 3)])
+    expect(events).toHaveLength(5)
+    expect(shortly(events)).toEqual({ kept: 'kept', gone: 'reattached', new: 'reattached', stray: 'detached', ghost: 'detached' })
+    expect(events.find(({ action }) => action === 'kept')?.result).toEqual(kept.result)
+    expect(events.find((event) => event.key.containerId === 'gone')?.result).toEqual(bench.network.connected.get('podnet/gone/eth0')?.result)
+    expect(bench.states()).toEqual({ 'podnet/kept/eth0': 'attached', 'podnet/gone/eth0': 'attached', 'podnet/new/eth0': 'attached' })
+    expect([...bench.network.connected.keys()].toSorted()).toEqual(['podnet/gone/eth0', 'podnet/kept/eth0', 'podnet/new/eth0'])
+    expect(await bench.runtime.metrics.registry.metrics()).toContain('cni_offload_agent_resync_events_total{action="reattached"} 2')
+  })
+
+  test('a second one finds everything fine', async () => {
+    await using bench = await Bench.start()
+    const wired = [call('a', 0), call('b', 1)]
+    await bench.resync(wired)
+    const before = bench.network.calls.length
+    expect(shortly(await bench.resync(wired))).toEqual({ a: 'kept', b: 'kept' })
+    expect(bench.network.calls).toHaveLength(before)
+  })
+
+  test('survives the loss of the journal and of the network', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    bench.journal.remove(key('a'))
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
+    expect(bench.network.count('attach')).toBe(2)
+    bench.network.connected.clear()
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
+    expect(bench.network.connected.size).toBe(1)
+  })
+
+  test('an attachment that fails does not stop the others', async () => {
+    await using bench = await Bench.start({ networks: ['podnet'] })
+    bench.network.before.attach = (id) => {
+      if (id.includes('/bad/')) throw new OffloadError('RESOURCE_EXHAUSTED', 'no address left')
+    }
+    const events = await bench.resync([call('bad', 0), call('good', 1), call('alien', 2, { key: key('alien', 'other') })])
+    expect(shortly(events)).toEqual({ bad: 'failed', good: 'reattached', alien: 'failed' })
+    expect(events.find((event) => event.key.containerId === 'bad')?.error).toEqual({ code: 'RESOURCE_EXHAUSTED', message: 'no address left' })
+    expect(events.find((event) => event.key.containerId === 'alien')?.error?.code).toBe('INVALID_NETCONF')
+    expect(bench.states()).toEqual({ 'podnet/good/eth0': 'attached' })
+  })
+
+  test('a stray that cannot be detached is reported and repeated', async () => {
+    const clock = new TestClock()
+    await using bench = await Bench.start({ clock })
+    await bench.service.attach(call('stray', 0), ctx())
+    bench.network.before.detach = () => Promise.reject(new Error('busy'))
+    expect(await bench.resync([])).toMatchObject([{ action: 'failed', error: { code: 'ADAPTER_FAILED' } }])
+    bench.network.before.detach = undefined
+    await clock.wake()
+    await bench.service.detach({ key: key('stray') }, ctx())
+    expect(bench.states()).toEqual({})
+  })
+
+  test('a VF that a stray has is given to the attachment that the host names', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('stray', 0), ctx())
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ stray: 'detached', a: 'reattached' })
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+  })
+
+  test('an attachment on another VF than the host says is moved there', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    expect(shortly(await bench.resync([call('a', 1)]))).toEqual({ a: 'reattached' })
+    expect(bench.network.connected.get('podnet/a/eth0')?.port).toBe('port1')
+  })
+
+  test('attachments that have changed places are put right', async () => {
+    await using bench = await Bench.start()
+    for (const [id, vf] of [['a', 0], ['b', 1], ['c', 2]] as const) await bench.service.attach(call(id, vf), ctx())
+    expect(shortly(await bench.resync([call('a', 1), call('b', 2), call('c', 0)]))).toEqual({ a: 'reattached', b: 'reattached', c: 'reattached' })
+    expect(Object.fromEntries([...bench.network.connected.values()].map(({ key: { containerId }, port }) => [containerId, port]))).toEqual({ a: 'port1', b: 'port2', c: 'port0' })
+  })
+
+  test('a VF that the host names twice goes to one of the two', async () => {
+    await using bench = await Bench.start()
+    const events = await bench.resync([call('a', 0), call('b', 0)])
+    expect(events.map(({ action }) => action).toSorted()).toEqual(['failed', 'reattached'])
+    expect(events.find(({ action }) => action === 'failed')?.error?.code).toBe('ALREADY_EXISTS')
+    expect(bench.network.connected.size).toBe(1)
+  })
+
+  test('one that waits to be detached is attached anew when the host names it', async () => {
+    const clock = new TestClock()
+    await using bench = await Bench.start({ clock })
+    await bench.service.attach(call('a', 0), ctx())
+    bench.network.before.detach = () => Promise.reject(new Error('busy'))
+    await rejection(bench.service.detach({ key: key('a') }, ctx()))
+    bench.network.before.detach = undefined
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+  })
+
+  test('an adapter that cannot tell what it holds loses nothing', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    await bench.service.attach(call('b', 1), ctx())
+    bench.network.before.list = () => Promise.reject(new OffloadError('NOT_READY', 'still starting'))
+    expect(await bench.resync([call('a', 0)])).toEqual([{ key: key('a'), action: 'failed', error: { code: 'NOT_READY', message: 'still starting' } }])
+    expect(bench.network.connected.size).toBe(2)
+  })
+
+  test.each(['fails', 'is cancelled'])('detaches nothing when the list of the host %s half-way', async (how) => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    await bench.service.attach(call('b', 1), ctx())
+    const controller = new AbortController()
+    const wired = async function* (): AsyncGenerator<AttachCall> {
+      yield call('a', 0)
+      if (how === 'fails') throw new OffloadError('AGENT_UNREACHABLE', 'connection lost')
+      controller.abort()
+      await new Promise(() => undefined)
+    }
+    const error = await rejection(collect(bench.service.resync(wired(), ctx({ signal: controller.signal }))))
+    expect(error.code).toBe(how === 'fails' ? 'AGENT_UNREACHABLE' : 'CANCELLED')
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached', 'podnet/b/eth0': 'attached' })
+    expect(bench.network.count('detach')).toBe(0)
+  })
+
+  test('an attach that happens meanwhile is no stray', async () => {
+    await using bench = await Bench.start()
+    const barrier = new Barrier()
+    const wired = async function* (): AsyncGenerator<AttachCall> {
+      await barrier.pass()
+    }
+    const events = collect(bench.service.resync(wired(), ctx()))
+    await barrier.reached
+    await bench.service.attach(call('a', 0), ctx())
+    barrier.open()
+    expect(await events).toEqual([])
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+  })
+
+  test('a key made anew while it was taken for a stray stays', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    const barrier = new Barrier()
+    const wired = async function* (): AsyncGenerator<AttachCall> {
+      await barrier.pass()
+    }
+    const events = collect(bench.service.resync(wired(), ctx()))
+    await barrier.reached
+    await bench.service.detach({ key: key('a') }, ctx())
+    await bench.service.attach(call('a', 1), ctx())
+    barrier.open()
+    expect(await events).toEqual([])
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+  })
+
+  test('two at once run one after the other; ending one early lets the next go on', async () => {
+    await using bench = await Bench.start()
+    const barrier = new Barrier()
+    const hanging = async function* (): AsyncGenerator<AttachCall> {
+      await barrier.pass()
+    }
+    const controller = new AbortController()
+    const first = rejection(collect(bench.service.resync(hanging(), ctx({ signal: controller.signal }))))
+    await barrier.reached
+    const second = bench.resync([call('a', 0)])
+    expect(bench.network.count('attach')).toBe(0)
+    controller.abort()
+    expect(await first).toMatchObject({ code: 'CANCELLED' })
+    expect(shortly(await second)).toEqual({ a: 'reattached' })
+    barrier.open()
+  })
+
+  test('attachments of networks that the agent does not serve are left alone', async () => {
+    await using bench = await Bench.start({ networks: ['podnet'] })
+    bench.journal.begin(call('x', 0, { key: key('x', 'other') }), 'port0')
+    bench.network.connected.set('other/y/eth0', { key: key('y', 'other'), port: 'port1', result: bench.network.newResult() })
+    expect(await bench.resync([])).toEqual([])
+    expect(bench.network.calls).toEqual([])
+  })
+})
