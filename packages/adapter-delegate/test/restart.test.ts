@@ -1,0 +1,113 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ping, wirePod } from '@cni-offload/testing'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { PORT_IN_PROXY } from '../src/index.ts'
+import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
+
+describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
+  let lab: Lab
+  beforeEach(async () => {
+    lab = await Lab.create(2)
+    await lab.start([lab.bridge()])
+  })
+  afterEach(() => lab[Symbol.asyncDispose]())
+
+  it('a restarted agent adopts proxies and attachments; traffic never stops', async () => {
+    const first = await lab.adapter.attach(lab.request(0), ctx())
+    await wirePod(lab.net, lab.at(0).pod.path, 'eth0', first)
+    const before = await lab.proxy(0).links()
+    await lab.stop()
+    expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+    await lab.start([lab.bridge()])
+    expect((await lab.proxy(0).links())?.map(({ index, name }) => ({ index, name }))).toEqual(before?.map(({ index, name }) => ({ index, name })))
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
+    expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(first)
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    expect(await lab.reserved()).toEqual([])
+  })
+
+  it('DEL uses the list that ADD was run with, also when the configuration has changed meanwhile', async () => {
+    await lab.adapter.attach(lab.request(0), ctx())
+    await lab.start([{ type: 'ptp', ipam: { type: 'static' } }])
+    await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
+    expect(await lab.reserved()).toEqual([])
+    expect((await lab.proxy(0).links())?.map(({ name }) => name)).toEqual(['lo', PORT_IN_PROXY])
+  })
+
+  it('a pod keeps its addresses when the DPU lost its network', async () => {
+    const first = await lab.adapter.attach(lab.request(0), ctx())
+    await lab.adapter.attach(lab.request(1), ctx())
+    await lab.net.apply(lab.proxy(0).path, [{ op: 'link.del', dev: 'eth0' }])
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(1).key])
+    const again = await lab.adapter.attach(lab.request(0), ctx())
+    expect(again.ips).toEqual(first.ips)
+    await wirePod(lab.net, lab.at(0).pod.path, 'eth0', again)
+    expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('what is attached is found and removed even if the database is lost', async () => {
+    const first = await lab.adapter.attach(lab.request(0), ctx())
+    await lab.stop()
+    await rm(join(lab.deps.stateDir), { recursive: true })
+    await lab.start([lab.bridge()])
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
+    expect((await lab.adapter.attach(lab.request(0), ctx())).ips).toEqual(first.ips)
+    await lab.stop()
+    await rm(join(lab.deps.stateDir), { recursive: true })
+    await lab.start([lab.bridge()])
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    expect(await lab.reserved()).toEqual([])
+    expect((await lab.proxy(0).links())?.map(({ name }) => name)).toEqual(['lo', PORT_IN_PROXY])
+  })
+
+  it('detach of an unknown attachment never touches who has the port now', async () => {
+    const result = await lab.adapter.attach(lab.request(0), ctx())
+    await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
+    await lab.adapter.detach({ key: lab.at(1).pod.key('podnet'), port: lab.at(0).port }, ctx())
+    expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('detach works when the proxy namespace is gone', async () => {
+    await lab.adapter.attach(lab.request(0), ctx())
+    await lab.net.deleteNetns(lab.proxy(0).name)
+    await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
+    expect(await lab.reserved()).toEqual([])
+  })
+
+  it('a port that was plugged in again is adopted at the next attach', async () => {
+    const { port, pod } = lab.at(0)
+    await lab.net.apply(lab.proxy(0).path, [{ op: 'link.del', dev: PORT_IN_PROXY }])
+    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining(port.name) })
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.add-veth', dev: port.name, peer: { name: 'eth0', netns: pod.path } }])
+    await wirePod(lab.net, pod.path, 'eth0', await lab.adapter.attach(lab.request(0), ctx()))
+    expect(await ping(pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('a missing port does not keep the others from starting', async () => {
+    await lab.stop()
+    await lab.proxy(1).dismantle()
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.del', dev: lab.at(1).port.name }])
+    await lab.start([lab.bridge()])
+    expect((await lab.adapter.attach(lab.request(0), ctx())).ips).toHaveLength(2)
+  })
+
+  it('dismantle gives the port back as it was', async () => {
+    await lab.stop()
+    await lab.proxy(0).dismantle()
+    expect(await lab.net.link(lab.bench.dpuNetns, lab.at(0).port.name)).toMatchObject({ mtu: 1500, up: false })
+    expect(await lab.proxy(0).links()).toBeUndefined()
+    await lab.proxy(0).dismantle()
+  })
+
+  it('attaches many at the same time, each with addresses of its own', async () => {
+    await using many = await Lab.create(8)
+    await many.start([many.bridge()])
+    const results = await Promise.all(many.bench.ports.map((_port, index) => many.adapter.attach(many.request(index), ctx())))
+    const addresses = results.flatMap(({ ips }) => ips.map(({ address }) => address))
+    expect(new Set(addresses).size).toBe(16)
+    await Promise.all(many.bench.ports.map((_port, index) => many.adapter.detach({ key: many.request(index).key }, ctx())))
+    expect(await many.reserved()).toEqual([])
+    expect(await many.adapter.list(ctx())).toEqual([])
+  })
+})
