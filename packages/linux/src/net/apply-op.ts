@@ -1,3 +1,5 @@
+import { constants } from 'node:os'
+import { errnoOf } from '../native/errno.ts'
 import type { Libc } from '../native/libc.ts'
 import { addAddress, flushAddresses } from '../netlink/addr.ts'
 import { linkIndex } from '../netlink/link.ts'
@@ -25,6 +27,15 @@ const redirectClear = (session: NetSession, dev: string): void => {
   if (index !== undefined) clearIngress(session.socket, index)
 }
 
+const routeAdd = (session: NetSession, { dev, route, existsOk }: Extract<NetOp, { op: 'route.add' }>): void => {
+  const index = session.index(dev)
+  try {
+    addRoute(session.socket, index, route)
+  } catch (error) {
+    if (existsOk !== true || errnoOf(error) !== constants.errno.EEXIST) throw error
+  }
+}
+
 const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void => {
   switch (op.op) {
     case 'link.set':
@@ -42,7 +53,7 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
     case 'addr.flush':
       return flushAddresses(session.socket, session.index(op.dev))
     case 'route.add':
-      return addRoute(session.socket, session.index(op.dev), op.route)
+      return routeAdd(session, op)
     case 'neigh.add':
       return setNeighbour(session.socket, session.index(op.dev), op.ip, op.mac)
     case 'sysctl':

@@ -66,7 +66,8 @@ export type NetOp =
   | { readonly op: 'addr.add'; readonly dev: string; readonly address: string }
   /** Removes all addresses but IPv6 link-local ones of the link. */
   | { readonly op: 'addr.flush'; readonly dev: string }
-  | { readonly op: 'route.add'; readonly dev: string; readonly route: Route }
+  /** Adds a route; `existsOk` makes one with this destination, table and metric, through whatever link, success. */
+  | { readonly op: 'route.add'; readonly dev: string; readonly route: Route; readonly existsOk?: boolean }
   | { readonly op: 'neigh.add'; readonly dev: string; readonly ip: string; readonly mac: string }
   /** Sets a kernel variable of the namespace by dotted name, `net.ipv6.conf.eth0.disable_ipv6`; dots in interface names as `/`. */
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string }

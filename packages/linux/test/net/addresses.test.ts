@@ -97,6 +97,7 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     const route = { dst: '10.9.0.0/16', gw: '10.0.0.1' }
     await lab.apply(a, { op: 'route.add', dev: 'v0', route })
     await expect(lab.apply(a, { op: 'route.add', dev: 'v0', route })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' })
+    await lab.apply(a, { op: 'route.add', dev: 'v0', route, existsOk: true })
     await expect(lab.apply(a, { op: 'route.add', dev: 'v0', route: { dst: '0.0.0.0/0', gw: '99.0.0.1' } })).rejects.toMatchObject({
       code: 'KERNEL_REFUSED',
       message: `route.add in ${a}: v0 0.0.0.0/0 via 99.0.0.1: ENETUNREACH: Nexthop has invalid gateway`,
