@@ -4,7 +4,8 @@
  *
  * @packageDocumentation
  */
-export type { Card } from './card.ts'
+export type { Card, EndSpec } from './card.ts'
+export { parseNote } from './note.ts'
 export { type CardInSlot, plugCard, type Slot, unplugCard } from './plug.ts'
 export { softDpu, type SoftDpuOptions, softHost, type SoftHostOptions } from './plugins.ts'
 export { SoftDpu, type SoftDpuDeps } from './soft-dpu.ts'

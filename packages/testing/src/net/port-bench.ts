@@ -70,8 +70,7 @@ export class PortBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { port, pod } of this.ports) {
-      // The kernel cleans a deleted namespace up some time later; the next bench must not meet this one's ports.
-      if ((await this.#net.link(pod.path, 'eth0')) !== undefined) await this.#net.apply(pod.path, [{ op: 'link.del', dev: 'eth0', absentOk: true }])
+      // In a namespace of its own the pair ends with it, later and in bulk; in the caller's it must be gone now.
       if (this.#owned === undefined) await this.#net.apply(this.dpuNetns, [{ op: 'link.del', dev: port.name, absentOk: true }])
       await pod[Symbol.asyncDispose]()
     }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { LinuxNet } from '@cni-offload/linux'
+import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { silentLogger, systemClock } from '@cni-offload/sdk'
 import { hello } from '../../../../examples/hello-adapter/src/index.ts'
 import type { AdapterFixture } from '../../src/adapter/index.ts'
@@ -9,13 +9,23 @@ import { PortBench } from '../../src/index.ts'
 
 const BRIDGE = 'hello0'
 
+/** A fixture that mutants can reach behind. */
+export interface SoundFixture extends AdapterFixture {
+  /** Namespace of the ports and of the bridge. */
+  readonly dpuNetns: NetnsPath
+  /** The adapter's bridge. */
+  readonly bridge: string
+}
+
 /** The example adapter with a pool of 5 addresses and 6 ports: sound, so that what is broken is only what a test breaks. */
-export async function soundFixture(net: LinuxNet): Promise<AdapterFixture> {
+export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
   const bench = await PortBench.create({ net, ports: 6 })
   const stateDir = await mkdtemp(join(tmpdir(), 'adapter-kit-'))
   const plugin = hello({ bridge: BRIDGE, netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } })
   return {
     net,
+    dpuNetns: bench.dpuNetns,
+    bridge: BRIDGE,
     ports: bench.ports,
     network: 'podnet',
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
