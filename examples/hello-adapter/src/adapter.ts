@@ -90,8 +90,7 @@ export class HelloAdapter implements CniAdapter {
   async check(req: CheckRequest): Promise<void> {
     const known = this.#addresses.get(req.key)
     if (known === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} has no address`)
-    const has = known.result.ips.map(({ address }) => address).join(', ')
-    const should = req.expected.ips.map(({ address }) => address).join(', ')
+    const [has, should] = [addressList(known.result), addressList(req.expected)]
     if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
     const problem = await this.#portProblem(known)
     if (problem !== undefined) throw new OffloadError('CHECK_FAILED', problem)
@@ -180,6 +179,8 @@ function podMac({ runtimeConfig, vfMac }: AttachRequest): string {
 function cancelled({ signal }: OpContext): void {
   if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
 }
+
+const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')
 
 const gatewayCidr = ({ subnet, gatewayOffset }: Pool): string => `${addressAt(subnet, gatewayOffset)}/${subnet.length}`
 

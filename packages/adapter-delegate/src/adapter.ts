@@ -123,6 +123,8 @@ export class DelegateAdapter implements CniAdapter {
     const known = this.#store.get(req.key)
     if (known?.result === undefined || known.raw === undefined)
       throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} is not known`)
+    const [has, should] = [addressList(known.result), addressList(req.expected)]
+    if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
     const proxy = this.#proxy(known.port)
     const problem = (await proxy.links()) === undefined ? `${proxy.path} is gone` : await new Splice(this.#net, proxy.path, req.key.ifName).problem(req.expected)
     if (problem !== undefined) throw new OffloadError('CHECK_FAILED', `in ${proxy.path}: ${problem}`)
@@ -274,6 +276,8 @@ function podArgs({ pod, key }: AttachRequest): Record<string, string> {
   if (pod.name === '') return {}
   return { K8S_POD_NAMESPACE: pod.namespace, K8S_POD_NAME: pod.name, K8S_POD_INFRA_CONTAINER_ID: key.containerId, K8S_POD_UID: pod.uid }
 }
+
+const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')
 
 function sameVf(a: PortRef, b: PortRef): boolean {
   return formatVfId(a.vf) === formatVfId(b.vf)
