@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
 import { causeMessages, OffloadError } from '@cni-offload/sdk'
+import { announceReady } from '@cni-offload/sdk/runtime'
 import { createAgent } from './agent.ts'
 import { agentOptions, readAgentConfig } from './config/load.ts'
 
@@ -13,6 +14,7 @@ Serves offload.v1 for the host of this node and drives CNI adapters on its DPU.
 
 SIGTERM or SIGINT lets running calls end and stops; a second one stops at once.
 Attachments stay in either case: pods keep their network.
+If OFFLOAD_READY_FD names a descriptor, one line is written to it when calls are served.
 `
 
 const usageError = (text: string): OffloadError => new OffloadError('INVALID_CONFIG', text, { hint: 'Try offload-agent --help.' })
@@ -41,7 +43,10 @@ const main = async (argv: string[]): Promise<void> => {
       if (stop.signal.aborted) process.exit(1)
       stop.abort(new OffloadError('CANCELLED', `the agent was told to stop (${name})`))
     })
-  await createAgent(await agentOptions(await readAgentConfig(file), file)).run(stop.signal)
+  const agent = createAgent(await agentOptions(await readAgentConfig(file), file))
+  const running = agent.run(stop.signal)
+  void agent.listening.then(() => announceReady(), () => {})
+  await running
 }
 
 try {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CniAdapter, cniName, type ConfiguredPlugin, OffloadError, type OpContext, type PluginKind, type PluginKinds, systemClock } from '@cni-offload/sdk'
+import { type CniAdapter, cniName, type ConfiguredPlugin, type ErrorCode, OffloadError, type OpContext, type PluginKind, type PluginKinds, systemClock } from '@cni-offload/sdk'
 import { deadline, type Scope, token } from '@cni-offload/sdk/runtime'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
@@ -73,10 +73,19 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
 
   // Each get() below makes its part now: disposal is in reverse order of making.
   const journal = scope.get(JOURNAL)
+  const step = async <T>(what: string, work: () => Promise<T> | T, fallback: ErrorCode): Promise<T> => {
+    try {
+      return await unlessAborted((async () => await work())(), starting.signal)
+    } catch (error) {
+      if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED')
+      if (starting.signal.aborted) throw new OffloadError('NOT_READY', `${what} did not start within ${limits.startTimeoutMs} ms`, { cause: error })
+      throw OffloadError.from(error, fallback, what)
+    }
+  }
   const create = async <K extends PluginKind>(plugin: ConfiguredPlugin<K>, folder: string): Promise<PluginKinds[K]> => {
     const own = join(stateDir, folder)
     mkdirSync(own, { recursive: true, mode: 0o700 })
-    return await unlessAborted(plugin.create({ log: log.child({ plugin: plugin.name }), clock, stateDir: own }), starting.signal)
+    return await step(`${plugin.kind} "${plugin.name}"`, () => plugin.create({ log: log.child({ plugin: plugin.name }), clock, stateDir: own }), 'INTERNAL')
   }
 
   const hardware = await create(options.hardware, 'hardware')
@@ -86,8 +95,9 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
     await hardware[Symbol.asyncDispose]?.()
   }
   scope.factory(HARDWARE, () => hardware, { dispose: stopHardware }).get(HARDWARE)
-  await unlessAborted(hardware.start(life.signal), starting.signal)
-  const ports = await hardware.ports(starting)
+  const card = `hardware "${hardware.name}"`
+  await step(card, () => hardware.start(life.signal), 'HARDWARE_FAILURE')
+  const ports = await step(card, () => hardware.ports(starting), 'HARDWARE_FAILURE')
 
   const made = new Map<ConfiguredPlugin<'adapter'>, CniAdapter>()
   const makeAdapter = async (network: string, plugin: ConfiguredPlugin<'adapter'>): Promise<CniAdapter> => {
@@ -95,7 +105,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
     const adapter = await create(plugin, join('adapters', network === ANY_NETWORK ? '_any' : network))
     const to = token<CniAdapter>(`agent.adapter.${network}`)
     scope.factory(to, () => adapter).get(to)
-    await unlessAborted(Promise.resolve(adapter.start?.(ports, starting)), starting.signal)
+    await step(`adapter "${adapter.name}"`, () => adapter.start?.(ports, starting), 'ADAPTER_FAILED')
     made.set(plugin, adapter)
     return adapter
   }
@@ -106,8 +116,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]
   metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
   health.start()
-  await attachments.recover()
-  starting.signal.throwIfAborted()
+  await step('recovery', () => attachments.recover(), 'INTERNAL')
   return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics }
 }
 
