@@ -1,0 +1,108 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { childrenCpuMs, type LinuxNet, OWN_NETNS, processCpuMs } from '@cni-offload/linux'
+import { OffloadError } from '@cni-offload/sdk'
+
+/** What the sampler needs to know. */
+export interface SampleInput {
+  /** Counted rounds. */
+  readonly iterations: number
+  /** Rounds before them. */
+  readonly warmup: number
+  /** The compiled shim. */
+  readonly shim: string
+  /** Variables that it needs. */
+  readonly env: Readonly<Record<string, string>>
+  /** Netconf file for the shim. */
+  readonly netconf: string
+  /** Host daemon, whose CPU time belongs to ours. */
+  readonly daemonPid: number
+  /** Namespace of the pod. */
+  readonly pod: string
+  /** Folder for the Go plugins' address records. */
+  readonly ipamDir: string
+}
+
+/** One measured run, in milliseconds. */
+export interface Sample {
+  /** From start to end as the caller sees it. */
+  readonly ms: number
+  /** User and system time of everything that worked for it on the host. */
+  readonly cpuMs: number
+}
+
+/** All samples of a run by contender and verb. */
+export type Samples = Readonly<Record<'true' | 'shimVersion' | 'shimAdd' | 'oursAdd' | 'oursDel' | 'hostDeviceAdd' | 'hostDeviceDel' | 'bridgeAdd' | 'bridgeDel' | 'moveIn' | 'moveBack', Sample[]>>
+
+const CNI_BIN = '/usr/lib/cni'
+
+/**
+ * Takes turns: in every round each contender adds and removes one pod interface, so that all see the same machine at the
+ * same time. Runs in the host's namespace.
+ */
+export async function takeSamples(net: LinuxNet, input: SampleInput): Promise<Samples> {
+  await net.apply(OWN_NETNS, [
+    { op: 'link.add-veth', dev: 'bench-hd', peer: { name: 'bench-hdp' } },
+    { op: 'link.add-veth', dev: 'bench-mv', peer: { name: 'bench-mvp' } },
+  ])
+  const samples: Samples = { true: [], shimVersion: [], shimAdd: [], oursAdd: [], oursDel: [], hostDeviceAdd: [], hostDeviceDel: [], bridgeAdd: [], bridgeDel: [], moveIn: [], moveBack: [] }
+  const ours = readFileSync(input.netconf, 'utf8')
+  for (let round = -input.warmup; round < input.iterations; round++) {
+    const keep = (name: keyof Samples, sample: Sample): number => (round < 0 ? 0 : samples[name].push(sample))
+    const call = (executable: string, verb: string, stdin: string, env = {}): Sample => cni(executable, verb, input.pod, `bench${round + input.warmup}`, stdin, env)
+    keep('true', spawned('/bin/true', {}, ''))
+    keep('shimVersion', call(input.shim, 'VERSION', '', input.env))
+    const daemonBefore = processCpuMs(input.daemonPid)
+    const add = call(input.shim, 'ADD', ours, input.env)
+    const daemonAfterAdd = processCpuMs(input.daemonPid)
+    const del = call(input.shim, 'DEL', ours, input.env)
+    keep('shimAdd', add)
+    keep('oursAdd', { ms: add.ms, cpuMs: add.cpuMs + daemonAfterAdd - daemonBefore })
+    keep('oursDel', { ms: del.ms, cpuMs: del.cpuMs + processCpuMs(input.daemonPid) - daemonAfterAdd })
+    const hostDevice = goNetconf('host-device', { device: 'bench-hd' }, input.ipamDir)
+    keep('hostDeviceAdd', call(`${CNI_BIN}/host-device`, 'ADD', hostDevice))
+    keep('hostDeviceDel', call(`${CNI_BIN}/host-device`, 'DEL', hostDevice))
+    const bridge = goNetconf('bridge', { bridge: 'bench-br', isGateway: true }, input.ipamDir)
+    keep('bridgeAdd', call(`${CNI_BIN}/bridge`, 'ADD', bridge))
+    keep('bridgeDel', call(`${CNI_BIN}/bridge`, 'DEL', bridge))
+    keep('moveIn', await timed(() => net.apply(OWN_NETNS, [{ op: 'link.move', dev: 'bench-mv', netns: input.pod, name: 'eth0' }])))
+    keep('moveBack', await timed(() => net.apply(input.pod, [{ op: 'link.move', dev: 'eth0', netns: OWN_NETNS, name: 'bench-mv' }])))
+  }
+  return samples
+}
+
+/** host-device and bridge with two ranges and default routes: the addresses that ours assigns, too. */
+function goNetconf(type: string, fields: object, dataDir: string): string {
+  return JSON.stringify({
+    cniVersion: '1.0.0',
+    name: `bench-${type}`,
+    type,
+    ...fields,
+    ipam: {
+      type: 'host-local',
+      dataDir,
+      ranges: [[{ subnet: type === 'bridge' ? '10.251.0.0/24' : '10.250.0.0/24' }], [{ subnet: type === 'bridge' ? 'fd00:251::/64' : 'fd00:250::/64' }]],
+      routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+    },
+  })
+}
+
+function cni(executable: string, verb: string, netns: string, containerId: string, stdin: string, env: Readonly<Record<string, string>>): Sample {
+  return spawned(executable, { CNI_COMMAND: verb, CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: 'eth0', CNI_PATH: CNI_BIN, PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env }, stdin)
+}
+
+function spawned(executable: string, env: Readonly<Record<string, string>>, stdin: string): Sample {
+  const cpuBefore = childrenCpuMs()
+  const started = performance.now()
+  const { status, stdout, stderr, error } = spawnSync(executable, { env, input: stdin })
+  const ms = performance.now() - started
+  const cpuMs = childrenCpuMs() - cpuBefore
+  if (error !== undefined || status !== 0) throw new OffloadError('ADAPTER_FAILED', `${executable} ${env['CNI_COMMAND'] ?? ''}: ${error?.message ?? ''} ${String(stdout)} ${String(stderr)}`)
+  return { ms, cpuMs }
+}
+
+async function timed(action: () => Promise<void>): Promise<Sample> {
+  const started = performance.now()
+  await action()
+  return { ms: performance.now() - started, cpuMs: 0 }
+}

@@ -1,0 +1,72 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { callCni, type CniOutcome, inspectNode, Lab, type LabNode, type LabOptions } from '@cni-offload/cli'
+import { createLinuxNet, type Link, type LinuxNet } from '@cni-offload/linux'
+
+let labs = 0
+
+/** A lab of a test's own, and what a container runtime on its nodes would do. */
+export class E2eLab implements AsyncDisposable {
+  readonly lab: Lab
+  readonly net: LinuxNet
+
+  private constructor(lab: Lab, net: LinuxNet) {
+    this.lab = lab
+    this.net = net
+  }
+
+  static async up(options: Omit<LabOptions, 'dir' | 'prefix'>): Promise<E2eLab> {
+    const dir = await mkdtemp(join(tmpdir(), 'cni-offload-e2e-'))
+    // Prefixes are short: interface names of proxies and bridges are derived from them.
+    const prefix = `e${(process.pid % 1000).toString(36)}${(labs++).toString(36)}`
+    return new E2eLab(await Lab.up({ dir, prefix, ...options }), createLinuxNet())
+  }
+
+  /** Calls the shim of a node as a runtime would; the netconf is the lab's, with `conf` laid over it. */
+  async call(node: LabNode, verb: string, pod: string, more: { conf?: object; netns?: string; env?: Record<string, string>; ifName?: string; stdin?: string } = {}): Promise<CniOutcome> {
+    const netconf = JSON.parse(await readFile(node.netconf, 'utf8')) as object
+    return await callCni(node.shim, this.lab.netns(node, 'host'), {
+      verb,
+      containerId: pod,
+      netns: more.netns ?? this.lab.podPath(pod),
+      ...(more.ifName === undefined ? {} : { ifName: more.ifName }),
+      args: `IgnoreUnknown=1;K8S_POD_NAMESPACE=e2e;K8S_POD_NAME=${pod}`,
+      stdin: more.stdin ?? { ...netconf, ...more.conf },
+      env: { ...node.env, ...more.env },
+    })
+  }
+
+  /** Namespace and ADD of a pod; fails the test if the ADD fails. */
+  async addPod(node: LabNode, pod: string, conf: object = {}): Promise<Record<string, any>> {
+    await this.lab.createPod(pod)
+    const outcome = await this.call(node, 'ADD', pod, { conf })
+    if (outcome.exitCode !== 0) throw new Error(`ADD ${pod}: ${outcome.stdout}${outcome.stderr}`)
+    return outcome.json as Record<string, any>
+  }
+
+  /** What is held on both sides of a node: everything must be zero when nothing is attached. */
+  async held(node: LabNode): Promise<{ attachments: number; leases: number; agentAttachments: number; vfsAway: number }> {
+    const { host, agent } = await inspectNode(this.lab, this.net, node)
+    if ('error' in host) throw new Error(host.error)
+    if ('error' in agent) throw new Error(agent.error)
+    const links: Link[] = await this.net.links(this.lab.netns(node, 'host'))
+    return {
+      attachments: host.attachments.length,
+      leases: host.leases.filter((lease) => lease.state !== 'free').length,
+      agentAttachments: agent.attachments.length,
+      vfsAway: this.lab.state.vfs - links.filter((link) => link.name.startsWith(`${this.lab.state.device}v`)).length,
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.net[Symbol.asyncDispose]()
+    await this.lab.down()
+    await rm(this.lab.dir, { recursive: true, force: true })
+  }
+}
+
+export const NOTHING_HELD = { attachments: 0, leases: 0, agentAttachments: 0, vfsAway: 0 }
+
+/** End-to-end tests make network namespaces. */
+export const needsRoot: boolean = process.getuid?.() !== 0

@@ -1,0 +1,153 @@
+import { resolve } from 'node:path'
+import { Command, Option } from 'commander'
+import { createLinuxNet } from '@cni-offload/linux'
+import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { inspectNode } from '../lab/inspect.ts'
+import { Lab } from '../lab/lab.ts'
+import { type DaemonRole, type LabAdapter, type LabHardware, LARGEST_POOL, type LabNode } from '../lab/model.ts'
+import { adapterOption, count, hardwareOption, requireRoot } from './options.ts'
+
+interface Common {
+  readonly state: string
+  readonly json?: boolean
+}
+
+interface Up extends Common {
+  readonly nodes: number
+  readonly vfs: number
+  readonly pool: number
+  readonly prefix: string
+  readonly adapter: LabAdapter
+  readonly hardware: LabHardware
+}
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+
+/** `offload lab …`. */
+export function labCommand(): Command {
+  const lab = new Command('lab').description('the whole system kept running, for hands-on work and for programs outside')
+  const sub = (name: string, description: string): Command =>
+    lab.command(name).description(description).addOption(new Option('--state <dir>', 'folder of the lab').default('.lab').argParser((text) => resolve(text)))
+  sub('up', 'build a lab and start its daemons')
+    .option('--nodes <n>', 'nodes', count, 2)
+    .option('--vfs <n>', 'VFs per node', count, 8)
+    .option('--pool <n>', 'addresses that pods of a node may get', count, LARGEST_POOL)
+    .option('--prefix <text>', 'starts the names of all namespaces', 'olab')
+    .addOption(adapterOption())
+    .addOption(hardwareOption())
+    .option('--json', 'print the nodes as JSON')
+    .action(up)
+  sub('down', 'end the daemons and remove everything').action(down)
+  sub('status', 'which daemons run').option('--json', 'as JSON').action(status)
+  sub('inspect', 'leases, attachments and ports of both sides').option('--json', 'as JSON').option('--node <n>', 'one node only', count).action(inspect)
+  for (const verb of ['kill', 'start'] as const) {
+    const command = sub(verb, verb === 'kill' ? 'end a daemon by a signal' : 'start a daemon that does not run')
+      .argument('<daemon>', 'host or agent', daemonRole)
+      .option('--node <n>', 'node', count, 1)
+    if (verb === 'kill') command.option('--signal <name>', 'signal', 'SIGKILL').action(kill)
+    else command.action(start)
+  }
+  return lab
+}
+
+async function up(options: Up): Promise<void> {
+  requireRoot('a lab')
+  await using lab = await Lab.up({ ...options, dir: resolve(options.state), progress: options.json === true ? () => {} : say })
+  if (options.json === true) say(JSON.stringify({ nodes: lab.state.nodes.map((node) => describeNode(lab, node)) }, null, 2))
+  else for (const node of lab.state.nodes) say(nodeText(lab, node))
+}
+
+async function down(options: Common): Promise<void> {
+  requireRoot('a lab')
+  const lab = await Lab.open(resolve(options.state)).catch((error: unknown) => {
+    if (OffloadError.is(error) && error.code === 'NOT_FOUND') return undefined
+    throw error
+  })
+  await lab?.down()
+  say(lab === undefined ? 'there is no lab' : 'the lab is down')
+}
+
+async function status(options: Common): Promise<void> {
+  await using lab = await Lab.open(resolve(options.state))
+  const rows = await Promise.all(
+    lab.state.nodes.flatMap((node) => (['host', 'agent'] as const).map(async (role) => ({ node: node.name, daemon: role, pid: node[role].pid, running: await lab.running(node, role), log: node[role].log }))),
+  )
+  if (options.json === true) say(JSON.stringify(rows, null, 2))
+  else for (const row of rows) say(`${row.node} ${row.daemon.padEnd(5)} ${row.running ? `runs, pid ${row.pid}` : 'does not run'}   ${row.log}`)
+  if (rows.some((row) => !row.running)) process.exitCode = 1
+}
+
+async function inspect(options: Common & { node?: number }): Promise<void> {
+  requireRoot('inspecting a lab')
+  await using lab = await Lab.open(resolve(options.state))
+  await using net = createLinuxNet()
+  const nodes = options.node === undefined ? lab.state.nodes : [lab.node(options.node)]
+  const found = await Promise.all(nodes.map((node) => inspectNode(lab, net, node)))
+  if (options.json === true) return void say(JSON.stringify({ nodes: found }, null, 2))
+  for (const { node, host, agent, ports } of found) {
+    say(`${node}`)
+    if ('error' in host) say(`  host daemon: ${host.error}`)
+    else for (const lease of host.leases) say(`  VF ${lease.vf.padEnd(10)} ${lease.state}${lease.key === undefined ? '' : `  ${formatAttachmentKey(lease.key)}`}`)
+    if ('error' in agent) say(`  agent: ${agent.error}`)
+    else for (const { key, port, state } of agent.attachments) say(`  ${formatAttachmentKey(key)}: port ${port}, ${state}`)
+    for (const port of ports) say(`  port ${port.port.padEnd(10)} of VF ${port.vf} in ${port.netns}: ${port.packets.fromHost} frames from the host, ${port.packets.toHost} to it`)
+  }
+}
+
+async function kill(role: DaemonRole, options: Common & { node: number; signal: NodeJS.Signals }): Promise<void> {
+  requireRoot('ending a daemon')
+  await using lab = await Lab.open(resolve(options.state))
+  await lab.kill(lab.node(options.node), role, options.signal)
+  say(`${role} of node${options.node} is gone`)
+}
+
+async function start(role: DaemonRole, options: Common & { node: number }): Promise<void> {
+  requireRoot('starting a daemon')
+  await using lab = await Lab.open(resolve(options.state))
+  await lab.start(lab.node(options.node), role)
+  say(`${role} of node${options.node} runs, pid ${lab.node(options.node)[role].pid}`)
+}
+
+function daemonRole(text: string): DaemonRole {
+  if (text !== 'host' && text !== 'agent') throw new OffloadError('INVALID_CONFIG', `daemon "${text}": host or agent is expected`)
+  return text
+}
+
+function describeNode(lab: Lab, node: LabNode): object {
+  return {
+    name: node.name,
+    shim: node.shim,
+    netconf: node.netconf,
+    env: node.env,
+    hostNetns: node.hostNetns,
+    dpuNetns: node.dpuNetns,
+    socket: node.socket,
+    agentAddress: node.agentAddress,
+    adapter: lab.state.adapter,
+    vfs: lab.state.vfs,
+    journals: { host: node.host.journal, agent: node.agent.journal },
+    pids: { host: node.host.pid, agent: node.agent.pid },
+    metrics: { host: node.host.metrics, agent: node.agent.metrics },
+    logs: { host: node.host.log, agent: node.agent.log },
+    configs: { host: node.host.config, agent: node.agent.config },
+  }
+}
+
+function nodeText(lab: Lab, node: LabNode): string {
+  const env = Object.entries(node.env).map(([key, value]) => `${key}=${value}`).join(' ')
+  return [
+    '',
+    `${node.name}`,
+    `  shim          ${node.shim}`,
+    `  netconf       ${node.netconf}`,
+    `  environment   ${env}`,
+    `  host netns    ${node.hostNetns}      DPU netns ${node.dpuNetns}`,
+    `  daemon socket ${node.socket}      agent ${node.agentAddress} (from the host netns)`,
+    `  journals      ${node.host.journal}  ${node.agent.journal}`,
+    `  pids          host ${node.host.pid}  agent ${node.agent.pid}`,
+    `  metrics       ${node.host.metrics} (host netns)  ${node.agent.metrics} (DPU netns)`,
+    '  try it:       ip netns add mypod && \\',
+    `    ${env} CNI_COMMAND=ADD CNI_CONTAINERID=mypod CNI_NETNS=/run/netns/mypod CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin \\`,
+    `    nsenter --net=${lab.netns(node, 'host')} ${node.shim} < ${node.netconf}`,
+  ].join('\n')
+}

@@ -1,0 +1,13 @@
+/**
+ * The parts of the `offload` command that programs use too: a lab of whole nodes on one Linux machine, a caller of CNI
+ * executables as a runtime would be, and the demo.
+ *
+ * @packageDocumentation
+ */
+export * from './demo/report.ts'
+export * from './demo/run.ts'
+export * from './lab/cni-runtime.ts'
+export * from './lab/inspect.ts'
+export * from './lab/lab.ts'
+export * from './lab/model.ts'
+export { labNamespaces } from './lab/topology.ts'

@@ -1,0 +1,129 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { TlsFiles } from '@cni-offload/protocol'
+import { stringify } from 'yaml'
+import { ADDRESSES, podSubnets } from './addresses.ts'
+import type { DaemonRole, LabAdapter } from './model.ts'
+
+/** What a node's configuration files are made from. */
+export interface NodeConfigInput {
+  /** Folder of the node. */
+  readonly dir: string
+  /** Name of the node. */
+  readonly name: string
+  /** Number of the node, from 1. */
+  readonly index: number
+  /** Network that the agent serves. */
+  readonly network: string
+  /** Adapter of the agent. */
+  readonly adapter: LabAdapter
+  /** Device that holds the VFs. */
+  readonly device: string
+  /** VFs of the device. */
+  readonly vfs: number
+  /** What the card's MAC addresses are derived from. */
+  readonly seed: string
+  /** Addresses that pods may get. */
+  readonly pool: number
+  /** Path of the DPU's namespace. */
+  readonly dpuNetns: string
+  /** Starts the names of proxy namespaces. */
+  readonly proxyPrefix: string
+  /** Certificates of the two daemons. */
+  readonly tls: Readonly<Record<DaemonRole, TlsFiles>>
+}
+
+/** Paths of what {@link writeNodeConfig} wrote. */
+export interface NodeConfigPaths {
+  /** `host.yaml`. */
+  readonly host: string
+  /** `agent.yaml`. */
+  readonly agent: string
+  /** Netconf that a runtime feeds to the shim. */
+  readonly netconf: string
+  /** Unix socket of the host daemon. */
+  readonly socket: string
+  /** State folder of the host daemon. */
+  readonly hostState: string
+  /** State folder of the agent. */
+  readonly agentState: string
+}
+
+/** Writes `host.yaml`, `agent.yaml` and `netconf.json` of a node. */
+export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfigPaths> {
+  const paths = {
+    host: join(input.dir, 'host.yaml'),
+    agent: join(input.dir, 'agent.yaml'),
+    netconf: join(input.dir, 'netconf.json'),
+    socket: join(input.dir, 'host.sock'),
+    hostState: join(input.dir, 'host'),
+    agentState: join(input.dir, 'agent'),
+  }
+  await mkdir(paths.hostState, { recursive: true, mode: 0o700 })
+  await mkdir(paths.agentState, { recursive: true, mode: 0o700 })
+  const address = `tcp://${ADDRESSES.pf.agent}:${ADDRESSES.agentPort}`
+  await writeFile(
+    paths.host,
+    stringify({
+      node: input.name,
+      socket: paths.socket,
+      stateDir: paths.hostState,
+      agent: { address, tls: input.tls.host },
+      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softHost', options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns } },
+      metrics: { listen: ADDRESSES.metrics.host },
+      log: { level: 'info' },
+    }),
+  )
+  await writeFile(
+    paths.agent,
+    stringify({
+      node: input.name,
+      listen: address,
+      stateDir: paths.agentState,
+      tls: input.tls.agent,
+      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: input.device, vfs: input.vfs } },
+      adapters: [{ network: input.network, ...adapterConfig(input) }],
+      metrics: { listen: ADDRESSES.metrics.agent },
+      log: { level: 'info' },
+    }),
+  )
+  await writeFile(paths.netconf, `${JSON.stringify({ cniVersion: '1.0.0', name: input.network, type: 'offload-cni' }, null, 2)}\n`)
+  return paths
+}
+
+/** The lab's daemons take the plugins that belong to this command, wherever their configuration lies. */
+function moduleOf(name: string): string {
+  return fileURLToPath(import.meta.resolve(name))
+}
+
+function adapterConfig(input: NodeConfigInput): { plugin: string; export: string; options: object } {
+  const pods = podSubnets(input.index, input.pool)
+  if (input.adapter === 'hello')
+    return { plugin: moduleOf('@cni-offload/example-hello-adapter'), export: 'hello', options: { bridge: 'hello0', pools: { ipv4: pods.ipv4, ipv6: pods.ipv6 } } }
+  return {
+    plugin: moduleOf('@cni-offload/adapter-delegate'),
+    export: 'delegate',
+    options: {
+      proxyPrefix: input.proxyPrefix,
+      conflist: {
+        cniVersion: '1.0.0',
+        name: input.network,
+        plugins: [
+          {
+            type: 'bridge',
+            bridge: 'cni0',
+            isGateway: true,
+            ipam: {
+              type: 'host-local',
+              dataDir: join(input.dir, 'ipam'),
+              ranges: [[pods.ipv4], [pods.ipv6]],
+              routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+            },
+          },
+          { type: 'tuning', sysctl: { 'net.ipv4.tcp_keepalive_time': '600' } },
+        ],
+      },
+    },
+  }
+}

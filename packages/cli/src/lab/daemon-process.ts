@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { OffloadError, systemClock } from '@cni-offload/sdk'
+import type { DaemonRole } from './model.ts'
+
+const READY_FD = 3
+const GRACE_MS = 15_000
+
+/**
+ * Starts a daemon in a network namespace, in the background, and waits until it says that it serves (one line on the
+ * descriptor that OFFLOAD_READY_FD names).
+ *
+ * @returns its pid
+ * @throws OffloadError NOT_READY with the end of its log if it ends or stays silent
+ */
+export async function startDaemon(options: { role: DaemonRole; netns: string; config: string; log: string; timeoutMs?: number }): Promise<number> {
+  const main = fileURLToPath(import.meta.resolve(`@cni-offload/${options.role}/main`))
+  const log = openSync(options.log, 'a')
+  const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, main, '--config', options.config], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', OFFLOAD_READY_FD: String(READY_FD), NODE_NO_WARNINGS: '1' },
+  })
+  closeSync(log)
+  const ready = child.stdio[READY_FD]
+  if (ready === null || ready === undefined || !('on' in ready)) throw new OffloadError('INTERNAL', 'no readiness pipe')
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000)
+  const failed = (why: string, cause?: unknown): OffloadError =>
+    new OffloadError('NOT_READY', `${options.role} daemon in ${options.netns} ${why}; end of ${options.log}:\n${tail(options.log)}`, { cause })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      ready.once('data', () => resolve())
+      child.once('error', (error) => reject(failed('could not be started', error)))
+      child.once('exit', (code, signal) => reject(failed(`ended with ${signal ?? `exit code ${code}`} before it was ready`)))
+      timeout.addEventListener('abort', () => reject(failed('was not ready in time')), { once: true })
+    })
+  } catch (error) {
+    child.kill('SIGKILL')
+    throw error
+  } finally {
+    ready.destroy()
+    child.removeAllListeners()
+    child.unref()
+  }
+  if (child.pid === undefined) throw failed('has no pid')
+  return child.pid
+}
+
+function tail(file: string): string {
+  return readFileSync(file, 'utf8').split('\n').slice(-15).join('\n')
+}
+
+/** Whether a process is the daemon that was started with this configuration file, and not another one with its old pid. */
+export async function isDaemon(pid: number | null, config: string): Promise<boolean> {
+  if (pid === null) return false
+  const cmdline = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  return cmdline.split('\0').includes(config)
+}
+
+/**
+ * Signals a daemon and waits until it is gone; after a grace time it is killed. A daemon that is gone already is success.
+ */
+export async function stopDaemon(pid: number | null, config: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  if (pid === null || !(await isDaemon(pid, config))) return
+  process.kill(pid, signal)
+  const deadline = systemClock.monotonic() + GRACE_MS
+  // A process that is not our child raises no event when it ends: its entry in /proc is all there is to look at.
+  while (await isDaemon(pid, config)) {
+    if (systemClock.monotonic() > deadline) process.kill(pid, 'SIGKILL')
+    await systemClock.sleep(10, AbortSignal.timeout(GRACE_MS))
+  }
+}

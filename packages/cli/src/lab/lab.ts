@@ -1,0 +1,220 @@
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
+import type { TlsFiles } from '@cni-offload/protocol'
+import { createAuthority, issueCertificate } from '@cni-offload/protocol/pki'
+import { OffloadError, parseWith } from '@cni-offload/sdk'
+import { shimPath } from '@cni-offload/shim/build'
+import { ADDRESSES } from './addresses.ts'
+import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
+import { writeNodeConfig } from './daemon-config.ts'
+import { type DaemonRole, LAB_ADAPTERS, LAB_HARDWARE, LARGEST_POOL, type LabNode, type LabOptions, type LabState, labState } from './model.ts'
+import { buildTopology, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
+
+const NETWORK = 'podnet'
+const DEVICE = 'soft0'
+
+/**
+ * A whole system on one Linux machine: nodes of a host and a DPU namespace each, an underlay between the DPUs, the host daemon
+ * and the agent of every node as processes of their own. It outlives the process that made it; {@link Lab.open} finds it
+ * again by its folder.
+ */
+export class Lab implements AsyncDisposable {
+  /** What the lab is. */
+  readonly state: LabState
+  /** Its folder. */
+  readonly dir: string
+  readonly #net: LinuxNet
+
+  private constructor(dir: string, state: LabState, net: LinuxNet) {
+    this.dir = dir
+    this.state = state
+    this.#net = net
+  }
+
+  /**
+   * Builds a lab and starts all its daemons. On failure nothing of it is left.
+   *
+   * @throws OffloadError ALREADY_EXISTS if the folder holds a lab, INVALID_CONFIG for options out of range, NOT_READY if a
+   * daemon does not start
+   */
+  static async up(options: LabOptions): Promise<Lab> {
+    const { nodes = 2, vfs = 8, pool = LARGEST_POOL, adapter = 'delegate', hardware = 'soft' } = options
+    checkOptions({ nodes, vfs, pool, adapter, hardware })
+    const progress = options.progress ?? (() => {})
+    if (await readState(options.dir))
+      throw new OffloadError('ALREADY_EXISTS', `${options.dir} holds a lab already`, { hint: 'end it with "lab down", or name another folder with --state' })
+    const leftovers = await labNamespaces(options.prefix)
+    if (leftovers.length > 0)
+      throw new OffloadError('ALREADY_EXISTS', `network namespaces of another lab are there: ${leftovers.join(', ')}`, { hint: 'end that lab, or choose another --prefix' })
+    const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, device: DEVICE, nodes: [] }
+    const lab = new Lab(options.dir, state, createLinuxNet())
+    try {
+      progress('compiling the shim (once) …')
+      const shim = await shimPath()
+      progress(`building ${nodes} node(s): host and DPU namespaces, underlay, ${vfs} VFs each …`)
+      await mkdir(options.dir, { recursive: true, mode: 0o700 })
+      await lab.#save()
+      await buildTopology(lab.#net, { prefix: options.prefix, nodes, vfs, device: DEVICE })
+      progress('issuing certificates …')
+      const pki = join(options.dir, 'pki')
+      await createAuthority({ dir: pki })
+      for (let index = 1; index <= nodes; index++) state.nodes.push(await lab.#prepareNode(index, pool, shim, pki))
+      await lab.#save()
+      progress('starting agents and host daemons …')
+      await Promise.all(
+        state.nodes.map(async (node) => {
+          await lab.#start(node, 'agent')
+          await lab.#start(node, 'host')
+        }),
+      )
+      await lab.#save()
+      return lab
+    } catch (error) {
+      await lab.down()
+      throw error
+    }
+  }
+
+  /** Opens a lab that is there. @throws OffloadError NOT_FOUND if the folder holds none */
+  static async open(dir: string): Promise<Lab> {
+    const state = await readState(dir)
+    if (state === undefined) throw new OffloadError('NOT_FOUND', `there is no lab in ${dir}`, { hint: 'make one with "lab up"' })
+    return new Lab(dir, state, createLinuxNet())
+  }
+
+  /** A node by its number, from 1. @throws OffloadError NOT_FOUND */
+  node(index: number): LabNode {
+    const node = this.state.nodes[index - 1]
+    if (node === undefined) throw new OffloadError('NOT_FOUND', `node ${index}: the lab has nodes 1 to ${this.state.nodes.length}`)
+    return node
+  }
+
+  /** Path of the namespace of a node's host or DPU. */
+  netns(node: LabNode, role: DaemonRole): string {
+    return `${NETNS_DIR}/${role === 'host' ? node.hostNetns : node.dpuNetns}`
+  }
+
+  /** Whether a daemon runs. */
+  running(node: LabNode, role: DaemonRole): Promise<boolean> {
+    return isDaemon(node[role].pid, node[role].config)
+  }
+
+  /** Ends a daemon by a signal and waits until it is gone. */
+  async kill(node: LabNode, role: DaemonRole, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await stopDaemon(node[role].pid, node[role].config, signal)
+    node[role].pid = null
+    await this.#save()
+  }
+
+  /** Starts a daemon that does not run, and waits until it serves. */
+  async start(node: LabNode, role: DaemonRole): Promise<void> {
+    if (await this.running(node, role)) return
+    await this.#start(node, role)
+    await this.#save()
+  }
+
+  /** Makes the namespace of a pod; it goes with the lab at the latest. */
+  async createPod(name: string): Promise<string> {
+    return await this.#net.createNetns(this.podNetns(name))
+  }
+
+  /** Removes the namespace of a pod. */
+  async deletePod(name: string): Promise<void> {
+    await this.#net.deleteNetns(this.podNetns(name))
+  }
+
+  /** Path of the namespace of a pod. */
+  podPath(name: string): string {
+    return `${NETNS_DIR}/${this.podNetns(name)}`
+  }
+
+  /** Name of the namespace of a pod. */
+  podNetns(name: string): string {
+    return `${this.state.prefix}-pod-${name}`
+  }
+
+  /** Ends the daemons and removes every namespace, interface and file of the lab. Works on what is left of a broken one, too. */
+  async down(): Promise<void> {
+    // The host daemon first: it may still want to tell the agent something.
+    for (const role of ['host', 'agent'] as const) await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role].pid, node[role].config)))
+    for (const name of await labNamespaces(this.state.prefix)) await this.#net.deleteNetns(name)
+    await rm(this.dir, { recursive: true, force: true })
+    await this.#net[Symbol.asyncDispose]()
+  }
+
+  /** Lets go of the lab without ending it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#net[Symbol.asyncDispose]()
+  }
+
+  async #prepareNode(index: number, pool: number, shim: string, pki: string): Promise<LabNode> {
+    const names = labNames(this.state.prefix)
+    const name = `node${index}`
+    const dir = join(this.dir, name)
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+    const issue = (role: DaemonRole): Promise<TlsFiles> => issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
+    const [host, agent] = await Promise.all([issue('host'), issue('agent')])
+    const paths = await writeNodeConfig({
+      dir,
+      name,
+      index,
+      network: NETWORK,
+      adapter: this.state.adapter,
+      device: DEVICE,
+      vfs: this.state.vfs,
+      seed: names.host(index),
+      pool,
+      dpuNetns: `${NETNS_DIR}/${names.dpu(index)}`,
+      proxyPrefix: names.proxyPrefix(index),
+      tls: { host, agent },
+    })
+    return {
+      name,
+      index,
+      dir,
+      shim,
+      netconf: paths.netconf,
+      env: { CNI_OFFLOAD_SOCKET: paths.socket },
+      hostNetns: names.host(index),
+      dpuNetns: names.dpu(index),
+      socket: paths.socket,
+      agentAddress: `tcp://${ADDRESSES.pf.agent}:${ADDRESSES.agentPort}`,
+      host: { pid: null, config: paths.host, log: join(dir, 'host.log'), journal: join(paths.hostState, 'journal.db'), metrics: `http://${ADDRESSES.metrics.host}/metrics` },
+      agent: { pid: null, config: paths.agent, log: join(dir, 'agent.log'), journal: join(paths.agentState, 'journal.db'), metrics: `http://${ADDRESSES.metrics.agent}/metrics` },
+    }
+  }
+
+  async #start(node: LabNode, role: DaemonRole): Promise<void> {
+    node[role].pid = await startDaemon({ role, netns: this.netns(node, role), config: node[role].config, log: node[role].log })
+  }
+
+  async #save(): Promise<void> {
+    const file = join(this.dir, 'state.json')
+    await writeFile(`${file}.tmp`, `${JSON.stringify(this.state, null, 2)}\n`)
+    await rename(`${file}.tmp`, file)
+  }
+}
+
+function checkOptions(options: { nodes: number; vfs: number; pool: number; adapter: string; hardware: string }): void {
+  const range = (name: string, value: number, max: number): void => {
+    if (!Number.isInteger(value) || value < 1 || value > max) throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: a whole number from 1 to ${max} is expected`)
+  }
+  const oneOf = (name: string, value: string, known: readonly string[]): void => {
+    if (!known.includes(value)) throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: one of ${known.join(', ')} is expected`)
+  }
+  range('nodes', options.nodes, 9)
+  range('vfs', options.vfs, 250)
+  range('pool', options.pool, LARGEST_POOL)
+  oneOf('adapter', options.adapter, LAB_ADAPTERS)
+  oneOf('hardware', options.hardware, LAB_HARDWARE)
+}
+
+async function readState(dir: string): Promise<LabState | undefined> {
+  const file = join(dir, 'state.json')
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  return text === undefined ? undefined : parseWith(labState, JSON.parse(text), file, 'INVALID_CONFIG')
+}

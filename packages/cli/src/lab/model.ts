@@ -1,0 +1,127 @@
+import { z } from 'zod'
+
+/** Largest pool of pod addresses per node and family: a /24 less network, broadcast and gateway. */
+export const LARGEST_POOL = 253
+
+/** Adapters that a lab can run. */
+export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello']
+
+/** An adapter that a lab can run: `delegate` runs Debian's stock bridge plugin, `hello` is the native example. */
+export type LabAdapter = 'delegate' | 'hello'
+
+/** Hardware backends that a lab can run. */
+export const LAB_HARDWARE: readonly LabHardware[] = ['soft']
+
+/** A hardware backend that a lab can run. */
+export type LabHardware = 'soft'
+
+/** What a lab is made of. */
+export interface LabOptions {
+  /** Folder for configuration, certificates, journals and logs; made if missing. */
+  readonly dir: string
+  /** Starts the name of everything that the lab makes on this machine, at most 6 characters. */
+  readonly prefix: string
+  /** Nodes, 1–9. @defaultValue 2 */
+  readonly nodes?: number
+  /** VFs per node, 1–250. @defaultValue 8 */
+  readonly vfs?: number
+  /** Addresses that pods of a node may get, 1–253. @defaultValue 253 */
+  readonly pool?: number
+  /** @defaultValue 'delegate' */
+  readonly adapter?: LabAdapter
+  /** @defaultValue 'soft' */
+  readonly hardware?: LabHardware
+  /** Told what happens, for people. */
+  readonly progress?: (text: string) => void
+}
+
+/** One of the two daemons of a node. */
+export type DaemonRole = 'host' | 'agent'
+
+/** A daemon of a lab's node. */
+export interface LabDaemon {
+  /** Its process; null while it does not run. */
+  pid: number | null
+  /** Its configuration file. */
+  readonly config: string
+  /** File that it logs to. */
+  readonly log: string
+  /** Its journal, an SQLite database. */
+  readonly journal: string
+  /** URL of its metrics, reachable inside its own namespace. */
+  readonly metrics: string
+}
+
+/** All that somebody outside needs to work with a node: what to run, with what, and where to look. */
+export interface LabNode {
+  /** Name. */
+  readonly name: string
+  /** Number, from 1. */
+  readonly index: number
+  /** Folder. */
+  readonly dir: string
+  /** The compiled CNI executable. */
+  readonly shim: string
+  /** Netconf to feed to it. */
+  readonly netconf: string
+  /** Variables that it needs besides the CNI ones. */
+  readonly env: Record<string, string>
+  /** Name of the host's namespace. */
+  readonly hostNetns: string
+  /** Name of the DPU's namespace. */
+  readonly dpuNetns: string
+  /** Unix socket of the host daemon. */
+  readonly socket: string
+  /** Address of the agent, reachable from the host's namespace. */
+  readonly agentAddress: string
+  /** The host daemon. */
+  readonly host: LabDaemon
+  /** The agent. */
+  readonly agent: LabDaemon
+}
+
+const daemon: z.ZodType<LabDaemon> = z.object({ pid: z.number().int().positive().nullable(), config: z.string(), log: z.string(), journal: z.string(), metrics: z.string() })
+
+const labNode: z.ZodType<LabNode> = z.object({
+  name: z.string(),
+  index: z.number().int(),
+  dir: z.string(),
+  shim: z.string(),
+  netconf: z.string(),
+  env: z.record(z.string(), z.string()),
+  hostNetns: z.string(),
+  dpuNetns: z.string(),
+  socket: z.string(),
+  agentAddress: z.string(),
+  host: daemon,
+  agent: daemon,
+})
+
+/** Schema of a lab's `state.json`. */
+export const labState: z.ZodType<LabState> = z.object({
+  prefix: z.string(),
+  adapter: z.enum(['delegate', 'hello']),
+  hardware: z.enum(['soft']),
+  vfs: z.number().int(),
+  network: z.string(),
+  device: z.string(),
+  nodes: z.array(labNode),
+})
+
+/** What a lab is, as it is kept in `state.json`. */
+export interface LabState {
+  /** Starts the name of all its namespaces. */
+  prefix: string
+  /** Adapter of every agent. */
+  adapter: LabAdapter
+  /** Hardware backend of every node. */
+  hardware: LabHardware
+  /** VFs per node. */
+  vfs: number
+  /** Name of its network. */
+  network: string
+  /** Name of the device that holds the VFs. */
+  device: string
+  /** Its nodes. */
+  nodes: LabNode[]
+}

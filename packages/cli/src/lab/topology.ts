@@ -1,0 +1,73 @@
+import { readdir } from 'node:fs/promises'
+import { plugCard } from '@cni-offload/hw-soft'
+import type { LinuxNet, NetOp } from '@cni-offload/linux'
+import { ADDRESSES, podSubnets, underlayAddresses } from './addresses.ts'
+import { LARGEST_POOL } from './model.ts'
+
+/** Where named network namespaces live. */
+export const NETNS_DIR = '/run/netns'
+
+/** What the namespaces of a lab are called. */
+export function labNames(prefix: string): { fabric: string; host(node: number): string; dpu(node: number): string; proxyPrefix(node: number): string } {
+  return { fabric: `${prefix}-fabric`, host: (node) => `${prefix}-host${node}`, dpu: (node) => `${prefix}-dpu${node}`, proxyPrefix: (node) => `${prefix}-px${node}` }
+}
+
+/** Names of the namespaces under `/run/netns` that a lab made, its pods included. */
+export async function labNamespaces(prefix: string): Promise<string[]> {
+  const names = await readdir(NETNS_DIR).catch(() => [])
+  return names.filter((name) => name.startsWith(`${prefix}-`)).sort()
+}
+
+/**
+ * Makes the namespaces of a lab and all cables: for each node a host and a DPU with the PF link between them and the card's
+ * VFs, and a fabric that connects the DPUs and routes each node's pods to its DPU.
+ */
+export async function buildTopology(net: LinuxNet, options: { prefix: string; nodes: number; vfs: number; device: string }): Promise<void> {
+  const names = labNames(options.prefix)
+  const nodes = Array.from({ length: options.nodes }, (_, i) => i + 1)
+  const fabric = await net.createNetns(names.fabric)
+  await net.apply(fabric, [
+    { op: 'link.add-bridge', dev: 'fabric0' },
+    { op: 'sysctl', key: 'net.ipv6.conf.fabric0.disable_ipv6', value: '1' },
+    { op: 'link.set', dev: 'fabric0', up: true },
+  ])
+  for (const node of nodes) {
+    const host = await net.createNetns(names.host(node))
+    const dpu = await net.createNetns(names.dpu(node))
+    await net.apply(dpu, dpuOps(node, host, fabric))
+    await net.apply(host, [
+      { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.host}/${ADDRESSES.pf.prefix}` },
+      { op: 'link.set', dev: 'pf0', up: true },
+    ])
+    await net.apply(fabric, [
+      { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
+      { op: 'link.set', dev: `up${node}`, up: true },
+    ])
+    await net.apply(dpu, nodes.filter((other) => other !== node).flatMap((other) => routesTo(other)))
+    await plugCard({ net, device: options.device, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu })
+  }
+}
+
+function dpuOps(node: number, host: string, fabric: string): NetOp[] {
+  const underlay = underlayAddresses(node)
+  return [
+    { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
+    { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
+    { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
+    { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.agent}/${ADDRESSES.pf.prefix}` },
+    { op: 'link.set', dev: 'pf0', up: true },
+    { op: 'link.add-veth', dev: 'up0', peer: { name: `up${node}`, netns: fabric } },
+    { op: 'addr.add', dev: 'up0', address: `${underlay.ipv4}/24` },
+    { op: 'addr.add', dev: 'up0', address: `${underlay.ipv6}/64` },
+    { op: 'link.set', dev: 'up0', up: true },
+  ]
+}
+
+function routesTo(node: number): NetOp[] {
+  const pods = podSubnets(node, LARGEST_POOL)
+  const via = underlayAddresses(node)
+  return [
+    { op: 'route.add', dev: 'up0', route: { dst: pods.ipv4.subnet, gw: via.ipv4 } },
+    { op: 'route.add', dev: 'up0', route: { dst: pods.ipv6.subnet, gw: via.ipv6 } },
+  ]
+}
