@@ -29,7 +29,7 @@ export async function linksIfPresent(net: LinuxNet, netns: NetnsPath): Promise<L
  * namespaces: for plugging, unplugging and recovery, never for an attachment that goes well.
  */
 export async function searchEverywhere(net: LinuxNet, first: readonly NetnsPath[]): Promise<Found[]> {
-  const names = await readdir(NAMED_NAMESPACES).catch(() => [])
+  const names = await readdir(NAMED_NAMESPACES).catch((): string[] => [])
   const seen = new Set<string>()
   const found: Found[] = []
   for (const netns of [...first, ...names.map((name) => join(NAMED_NAMESPACES, name))]) {

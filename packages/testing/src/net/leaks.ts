@@ -11,7 +11,7 @@ export interface LeakSnapshot {
 
 /** Lists named namespaces and the links of some of them. */
 export async function leakSnapshot(net: LinuxNet, netns: readonly NetnsPath[]): Promise<LeakSnapshot> {
-  const names = await readdir('/run/netns').catch(() => [])
+  const names = await readdir('/run/netns').catch((): string[] => [])
   const links: Record<NetnsPath, readonly string[]> = {}
   for (const path of netns) links[path] = (await net.netnsIdentity(path)) === undefined ? [] : (await net.links(path)).map(({ name }) => name).toSorted()
   return { netns: names.toSorted(), links }

@@ -1,0 +1,74 @@
+import type { Link } from '@cni-offload/linux'
+import { OffloadError } from '@cni-offload/sdk'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type Card, endOf, functionsOf } from '../src/card.ts'
+import { endKey, formatNote, isEnd, parseNote } from '../src/note.ts'
+
+const card: Card = { device: 'soft0', vfs: 1024, node: 'node-a', mtu: 1500 }
+
+const cards = fc.record({
+  device: fc.stringMatching(/^[a-z][a-z0-9]{0,7}$/),
+  vfs: fc.integer({ min: 1, max: 1024 }),
+  node: fc.string({ minLength: 1 }),
+  mtu: fc.integer({ min: 1280, max: 65_535 }),
+})
+
+describe('endOf', () => {
+  it('gives every end of two nodes a locally administered unicast MAC of its own', () => {
+    const macs = ['node-a', 'node-b'].flatMap((node) => functionsOf(card).flatMap((vf) => (['vf', 'port'] as const).map((end) => endOf({ ...card, node }, vf, end).mac)))
+    expect(new Set(macs).size).toBe(4 * card.vfs)
+    for (const mac of macs) {
+      expect(mac).toMatch(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
+      expect(Number.parseInt(mac.slice(0, 2), 16) & 0b11).toBe(0b10)
+    }
+  })
+
+  it('gives the same addresses in every release, since plugged cards keep them', () => {
+    expect(endOf(card, { device: 'soft0', index: 3 }, 'vf')).toEqual({ vf: { device: 'soft0', index: 3 }, end: 'vf', name: 'soft0v3', mac: 'be:61:e0:2c:73:d0', mtu: 1500 })
+  })
+
+  it('has names that the kernel accepts', () => {
+    fc.assert(fc.property(cards, (any) => functionsOf(any).every((vf) => endOf(any, vf, 'port').name.length <= 15)))
+  })
+
+  it.each([
+    { device: 'soft0', index: 1024 },
+    { device: 'soft0', index: -1 },
+    { device: 'soft0', index: 0.5 },
+    { device: 'soft1', index: 0 },
+  ])('refuses $device/$index', (vf) => {
+    expect(() => endOf(card, vf, 'vf')).toThrow(expect.objectContaining({ code: 'HARDWARE_FAILURE' }))
+    expect(() => endOf(card, vf, 'vf')).toThrow(OffloadError)
+  })
+})
+
+describe('the note', () => {
+  it('can be read back, whatever the card', () => {
+    fc.assert(
+      fc.property(cards, fc.nat(), fc.constantFrom('vf' as const, 'port' as const), (any, n, end) => {
+        const spec = endOf(any, { device: any.device, index: n % any.vfs }, end)
+        expect(parseNote(formatNote(spec))).toEqual(spec)
+        // IFALIASZ of the kernel
+        expect(formatNote(spec).length).toBeLessThan(256)
+      }),
+    )
+  })
+
+  it('is not found in any other text', () => {
+    fc.assert(fc.property(fc.string(), (text) => parseNote(text) === undefined))
+  })
+
+  it('tells ends, functions and nodes apart, and not the MTU', () => {
+    const spec = endOf(card, { device: 'soft0', index: 1 }, 'vf')
+    const link = (alias: string): Link => ({ index: 1, name: 'x', mac: '', mtu: 0, up: false, carrier: false, alias, kind: 'veth', stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n } })
+    expect(isEnd(link(formatNote(spec)), spec)).toBe(true)
+    expect(isEnd(link(formatNote({ ...spec, mtu: 9000 })), spec)).toBe(true)
+    expect(isEnd(link(''), spec)).toBe(false)
+    const others = [endOf(card, spec.vf, 'port'), endOf(card, { device: 'soft0', index: 10 }, 'vf'), endOf({ ...card, node: 'node-b' }, spec.vf, 'vf')]
+    for (const other of others) {
+      expect(isEnd(link(formatNote(other)), spec)).toBe(false)
+      expect(endKey(other)).not.toBe(endKey(spec))
+    }
+  })
+})
