@@ -65,7 +65,8 @@ class DpuAgent implements Agent {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    if (this.#state !== 'INITIALIZED') throw new OffloadError('INTERNAL', `the agent of node "${this.node}" was run before`, { hint: 'Make a new one with createAgent().' })
+    if (this.#state !== 'INITIALIZED')
+      throw new OffloadError('INTERNAL', `the agent of node "${this.node}" was run before`, { hint: 'Make a new one with createAgent().' })
     try {
       await this.#live(signal)
     } catch (error) {
@@ -97,14 +98,25 @@ class DpuAgent implements Agent {
 
   async #serve({ service }: Runtime): Promise<OffloadServer> {
     const { listen, tls, node } = this.#options
-    return await createOffloadServer({ listen, tls, api: service, authorize: (peer) => authorisePeer(peer, node), log: this.#log.child({ component: 'agent.rpc', node }) })
+    return await createOffloadServer({
+      listen,
+      tls,
+      api: service,
+      authorize: (peer) => authorisePeer(peer, node),
+      log: this.#log.child({ component: 'agent.rpc', node }),
+    })
   }
 
   async #serveMetrics(stack: AsyncDisposableStack, { metrics, health }: Runtime): Promise<string | undefined> {
     const { metrics: listen } = this.#options
     if (listen === undefined) return undefined
-    const ready = (): { ok: boolean; text: string } => ({ ok: this.#state === 'RUNNING' && health.trouble === undefined, text: health.trouble ?? this.#state })
-    return stack.use(await startMetricsServer({ listen, registry: metrics.registry, health: ready, log: this.#log.child({ component: 'agent.metrics' }) })).address
+    const ready = (): { ok: boolean; text: string } => ({
+      ok: this.#state === 'RUNNING' && health.trouble === undefined,
+      text: health.trouble ?? this.#state,
+    })
+    return stack.use(
+      await startMetricsServer({ listen, registry: metrics.registry, health: ready, log: this.#log.child({ component: 'agent.metrics' }) }),
+    ).address
   }
 
   /** The one place where the state changes. */

@@ -45,7 +45,10 @@ const main = async (argv: string[]): Promise<void> => {
     })
   const agent = createAgent(await agentOptions(await readAgentConfig(file), file))
   const running = agent.run(stop.signal)
-  void agent.listening.then(() => announceReady(), () => {})
+  void agent.listening.then(
+    () => announceReady(),
+    () => {},
+  )
   await running
 }
 
@@ -55,7 +58,11 @@ try {
   process.exit(0)
 } catch (error) {
   const failure = OffloadError.from(error)
-  const lines = [`offload-agent: ${failure.message}`, ...causeMessages(failure).map((text) => `  because: ${text}`), ...(failure.hint === undefined ? [] : [`  ${failure.hint}`])]
+  const lines = [
+    `offload-agent: ${failure.message}`,
+    ...causeMessages(failure).map((text) => `  because: ${text}`),
+    ...(failure.hint === undefined ? [] : [`  ${failure.hint}`]),
+  ]
   process.stderr.write(`${lines.join('\n')}\n`)
   process.exit(failure.code === 'INVALID_CONFIG' ? 2 : 1)
 }

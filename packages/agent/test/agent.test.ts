@@ -84,7 +84,10 @@ describe('an agent over real mTLS', () => {
   test('serves its host', async () => {
     await using running = run({ metrics: '127.0.0.1:0' })
     const client = await running.client()
-    expect(await client.handshake({ protocol: { min: 1, max: 1 }, node: 'n1', bootId: 'b', features: [] }, context())).toMatchObject({ protocol: 1, networks: ['*'] })
+    expect(await client.handshake({ protocol: { min: 1, max: 1 }, node: 'n1', bootId: 'b', features: [] }, context())).toMatchObject({
+      protocol: 1,
+      networks: ['*'],
+    })
     const { result, port } = await client.attach(call('a', 0), context())
     expect(port).toBe('port0')
     expect(result).toEqual(running.network.connected.get('podnet/a/eth0')?.result)
@@ -147,7 +150,11 @@ describe('the life of an agent', () => {
     await running.done
     expect(running.states).toEqual(['STARTING', 'RUNNING', 'DRAINING', 'STOPPED'])
     expect(running.agent.state).toBe('STOPPED')
-    expect({ adapter: running.adapter.disposed, device: running.device.disposed, running: running.device.running }).toEqual({ adapter: true, device: true, running: false })
+    expect({ adapter: running.adapter.disposed, device: running.device.disposed, running: running.device.running }).toEqual({
+      adapter: true,
+      device: true,
+      running: false,
+    })
     await expect(running.agent.run(new AbortController().signal)).rejects.toMatchObject({ code: 'INTERNAL' })
   })
 
@@ -182,10 +189,30 @@ describe('the life of an agent', () => {
   })
 
   test.each([
-    ['the hardware cannot be made', { hardware: devicePlugin(() => { throw new OffloadError('HARDWARE_FAILURE', 'no card') }) }, 'HARDWARE_FAILURE'],
-    ['the adapter cannot be made', { adapter: adapterPlugin(() => { throw new OffloadError('INVALID_CONFIG', 'no pool') }) }, 'INVALID_CONFIG'],
+    [
+      'the hardware cannot be made',
+      {
+        hardware: devicePlugin(() => {
+          throw new OffloadError('HARDWARE_FAILURE', 'no card')
+        }),
+      },
+      'HARDWARE_FAILURE',
+    ],
+    [
+      'the adapter cannot be made',
+      {
+        adapter: adapterPlugin(() => {
+          throw new OffloadError('INVALID_CONFIG', 'no pool')
+        }),
+      },
+      'INVALID_CONFIG',
+    ],
     ['there is no adapter', { adapter: undefined, adapters: {} }, 'INVALID_CONFIG'],
-    ['a network has no proper name', { adapter: undefined, adapters: { 'no/name': adapterPlugin(() => new FakeAdapter(new FakeNetwork())) } }, 'INVALID_CONFIG'],
+    [
+      'a network has no proper name',
+      { adapter: undefined, adapters: { 'no/name': adapterPlugin(() => new FakeAdapter(new FakeNetwork())) } },
+      'INVALID_CONFIG',
+    ],
     ['the address is nonsense', { listen: 'nowhere' }, 'INVALID_CONFIG'],
     ['the metrics address is nonsense', { metrics: 'nowhere' }, 'INVALID_CONFIG'],
     ['certificates are missing', { tls: { ca: '/nowhere/ca', cert: '/nowhere/cert', key: '/nowhere/key' } }, 'INVALID_CONFIG'],
@@ -236,13 +263,21 @@ describe('the life of an agent', () => {
       made++
       return new FakeAdapter(new FakeNetwork())
     })
-    await using running = run({ stateDir, adapter: undefined, adapters: { podnet: shared, storage: shared, '*': adapterPlugin(() => new FakeAdapter(new FakeNetwork())) } } as unknown as Partial<AgentOptions>)
+    await using running = run({
+      stateDir,
+      adapter: undefined,
+      adapters: { podnet: shared, storage: shared, '*': adapterPlugin(() => new FakeAdapter(new FakeNetwork())) },
+    } as unknown as Partial<AgentOptions>)
     await running.agent.listening
     expect(made).toBe(1)
     expect(readdirSync(join(stateDir, 'adapters')).toSorted()).toEqual(['_any', 'podnet'])
     expect(existsSync(join(stateDir, 'hardware'))).toBe(true)
     const client = await running.client()
-    expect((await client.handshake({ protocol: { min: 1, max: 1 }, node: 'n1', bootId: 'b', features: [] }, context())).networks).toEqual(['podnet', 'storage', '*'])
+    expect((await client.handshake({ protocol: { min: 1, max: 1 }, node: 'n1', bootId: 'b', features: [] }, context())).networks).toEqual([
+      'podnet',
+      'storage',
+      '*',
+    ])
   })
 
   test('a metrics address that is taken is named', async () => {
@@ -250,7 +285,10 @@ describe('the life of an agent', () => {
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
     const { port } = other.address() as { port: number }
     await using running = run({ metrics: `tcp://127.0.0.1:${port}` })
-    expect(await rejection(running.done)).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringMatching(/metrics\.listen.*EADDRINUSE/) as string })
+    expect(await rejection(running.done)).toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringMatching(/metrics\.listen.*EADDRINUSE/) as string,
+    })
     await new Promise((resolve) => other.close(resolve))
   })
 })

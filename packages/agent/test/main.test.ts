@@ -83,7 +83,14 @@ const configure = async (adapter: object = {}): Promise<{ file: string; address:
   const file = join(pki.dir, `agent-${configs++}.yaml`)
   writeFileSync(
     file,
-    JSON.stringify({ node: 'n1', listen: address, tls, stateDir: `state-${configs}`, hardware: { plugin: PLUGINS }, adapters: [{ network: '*', plugin: PLUGINS, export: 'fakeNet', ...adapter }] }),
+    JSON.stringify({
+      node: 'n1',
+      listen: address,
+      tls,
+      stateDir: `state-${configs}`,
+      hardware: { plugin: PLUGINS },
+      adapters: [{ network: '*', plugin: PLUGINS, export: 'fakeNet', ...adapter }],
+    }),
   )
   return { file, address }
 }

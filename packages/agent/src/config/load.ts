@@ -16,12 +16,16 @@ const message = (error: unknown): string => (error instanceof Error ? error.mess
  */
 export async function readAgentConfig(file: string): Promise<AgentConfig> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new OffloadError('INVALID_CONFIG', `${file} cannot be read: ${message(error)}`, { cause: error, hint: 'Give the path of the configuration with --config.' })
+    throw new OffloadError('INVALID_CONFIG', `${file} cannot be read: ${message(error)}`, {
+      cause: error,
+      hint: 'Give the path of the configuration with --config.',
+    })
   })
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, prettyErrors: true })
   const [problem] = document.errors
-  if (problem !== undefined) throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
+  if (problem !== undefined)
+    throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
   const config = parseWith(agentConfig, document.toJS({ maxAliasCount: 0 }) ?? {}, file, 'INVALID_CONFIG')
   const absolute = (path: string): string => resolve(dirname(file), path)
   const { ca, cert, key } = config.tls
@@ -35,11 +39,22 @@ export async function readAgentConfig(file: string): Promise<AgentConfig> {
  * @param importer - where plugins are found: beside the configuration, then in the working directory, unless told otherwise
  * @throws OffloadError INVALID_CONFIG naming file and entry
  */
-export async function agentOptions(config: AgentConfig, file: string, importer: ModuleImporter = importBeside([dirname(file), process.cwd()])): Promise<AgentOptions> {
-  const load = async <K extends 'adapter' | 'dpu-device'>(kind: K, reference: PluginReference, path: string): ReturnType<typeof loadPlugin<K>> => {
+export async function agentOptions(
+  config: AgentConfig,
+  file: string,
+  importer: ModuleImporter = importBeside([dirname(file), process.cwd()]),
+): Promise<AgentOptions> {
+  const load = async <K extends 'adapter' | 'dpu-device'>(
+    kind: K,
+    reference: PluginReference,
+    path: string,
+  ): ReturnType<typeof loadPlugin<K>> => {
     return await loadPlugin(kind, reference, importer).catch((error: unknown) => {
       const failure = OffloadError.from(error, 'INVALID_CONFIG')
-      throw new OffloadError(failure.code, `${file}: ${path}: ${failure.message}`, { cause: error, ...(failure.hint === undefined ? {} : { hint: failure.hint }) })
+      throw new OffloadError(failure.code, `${file}: ${path}: ${failure.message}`, {
+        cause: error,
+        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      })
     })
   }
   const adapters = await Promise.all(

@@ -40,7 +40,8 @@ const adapters = z
   .min(1, 'at least one adapter')
   .superRefine((entries, ctx) => {
     entries.forEach(({ network }, at) => {
-      if (entries.findIndex((entry) => entry.network === network) !== at) ctx.addIssue({ code: 'custom', path: [at, 'network'], message: 'each network only once' })
+      if (entries.findIndex((entry) => entry.network === network) !== at)
+        ctx.addIssue({ code: 'custom', path: [at, 'network'], message: 'each network only once' })
     })
   })
 

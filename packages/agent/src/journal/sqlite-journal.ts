@@ -1,7 +1,17 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
-import { attachResult, type AttachmentKey, type AttachResult, type Clock, formatAttachmentKey, formatVfId, OffloadError, parseWith, type VfId } from '@cni-offload/sdk'
+import {
+  attachResult,
+  type AttachmentKey,
+  type AttachResult,
+  type Clock,
+  formatAttachmentKey,
+  formatVfId,
+  OffloadError,
+  parseWith,
+  type VfId,
+} from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
 import { prepareSchema } from './schema.ts'
 import type { AttachmentJournal, AttachmentPhase, AttachmentRow } from './types.ts'
@@ -60,7 +70,9 @@ export class SqliteJournal implements AttachmentJournal {
     this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ?, updated_ms = ? ${byKey}`)
     this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ?, updated_ms = ? ${byKey}`)
     this.#remove = prepare(`DELETE FROM attachments ${byKey}`)
-    this.#revision = this.#guard('read', () => Number(this.#db.prepare('SELECT coalesce(max(revision), 0) AS n FROM attachments').get()?.['n']))
+    this.#revision = this.#guard('read', () =>
+      Number(this.#db.prepare('SELECT coalesce(max(revision), 0) AS n FROM attachments').get()?.['n']),
+    )
   }
 
   /** @inheritDoc */
@@ -73,9 +85,13 @@ export class SqliteJournal implements AttachmentJournal {
     const holder = this.#guard('read', () => this.#decode(this.#holder.get(vf.device, vf.index)))
     if (holder === undefined || formatAttachmentKey(holder.key) === formatAttachmentKey(key)) return
     const { namespace, name } = holder.request.pod
-    throw new OffloadError('ALREADY_EXISTS', `VF ${formatVfId(vf)} of ${formatAttachmentKey(key)} is in use: ${holder.state} for ${formatAttachmentKey(holder.key)} (pod ${namespace}/${name})`, {
-      hint: 'The host must detach the other attachment first; a resync from the host detaches strays.',
-    })
+    throw new OffloadError(
+      'ALREADY_EXISTS',
+      `VF ${formatVfId(vf)} of ${formatAttachmentKey(key)} is in use: ${holder.state} for ${formatAttachmentKey(holder.key)} (pod ${namespace}/${name})`,
+      {
+        hint: 'The host must detach the other attachment first; a resync from the host detaches strays.',
+      },
+    )
   }
 
   /** @inheritDoc */
@@ -96,14 +112,22 @@ export class SqliteJournal implements AttachmentJournal {
     this.assertFree(vf, key)
     const now = this.#clock.now()
     const revision = this.#next()
-    this.#guard('write', () => this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now, now))
+    this.#guard('write', () =>
+      this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now, now),
+    )
     return { key, vf, port, state: 'attaching', request, revision, createdAt: now, updatedAt: now }
   }
 
   /** @inheritDoc */
   attached(key: AttachmentKey, result: AttachResult): void {
-    const { changes } = this.#guard('write', () => this.#attached.run(JSON.stringify(result), this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName))
-    if (Number(changes) !== 1) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} vanished while it was being attached`)
+    const { changes } = this.#guard('write', () =>
+      this.#attached.run(JSON.stringify(result), this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName),
+    )
+    if (Number(changes) !== 1)
+      throw new OffloadError(
+        'JOURNAL_FAILURE',
+        `journal ${this.#file}: attachment ${formatAttachmentKey(key)} vanished while it was being attached`,
+      )
   }
 
   /** @inheritDoc */
@@ -130,7 +154,8 @@ export class SqliteJournal implements AttachmentJournal {
     if (row === undefined) return undefined
     const text = (name: string): string => String(row[name])
     const state = text('state')
-    if (!isPhase(state)) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
+    if (!isPhase(state))
+      throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
     const result = row['result']
     return {
       key: { network: text('network'), containerId: text('container_id'), ifName: text('if_name') },
@@ -139,7 +164,9 @@ export class SqliteJournal implements AttachmentJournal {
       state,
       // Written by begin() from a request that was validated at the border; the schema's STRICT tables keep it text.
       request: JSON.parse(text('request')) as AttachCall,
-      ...(typeof result === 'string' ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') } : {}),
+      ...(typeof result === 'string'
+        ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') }
+        : {}),
       revision: Number(row['revision']),
       createdAt: Number(row['created_ms']),
       updatedAt: Number(row['updated_ms']),
@@ -151,10 +178,14 @@ export class SqliteJournal implements AttachmentJournal {
       return work()
     } catch (error) {
       if (OffloadError.is(error)) throw error
-      throw new OffloadError('JOURNAL_FAILURE', `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-        hint: 'Is another agent running on the same stateDir? Is the disk full or the file damaged? A removed journal is rebuilt by the next resync from the host.',
-      })
+      throw new OffloadError(
+        'JOURNAL_FAILURE',
+        `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
+        {
+          cause: error,
+          hint: 'Is another agent running on the same stateDir? Is the disk full or the file damaged? A removed journal is rebuilt by the next resync from the host.',
+        },
+      )
     }
   }
 }

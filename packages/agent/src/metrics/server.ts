@@ -25,7 +25,11 @@ const parseListen = (listen: string): { host: string; port: number } => {
   const found = /^(?:tcp:\/\/)?(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(listen)
   const port = Number(found?.[3])
   const host = found?.[1] ?? found?.[2]
-  if (host === undefined || port > 65_535) throw new OffloadError('INVALID_CONFIG', `metrics.listen = ${JSON.stringify(listen)}: host:port is expected, for example 127.0.0.1:9402`)
+  if (host === undefined || port > 65_535)
+    throw new OffloadError(
+      'INVALID_CONFIG',
+      `metrics.listen = ${JSON.stringify(listen)}: host:port is expected, for example 127.0.0.1:9402`,
+    )
   return { host, port }
 }
 
@@ -67,7 +71,11 @@ export async function startMetricsServer({ listen, registry, health, log }: Metr
     } else answer(response, 404, 'text/plain; charset=utf-8', 'there are /metrics and /healthz\n')
   })
   const bound = await listening(server, host, port).catch((error: unknown) => {
-    throw new OffloadError('INVALID_CONFIG', `metrics.listen = ${JSON.stringify(listen)}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new OffloadError(
+      'INVALID_CONFIG',
+      `metrics.listen = ${JSON.stringify(listen)}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
   })
   return {
     address: `${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,

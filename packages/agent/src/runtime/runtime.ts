@@ -1,7 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CniAdapter, cniName, type ConfiguredPlugin, type ErrorCode, OffloadError, type OpContext, type PluginKind, type PluginKinds, systemClock } from '@cni-offload/sdk'
+import {
+  type CniAdapter,
+  cniName,
+  type ConfiguredPlugin,
+  type ErrorCode,
+  OffloadError,
+  type OpContext,
+  type PluginKind,
+  type PluginKinds,
+  systemClock,
+} from '@cni-offload/sdk'
 import { deadline, type Scope, token } from '@cni-offload/sdk/runtime'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
@@ -17,7 +27,8 @@ import { unlessAborted } from './aborted.ts'
 import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, SERVICE } from './tokens.ts'
 
 /** What {@link startRuntime} needs of the options: all but the network side. */
-export type RuntimeOptions = Omit<AgentOptions, 'listen' | 'tls' | 'metrics' | 'adapter' | 'adapters'> & Pick<AgentOptions, 'adapter' | 'adapters'>
+export type RuntimeOptions = Omit<AgentOptions, 'listen' | 'tls' | 'metrics' | 'adapter' | 'adapters'> &
+  Pick<AgentOptions, 'adapter' | 'adapters'>
 
 /** Everything of an agent but its sockets, started and recovered. Disposing the scope stops it. */
 export interface Runtime {
@@ -54,7 +65,19 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   scope.bind(METRICS, AgentMetrics, [])
   scope.bind(HEALTH, DeviceHealth, [HARDWARE, CLOCK, LOG])
   scope.bind(CALLS, Calls, [CLOCK, LIMITS, METRICS, LOG])
-  scope.factory(ATTACHMENTS, (at) => new Attachments({ journal: at.get(JOURNAL), hardware: at.get(HARDWARE), networks: at.get(NETWORKS), health: at.get(HEALTH), clock, limits, log }))
+  scope.factory(
+    ATTACHMENTS,
+    (at) =>
+      new Attachments({
+        journal: at.get(JOURNAL),
+        hardware: at.get(HARDWARE),
+        networks: at.get(NETWORKS),
+        health: at.get(HEALTH),
+        clock,
+        limits,
+        log,
+      }),
+  )
   scope.factory(
     SERVICE,
     (at) =>
@@ -78,14 +101,19 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
       return await unlessAborted((async () => await work())(), starting.signal)
     } catch (error) {
       if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED')
-      if (starting.signal.aborted) throw new OffloadError('NOT_READY', `${what} did not start within ${limits.startTimeoutMs} ms`, { cause: error })
+      if (starting.signal.aborted)
+        throw new OffloadError('NOT_READY', `${what} did not start within ${limits.startTimeoutMs} ms`, { cause: error })
       throw OffloadError.from(error, fallback, what)
     }
   }
   const create = async <K extends PluginKind>(plugin: ConfiguredPlugin<K>, folder: string): Promise<PluginKinds[K]> => {
     const own = join(stateDir, folder)
     mkdirSync(own, { recursive: true, mode: 0o700 })
-    return await step(`${plugin.kind} "${plugin.name}"`, () => plugin.create({ log: log.child({ plugin: plugin.name }), clock, stateDir: own }), 'INTERNAL')
+    return await step(
+      `${plugin.kind} "${plugin.name}"`,
+      () => plugin.create({ log: log.child({ plugin: plugin.name }), clock, stateDir: own }),
+      'INTERNAL',
+    )
   }
 
   const hardware = await create(options.hardware, 'hardware')
@@ -120,11 +148,17 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics }
 }
 
-const adapterChoice = ({ adapter, adapters }: Pick<AgentOptions, 'adapter' | 'adapters'>): Readonly<Record<string, ConfiguredPlugin<'adapter'>>> => {
+const adapterChoice = ({
+  adapter,
+  adapters,
+}: Pick<AgentOptions, 'adapter' | 'adapters'>): Readonly<Record<string, ConfiguredPlugin<'adapter'>>> => {
   if (adapter !== undefined) return { [ANY_NETWORK]: adapter }
   if (adapters === undefined || Object.keys(adapters).length === 0)
-    throw new OffloadError('INVALID_CONFIG', 'adapters is empty: an agent needs at least one adapter', { hint: 'Give "adapter" for all networks, or "adapters" by network name.' })
+    throw new OffloadError('INVALID_CONFIG', 'adapters is empty: an agent needs at least one adapter', {
+      hint: 'Give "adapter" for all networks, or "adapters" by network name.',
+    })
   for (const network of Object.keys(adapters))
-    if (network !== ANY_NETWORK && !cniName.safeParse(network).success) throw new OffloadError('INVALID_CONFIG', `adapters: ${JSON.stringify(network)} is no network name`)
+    if (network !== ANY_NETWORK && !cniName.safeParse(network).success)
+      throw new OffloadError('INVALID_CONFIG', `adapters: ${JSON.stringify(network)} is no network name`)
   return adapters
 }

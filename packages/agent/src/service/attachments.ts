@@ -123,7 +123,10 @@ export class Attachments implements AsyncDisposable {
     const halfDone = this.#deps.journal.all().filter((row) => row.state !== 'attached')
     await Promise.all(
       halfDone.map(async (row) => {
-        this.#deps.log.info({ key: formatAttachmentKey(row.key), state: row.state, pod: row.request.pod }, 'undoing what a previous run left half done')
+        this.#deps.log.info(
+          { key: formatAttachmentKey(row.key), state: row.state, pod: row.request.pod },
+          'undoing what a previous run left half done',
+        )
         await this.#finish(row.key, this.#stop.signal).catch((error: unknown) => {
           this.#deps.log.warn({ key: formatAttachmentKey(row.key), err: error }, 'undoing failed and will be retried')
         })
@@ -148,7 +151,9 @@ export class Attachments implements AsyncDisposable {
       journal.attached(call.key, result)
       return { result, port: port.name, kept: false }
     } catch (error) {
-      const failure = ctx.signal.aborted ? OffloadError.from(ctx.signal.reason, 'CANCELLED') : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
+      const failure = ctx.signal.aborted
+        ? OffloadError.from(ctx.signal.reason, 'CANCELLED')
+        : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
       ctx.log.warn({ err: failure }, 'attach failed and is undone')
       await this.#undo(row, ctx.log)
       throw failure
@@ -168,7 +173,8 @@ export class Attachments implements AsyncDisposable {
     const adapter = this.#deps.networks.find(row.key.network)
     try {
       this.#deps.journal.detaching(row.key)
-      if (adapter === undefined) ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
+      if (adapter === undefined)
+        ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
       else await adapter.detach({ key: row.key, port: { vf: row.vf, name: row.port } }, ctx)
       this.#deps.journal.remove(row.key)
     } catch (error) {

@@ -37,7 +37,12 @@ export class Calls {
    *
    * @throws OffloadError NOT_READY once {@link drain} was called; otherwise what `work` throws, turned into an OffloadError
    */
-  async run<T>(method: Method, ctx: CallContext, fields: Readonly<Record<string, unknown>>, work: (op: OpContext) => Promise<T>): Promise<T> {
+  async run<T>(
+    method: Method,
+    ctx: CallContext,
+    fields: Readonly<Record<string, unknown>>,
+    work: (op: OpContext) => Promise<T>,
+  ): Promise<T> {
     using call = this.#begin(method, ctx, fields)
     try {
       return await work(call.op)
@@ -66,11 +71,19 @@ export class Calls {
     await this.#whenIdle(graceMs)
     this.#force.abort(new OffloadError('CANCELLED', 'the agent is stopping'))
     await this.#whenIdle(settleMs)
-    if (this.#running > 0) this.#log.error({ calls: this.#running }, 'calls do not end although they were aborted; the journal has what they leave')
+    if (this.#running > 0)
+      this.#log.error({ calls: this.#running }, 'calls do not end although they were aborted; the journal has what they leave')
   }
 
-  #begin(method: Method, ctx: CallContext, fields: Readonly<Record<string, unknown>>): Disposable & { readonly op: OpContext; fail(error: unknown): OffloadError } {
-    if (this.#draining) throw new OffloadError('NOT_READY', 'the agent is stopping', { hint: 'It will be served again when the agent has been started again.' })
+  #begin(
+    method: Method,
+    ctx: CallContext,
+    fields: Readonly<Record<string, unknown>>,
+  ): Disposable & { readonly op: OpContext; fail(error: unknown): OffloadError } {
+    if (this.#draining)
+      throw new OffloadError('NOT_READY', 'the agent is stopping', {
+        hint: 'It will be served again when the agent has been started again.',
+      })
     const log = this.#log.child({ requestId: ctx.requestId ?? randomUUID(), method, ...fields })
     const signal = deadline(AbortSignal.any([ctx.signal, this.#force.signal]), ctx.timeoutMs ?? this.#limits.callTimeoutMs)
     const began = this.#clock.monotonic()

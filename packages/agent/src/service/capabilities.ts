@@ -5,7 +5,14 @@ import type { AttachCall } from '@cni-offload/protocol'
  * Arguments that a runtime passes to every plugin that declares them and that ask nothing of the network: metadata, the
  * VF choice that the host has already made, and resolver settings that the runtime applies itself.
  */
-const ASK_NOTHING: ReadonlySet<string> = new Set(['io.kubernetes.cri.pod-annotations', 'dns', 'aliases', 'CNIDeviceInfoFile', 'deviceID', 'cgroupPath'])
+const ASK_NOTHING: ReadonlySet<string> = new Set([
+  'io.kubernetes.cri.pod-annotations',
+  'dns',
+  'aliases',
+  'CNIDeviceInfoFile',
+  'deviceID',
+  'cgroupPath',
+])
 
 const isEmpty = (value: unknown): boolean => {
   if (value === undefined || value === null || value === '') return true
@@ -36,6 +43,7 @@ export function refuseUnsupported(call: AttachCall, adapter: CniAdapter): void {
   }
   for (const { address } of call.hostIpam?.ips ?? []) {
     const family = address.includes(':') ? 'ipv6' : 'ipv4'
-    if (!families.includes(family)) throw new OffloadError('UNSUPPORTED_FIELD', `hostIpam.ips = ${address}: adapter "${adapter.name}" assigns no ${family} addresses`)
+    if (!families.includes(family))
+      throw new OffloadError('UNSUPPORTED_FIELD', `hostIpam.ips = ${address}: adapter "${adapter.name}" assigns no ${family} addresses`)
   }
 }

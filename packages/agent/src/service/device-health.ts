@@ -32,7 +32,8 @@ export class DeviceHealth implements AsyncDisposable {
 
   /** @throws OffloadError LIMITED_CONNECTIVITY while a device is lost */
   assertReady(): void {
-    if (this.trouble !== undefined) throw new OffloadError('LIMITED_CONNECTIVITY', this.trouble, { hint: 'Pods on this device have no network until it is back.' })
+    if (this.trouble !== undefined)
+      throw new OffloadError('LIMITED_CONNECTIVITY', this.trouble, { hint: 'Pods on this device have no network until it is back.' })
   }
 
   /** @throws OffloadError HARDWARE_FAILURE while the function or its device is out of order */

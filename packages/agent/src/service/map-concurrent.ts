@@ -4,7 +4,11 @@
  * `work` must not reject. Ending the loop early ends `source` too and waits for what is running. If `source` fails, what is
  * running is waited for and its results are yielded before the failure is thrown.
  */
-export async function* mapConcurrent<T, R>(source: AsyncIterable<T>, limit: number, work: (item: T) => Promise<R>): AsyncGenerator<R, void, undefined> {
+export async function* mapConcurrent<T, R>(
+  source: AsyncIterable<T>,
+  limit: number,
+  work: (item: T) => Promise<R>,
+): AsyncGenerator<R, void, undefined> {
   const iterator = source[Symbol.asyncIterator]()
   const running = new Set<Promise<void>>()
   const ready: R[] = []

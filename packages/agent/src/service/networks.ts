@@ -31,8 +31,12 @@ export class Networks {
   require(network: string): CniAdapter {
     const adapter = this.find(network)
     if (adapter !== undefined) return adapter
-    throw new OffloadError('INVALID_NETCONF', `name = ${JSON.stringify(network)}: the agent does not serve this network; it serves ${this.names.join(', ')}`, {
-      hint: 'Add an adapter for it to the agent\'s configuration ("*" serves every name), or correct "name" in the network configuration.',
-    })
+    throw new OffloadError(
+      'INVALID_NETCONF',
+      `name = ${JSON.stringify(network)}: the agent does not serve this network; it serves ${this.names.join(', ')}`,
+      {
+        hint: 'Add an adapter for it to the agent\'s configuration ("*" serves every name), or correct "name" in the network configuration.',
+      },
+    )
   }
 }

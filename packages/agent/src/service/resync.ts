@@ -55,7 +55,11 @@ const failed = (key: AttachmentKey, error: unknown): ResyncEvent => {
  *
  * @throws OffloadError CANCELLED or DEADLINE_EXCEEDED when the caller gives up, or whatever the host's stream fails with
  */
-export async function* resync(deps: ResyncDeps, wired: AsyncIterable<AttachCall>, ctx: OpContext): AsyncGenerator<ResyncEvent, void, undefined> {
+export async function* resync(
+  deps: ResyncDeps,
+  wired: AsyncIterable<AttachCall>,
+  ctx: OpContext,
+): AsyncGenerator<ResyncEvent, void, undefined> {
   const snapshot = await takeSnapshot(deps, ctx)
   const seen = new Set<string>()
   const blocked: AttachCall[] = []
@@ -69,7 +73,8 @@ export async function* resync(deps: ResyncDeps, wired: AsyncIterable<AttachCall>
     const believe = (row: AttachmentRow): boolean => snapshot.held.has(id) || row.revision !== snapshot.rows.get(id)?.revision
     const { kept, result } = await deps.attachments.attach(call, { ...ctx, log: ctx.log.child({ key: id }) }, believe)
     const before = snapshot.rows.get(id)?.result
-    if (!kept) ctx.log.warn({ key: id, vf: formatVfId(call.vf), pod: call.pod, before, result }, 'attachment was missing and is attached again')
+    if (!kept)
+      ctx.log.warn({ key: id, vf: formatVfId(call.vf), pod: call.pod, before, result }, 'attachment was missing and is attached again')
     return { key: call.key, action: kept ? 'kept' : 'reattached', result }
   }
 
@@ -102,7 +107,10 @@ export async function* resync(deps: ResyncDeps, wired: AsyncIterable<AttachCall>
     }
   }
 
-  const run = async function* <T>(items: AsyncIterable<T>, work: (item: T) => Promise<ResyncEvent | undefined>): AsyncGenerator<ResyncEvent> {
+  const run = async function* <T>(
+    items: AsyncIterable<T>,
+    work: (item: T) => Promise<ResyncEvent | undefined>,
+  ): AsyncGenerator<ResyncEvent> {
     for await (const event of mapConcurrent(untilAborted(items, ctx.signal), deps.concurrency, work)) if (event !== undefined) yield event
     ctx.signal.throwIfAborted()
   }

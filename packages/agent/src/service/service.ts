@@ -1,7 +1,26 @@
 import { isDeepStrictEqual } from 'node:util'
-import { attachResult, type AttachmentKey, type AttachResult, formatAttachmentKey, formatVfId, OffloadError, type OpContext, parseWith, type VfId } from '@cni-offload/sdk'
+import {
+  attachResult,
+  type AttachmentKey,
+  type AttachResult,
+  formatAttachmentKey,
+  formatVfId,
+  OffloadError,
+  type OpContext,
+  parseWith,
+  type VfId,
+} from '@cni-offload/sdk'
 import { KeyedMutex } from '@cni-offload/sdk/runtime'
-import type { AttachCall, AttachmentState, AttachReply, CallContext, HandshakeCall, HandshakeReply, OffloadApi, ResyncEvent } from '@cni-offload/protocol'
+import type {
+  AttachCall,
+  AttachmentState,
+  AttachReply,
+  CallContext,
+  HandshakeCall,
+  HandshakeReply,
+  OffloadApi,
+  ResyncEvent,
+} from '@cni-offload/protocol'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { AgentLimits } from '../limits.ts'
 import type { AgentMetrics } from '../metrics/metrics.ts'
@@ -50,7 +69,9 @@ export class OffloadService implements OffloadApi {
     return await this.#call('handshake', ctx, {}, (op) => {
       const { node, instanceId, networks } = this.#deps
       if (call.node !== node)
-        throw new OffloadError('PERMISSION_DENIED', `node = ${JSON.stringify(call.node)}: this is the agent of node "${node}"`, { hint: 'Correct "agent.address" or "node" in the configuration of the host daemon.' })
+        throw new OffloadError('PERMISSION_DENIED', `node = ${JSON.stringify(call.node)}: this is the agent of node "${node}"`, {
+          hint: 'Correct "agent.address" or "node" in the configuration of the host daemon.',
+        })
       const protocol = negotiate(call.protocol)
       op.log.info({ protocol, bootId: call.bootId, features: call.features }, 'host connected')
       return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [] })
@@ -83,7 +104,9 @@ export class OffloadService implements OffloadApi {
           throw new OffloadError('CHECK_FAILED', `attachment ${id} is ${row === undefined ? 'not known' : row.state} on the DPU`)
         if (call.expected !== undefined) assertSame(id, row.result, call.expected)
         this.#deps.health.assertUsable(row.vf)
-        await this.#deps.networks.require(call.key.network).check({ key: call.key, port: { vf: row.vf, name: row.port }, expected: row.result }, op)
+        await this.#deps.networks
+          .require(call.key.network)
+          .check({ key: call.key, port: { vf: row.vf, name: row.port }, expected: row.result }, op)
       }),
     )
   }
@@ -102,7 +125,9 @@ export class OffloadService implements OffloadApi {
   async list(ctx: CallContext): Promise<AttachmentState[]> {
     return await this.#call('list', ctx, {}, () =>
       Promise.resolve(
-        this.#deps.journal.all().map(({ key, vf, port, state, result }) => ({ key, vf, port, state, ...(result === undefined ? {} : { result }) })),
+        this.#deps.journal
+          .all()
+          .map(({ key, vf, port, state, result }) => ({ key, vf, port, state, ...(result === undefined ? {} : { result }) })),
       ),
     )
   }
@@ -122,7 +147,12 @@ export class OffloadService implements OffloadApi {
     }
   }
 
-  async #call<T>(method: Method, ctx: CallContext, fields: Readonly<Record<string, unknown>>, work: (op: OpContext) => Promise<T>): Promise<T> {
+  async #call<T>(
+    method: Method,
+    ctx: CallContext,
+    fields: Readonly<Record<string, unknown>>,
+    work: (op: OpContext) => Promise<T>,
+  ): Promise<T> {
     return await this.#deps.calls.run(method, ctx, fields, async (op) => {
       authoriseCall(ctx, this.#deps.node)
       return await work(op)
@@ -134,5 +164,8 @@ const assertSame = (id: string, actual: AttachResult, expected: AttachResult): v
   const wanted = parseWith(attachResult, expected, 'expected result', 'INVALID_NETCONF')
   for (const field of ['mac', 'mtu', 'ips', 'routes', 'neighbours', 'dns', 'sysctls'] as const)
     if (!isDeepStrictEqual(actual[field], wanted[field]))
-      throw new OffloadError('CHECK_FAILED', `attachment ${id}: ${field} is ${JSON.stringify(actual[field])} on the DPU, the host expects ${JSON.stringify(wanted[field])}`)
+      throw new OffloadError(
+        'CHECK_FAILED',
+        `attachment ${id}: ${field} is ${JSON.stringify(actual[field])} on the DPU, the host expects ${JSON.stringify(wanted[field])}`,
+      )
 }

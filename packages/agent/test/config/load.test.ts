@@ -61,7 +61,15 @@ describe('agent.yaml', () => {
     [{ tls: { ca: 'a', cert: 'b' } }, /tls\.key is missing/],
     [{ adapters: [] }, /adapters.*at least one adapter/],
     [{ adapters: [{ network: 'a/b', plugin: 'p' }] }, /adapters\.0\.network = "a\/b"/],
-    [{ adapters: [{ network: 'a', plugin: 'p' }, { network: 'a', plugin: 'q' }] }, /adapters\.1\.network = "a": each network only once/],
+    [
+      {
+        adapters: [
+          { network: 'a', plugin: 'p' },
+          { network: 'a', plugin: 'q' },
+        ],
+      },
+      /adapters\.1\.network = "a": each network only once/,
+    ],
     [{ hardware: { plugin: 'p', optoins: {} } }, /hardware.*optoins/],
     [{ log: { level: 'loud' } }, /log\.level = "loud"/],
     [{ listne: 'x' }, /listne/],
@@ -74,11 +82,17 @@ describe('agent.yaml', () => {
 
   test.each(['node: [', '"just text"', '', '- a\n- b'])('%j is refused', async (text) => {
     write(text)
-    expect(await rejection(readAgentConfig(file))).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining(file) as string })
+    expect(await rejection(readAgentConfig(file))).toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringContaining(file) as string,
+    })
   })
 
   test('a missing file is named', async () => {
-    expect(await rejection(readAgentConfig(file))).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining(file) as string })
+    expect(await rejection(readAgentConfig(file))).toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringContaining(file) as string,
+    })
   })
 
   test.each([
@@ -88,7 +102,10 @@ describe('agent.yaml', () => {
     [{ adapters: [{ network: '*', plugin: PLUGINS }] }, /adapters\.0: .*choose one of: fakeNet, otherNet/],
   ])('%j: a plugin that does not load is named with its place in the file', async (change, message) => {
     write({ ...complete, ...change })
-    expect(await rejection(agentOptions(await readAgentConfig(file), file))).toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) as string })
+    expect(await rejection(agentOptions(await readAgentConfig(file), file))).toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringMatching(message) as string,
+    })
   })
 
   test('a plugin beside the file is found by relative path', async () => {

@@ -58,7 +58,11 @@ describe('the journal', () => {
   test('gives a VF to one attachment at a time, in every state', () => {
     using journal = open()
     journal.begin(call('a', 0), 'port0')
-    for (const step of [() => undefined, () => journal.attached(key('a'), new FakeNetwork().newResult()), () => journal.detaching(key('a'))]) {
+    for (const step of [
+      () => undefined,
+      () => journal.attached(key('a'), new FakeNetwork().newResult()),
+      () => journal.detaching(key('a')),
+    ]) {
       step()
       const error = thrown(() => journal.begin(call('b', 0), 'port0'))
       expect(error.code).toBe('ALREADY_EXISTS')
@@ -147,6 +151,9 @@ describe('the journal', () => {
     db.exec(`UPDATE attachments SET result = '{"mac":"x"}'`)
     db.close()
     using journal = open()
-    expect(thrown(() => journal.get(key('a')))).toMatchObject({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('mac') as string })
+    expect(thrown(() => journal.get(key('a')))).toMatchObject({
+      code: 'JOURNAL_FAILURE',
+      message: expect.stringContaining('mac') as string,
+    })
   })
 })

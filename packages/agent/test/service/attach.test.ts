@@ -19,7 +19,9 @@ describe('attach', () => {
     const reply = await bench.service.attach(call('a', 3), ctx())
     expect(reply.port).toBe('port3')
     expect(reply.result).toEqual(bench.network.connected.get('podnet/a/eth0')?.result)
-    expect(await bench.service.list(ctx())).toEqual([{ key: key('a'), vf: { device: 'card', index: 3 }, port: 'port3', state: 'attached', result: reply.result }])
+    expect(await bench.service.list(ctx())).toEqual([
+      { key: key('a'), vf: { device: 'card', index: 3 }, port: 'port3', state: 'attached', result: reply.result },
+    ])
   })
 
   test('again with the same key and VF gives the stored result without asking the adapter', async () => {
@@ -115,8 +117,13 @@ describe('a failing attach is undone', () => {
 
   test('the code, message and hint of the adapter reach the host unchanged', async () => {
     await using bench = await Bench.start()
-    bench.network.before.attach = () => Promise.reject(new OffloadError('RESOURCE_EXHAUSTED', 'pool 10.0.0.0/30 is full', { hint: 'Make it larger.' }))
-    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: 'pool 10.0.0.0/30 is full', hint: 'Make it larger.' })
+    bench.network.before.attach = () =>
+      Promise.reject(new OffloadError('RESOURCE_EXHAUSTED', 'pool 10.0.0.0/30 is full', { hint: 'Make it larger.' }))
+    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      message: 'pool 10.0.0.0/30 is full',
+      hint: 'Make it larger.',
+    })
   })
 
   test('when the adapter answers nonsense', async () => {
@@ -191,7 +198,9 @@ describe('undoing that fails', () => {
       if (failures-- > 0) throw new Error('detach fails')
       gone.resolve()
     }
-    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({ message: expect.stringContaining('attach fails') as string })
+    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({
+      message: expect.stringContaining('attach fails') as string,
+    })
     expect(bench.states()).toEqual({ 'podnet/a/eth0': 'detaching' })
     expect(await bench.runtime.metrics.registry.metrics()).toContain('cni_offload_agent_detach_retries 1')
     bench.network.afterAttach = undefined
@@ -215,7 +224,9 @@ describe('undoing that fails', () => {
     bench.network.afterAttach = () => Promise.reject(new Error('attach fails'))
     bench.network.before.detach = () => Promise.reject(new Error('detach fails'))
     await rejection(bench.service.attach(call('a', 0), ctx()))
-    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({ message: expect.stringContaining('detach fails') as string })
+    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({
+      message: expect.stringContaining('detach fails') as string,
+    })
     bench.network.afterAttach = undefined
     bench.network.before.detach = undefined
     await bench.service.attach(call('a', 0), ctx())
@@ -257,7 +268,10 @@ describe('detach', () => {
     await using bench = await Bench.start({ clock })
     await bench.service.attach(call('a', 0), ctx())
     bench.network.before.detach = () => Promise.reject(new Error('not now'))
-    expect(await rejection(bench.service.detach({ key: key('a') }, ctx()))).toMatchObject({ code: 'ADAPTER_FAILED', message: expect.stringContaining('not now') as string })
+    expect(await rejection(bench.service.detach({ key: key('a') }, ctx()))).toMatchObject({
+      code: 'ADAPTER_FAILED',
+      message: expect.stringContaining('not now') as string,
+    })
     expect(bench.states()).toEqual({ 'podnet/a/eth0': 'detaching' })
     bench.network.before.detach = undefined
     await clock.wake()

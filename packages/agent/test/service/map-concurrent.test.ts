@@ -10,20 +10,25 @@ const from = async function* <T>(items: readonly T[]): AsyncGenerator<T> {
 describe('mapConcurrent', () => {
   test('does everything once and never more than the limit at a time, in whatever order work ends', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.scheduler(), fc.array(fc.nat(), { maxLength: 20 }), fc.integer({ min: 1, max: 5 }), async (scheduler, items, limit) => {
-        let active = 0
-        let most = 0
-        const work = async (item: number): Promise<number> => {
-          most = Math.max(most, ++active)
-          await scheduler.schedule(Promise.resolve())
-          active--
-          return item * 2
-        }
-        const results = await scheduler.waitFor(collect(mapConcurrent(from(items), limit, work)))
-        expect(results.toSorted((a, b) => a - b)).toEqual(items.map((item) => item * 2).toSorted((a, b) => a - b))
-        expect(most).toBeLessThanOrEqual(limit)
-        expect(active).toBe(0)
-      }),
+      fc.asyncProperty(
+        fc.scheduler(),
+        fc.array(fc.nat(), { maxLength: 20 }),
+        fc.integer({ min: 1, max: 5 }),
+        async (scheduler, items, limit) => {
+          let active = 0
+          let most = 0
+          const work = async (item: number): Promise<number> => {
+            most = Math.max(most, ++active)
+            await scheduler.schedule(Promise.resolve())
+            active--
+            return item * 2
+          }
+          const results = await scheduler.waitFor(collect(mapConcurrent(from(items), limit, work)))
+          expect(results.toSorted((a, b) => a - b)).toEqual(items.map((item) => item * 2).toSorted((a, b) => a - b))
+          expect(most).toBeLessThanOrEqual(limit)
+          expect(active).toBe(0)
+        },
+      ),
     )
   })
 

@@ -21,19 +21,27 @@ const CONTAINERS = ['a', 'b', 'c', 'd']
 const VFS = 3
 
 /** Whether another attachment than `id` has the VF. */
-const takenFrom = (model: Model, id: string, vf: number): boolean => [...model.attached, ...model.due].some(([other, held]) => held === vf && other !== id)
+const takenFrom = (model: Model, id: string, vf: number): boolean =>
+  [...model.attached, ...model.due].some(([other, held]) => held === vf && other !== id)
 
 /** Journal, network and replies must agree with the model after every command. */
 const compare = async (model: Model, { bench }: Real): Promise<void> => {
-  const expected = Object.fromEntries([...[...model.attached].map(([id, vf]) => [id, `attached on ${vf}`]), ...[...model.due].map(([id, vf]) => [id, `detaching on ${vf}`])])
+  const expected = Object.fromEntries([
+    ...[...model.attached].map(([id, vf]) => [id, `attached on ${vf}`]),
+    ...[...model.due].map(([id, vf]) => [id, `detaching on ${vf}`]),
+  ])
   const listed = await bench.service.list(ctx())
-  expect(Object.fromEntries(listed.map(({ key: { containerId }, state, vf }) => [containerId, `${state} on ${vf.index}`]))).toEqual(expected)
+  expect(Object.fromEntries(listed.map(({ key: { containerId }, state, vf }) => [containerId, `${state} on ${vf.index}`]))).toEqual(
+    expected,
+  )
   for (const [id, vf] of model.attached) {
     const connected = bench.network.connected.get(formatAttachmentKey(key(id)))
     expect(connected?.port).toBe(`port${vf}`)
     expect(listed.find((state) => state.key.containerId === id)?.result).toEqual(connected?.result)
   }
-  const foreign = [...bench.network.connected.values()].filter(({ key: { containerId } }) => !model.attached.has(containerId) && !model.due.has(containerId))
+  const foreign = [...bench.network.connected.values()].filter(
+    ({ key: { containerId } }) => !model.attached.has(containerId) && !model.due.has(containerId),
+  )
   expect(foreign).toEqual([])
 }
 
@@ -159,15 +167,29 @@ const anyContainer = fc.constantFrom(...CONTAINERS)
 const anyVf = fc.nat({ max: VFS - 1 })
 
 const anyCommand = [
-  fc.tuple(anyContainer, anyVf, fc.constantFrom<Trouble>('none', 'none', 'before', 'after', 'abort'), fc.boolean()).map((args) => attach(...args)),
+  fc
+    .tuple(anyContainer, anyVf, fc.constantFrom<Trouble>('none', 'none', 'before', 'after', 'abort'), fc.boolean())
+    .map((args) => attach(...args)),
   fc.tuple(anyContainer, anyVf).map(([id, vf]) => attach(id, vf, 'none', false)),
   fc.tuple(anyContainer, fc.boolean()).map((args) => detach(...args)),
   fc.constant(restart),
   fc.constant(retry),
   fc.tuple(anyContainer, anyVf, fc.constantFrom('before' as const, 'after' as const)).map((args) => killDuring(...args)),
   fc
-    .tuple(fc.shuffledSubarray(CONTAINERS, { maxLength: VFS }), fc.shuffledSubarray(Array.from({ length: VFS }, (_, vf) => vf), { minLength: VFS }), fc.subarray(CONTAINERS))
-    .map(([ids, vfs, lost]) => resync(ids.map((id, at): [string, number] => [id, vfs[at] ?? 0]), lost)),
+    .tuple(
+      fc.shuffledSubarray(CONTAINERS, { maxLength: VFS }),
+      fc.shuffledSubarray(
+        Array.from({ length: VFS }, (_, vf) => vf),
+        { minLength: VFS },
+      ),
+      fc.subarray(CONTAINERS),
+    )
+    .map(([ids, vfs, lost]) =>
+      resync(
+        ids.map((id, at): [string, number] => [id, vfs[at] ?? 0]),
+        lost,
+      ),
+    ),
 ]
 
 describe('any history of calls, failures, kills and restarts', () => {

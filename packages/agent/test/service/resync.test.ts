@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { Barrier, Bench, call, collect, ctx, key, rejection } from '../support/bench.ts'
 import { TestClock } from '../support/clock.ts'
 
-const shortly = (events: Awaited<ReturnType<Bench['resync']>>): Record<string, string> => Object.fromEntries(events.map((event) => [event.key.containerId, event.action]))
+const shortly = (events: Awaited<ReturnType<Bench['resync']>>): Record<string, string> =>
+  Object.fromEntries(events.map((event) => [event.key.containerId, event.action]))
 
 describe('resync', () => {
   test('keeps what is fine, attaches what is missing, detaches strays; one event for each', async () => {
@@ -19,7 +20,9 @@ describe('resync', () => {
     expect(events).toHaveLength(5)
     expect(shortly(events)).toEqual({ kept: 'kept', gone: 'reattached', new: 'reattached', stray: 'detached', ghost: 'detached' })
     expect(events.find(({ action }) => action === 'kept')?.result).toEqual(kept.result)
-    expect(events.find((event) => event.key.containerId === 'gone')?.result).toEqual(bench.network.connected.get('podnet/gone/eth0')?.result)
+    expect(events.find((event) => event.key.containerId === 'gone')?.result).toEqual(
+      bench.network.connected.get('podnet/gone/eth0')?.result,
+    )
     expect(bench.states()).toEqual({ 'podnet/kept/eth0': 'attached', 'podnet/gone/eth0': 'attached', 'podnet/new/eth0': 'attached' })
     expect([...bench.network.connected.keys()].toSorted()).toEqual(['podnet/gone/eth0', 'podnet/kept/eth0', 'podnet/new/eth0'])
     expect(await bench.runtime.metrics.registry.metrics()).toContain('cni_offload_agent_resync_events_total{action="reattached"} 2')
@@ -52,7 +55,10 @@ describe('resync', () => {
     }
     const events = await bench.resync([call('bad', 0), call('good', 1), call('alien', 2, { key: key('alien', 'other') })])
     expect(shortly(events)).toEqual({ bad: 'failed', good: 'reattached', alien: 'failed' })
-    expect(events.find((event) => event.key.containerId === 'bad')?.error).toEqual({ code: 'RESOURCE_EXHAUSTED', message: 'no address left' })
+    expect(events.find((event) => event.key.containerId === 'bad')?.error).toEqual({
+      code: 'RESOURCE_EXHAUSTED',
+      message: 'no address left',
+    })
     expect(events.find((event) => event.key.containerId === 'alien')?.error?.code).toBe('INVALID_NETCONF')
     expect(bench.states()).toEqual({ 'podnet/good/eth0': 'attached' })
   })
@@ -85,9 +91,22 @@ describe('resync', () => {
 
   test('attachments that have changed places are put right', async () => {
     await using bench = await Bench.start()
-    for (const [id, vf] of [['a', 0], ['b', 1], ['c', 2]] as const) await bench.service.attach(call(id, vf), ctx())
-    expect(shortly(await bench.resync([call('a', 1), call('b', 2), call('c', 0)]))).toEqual({ a: 'reattached', b: 'reattached', c: 'reattached' })
-    expect(Object.fromEntries([...bench.network.connected.values()].map(({ key: { containerId }, port }) => [containerId, port]))).toEqual({ a: 'port1', b: 'port2', c: 'port0' })
+    for (const [id, vf] of [
+      ['a', 0],
+      ['b', 1],
+      ['c', 2],
+    ] as const)
+      await bench.service.attach(call(id, vf), ctx())
+    expect(shortly(await bench.resync([call('a', 1), call('b', 2), call('c', 0)]))).toEqual({
+      a: 'reattached',
+      b: 'reattached',
+      c: 'reattached',
+    })
+    expect(Object.fromEntries([...bench.network.connected.values()].map(({ key: { containerId }, port }) => [containerId, port]))).toEqual({
+      a: 'port1',
+      b: 'port2',
+      c: 'port0',
+    })
   })
 
   test('a VF that the host names twice goes to one of the two', async () => {
@@ -114,7 +133,9 @@ describe('resync', () => {
     await bench.service.attach(call('a', 0), ctx())
     await bench.service.attach(call('b', 1), ctx())
     bench.network.before.list = () => Promise.reject(new OffloadError('NOT_READY', 'still starting'))
-    expect(await bench.resync([call('a', 0)])).toEqual([{ key: key('a'), action: 'failed', error: { code: 'NOT_READY', message: 'still starting' } }])
+    expect(await bench.resync([call('a', 0)])).toEqual([
+      { key: key('a'), action: 'failed', error: { code: 'NOT_READY', message: 'still starting' } },
+    ])
     expect(bench.network.connected.size).toBe(2)
   })
 

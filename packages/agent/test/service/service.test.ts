@@ -21,8 +21,13 @@ describe('who may call', () => {
     await using bench = await Bench.start()
     const { peer: _peer, ...nobody } = ctx()
     for (const context of [ctx({ peer: { role: 'host', node: 'n2' } }), ctx({ peer: { role: 'agent', node: 'n1' } }), nobody])
-      expect(await rejection(run(bench.service, context))).toMatchObject({ code: 'PERMISSION_DENIED', message: expect.stringContaining('"n1"') as string })
-    expect(await rejection(run(bench.service, ctx({ peer: { role: 'host', node: 'n2' } })))).toMatchObject({ message: expect.stringContaining('host "n2"') as string })
+      expect(await rejection(run(bench.service, context))).toMatchObject({
+        code: 'PERMISSION_DENIED',
+        message: expect.stringContaining('"n1"') as string,
+      })
+    expect(await rejection(run(bench.service, ctx({ peer: { role: 'host', node: 'n2' } })))).toMatchObject({
+      message: expect.stringContaining('host "n2"') as string,
+    })
     expect(bench.network.calls).toEqual([])
   })
 })
@@ -39,13 +44,21 @@ describe('handshake', () => {
 
   test('with the wrong node is refused', async () => {
     await using bench = await Bench.start()
-    expect(await rejection(bench.service.handshake({ ...hello, node: 'n9' }, ctx()))).toMatchObject({ code: 'PERMISSION_DENIED', message: expect.stringMatching(/"n9".*"n1"/) as string })
+    expect(await rejection(bench.service.handshake({ ...hello, node: 'n9' }, ctx()))).toMatchObject({
+      code: 'PERMISSION_DENIED',
+      message: expect.stringMatching(/"n9".*"n1"/) as string,
+    })
   })
 
   test('takes the highest version that both speak, or refuses naming both ranges', async () => {
     expect(negotiate({ min: 1, max: 9 }, { min: 2, max: 4 })).toBe(4)
     expect(negotiate({ min: 1, max: 3 }, { min: 2, max: 4 })).toBe(3)
-    for (const theirs of [{ min: 5, max: 9 }, { min: 1, max: 1 }, { min: 3, max: 2 }]) expect(() => negotiate(theirs, { min: 2, max: 4 })).toThrow(/2 to 4/)
+    for (const theirs of [
+      { min: 5, max: 9 },
+      { min: 1, max: 1 },
+      { min: 3, max: 2 },
+    ])
+      expect(() => negotiate(theirs, { min: 2, max: 4 })).toThrow(/2 to 4/)
     await using bench = await Bench.start()
     expect(await rejection(bench.service.handshake({ ...hello, protocol: { min: 7, max: 9 } }, ctx()))).toMatchObject({
       code: 'INCOMPATIBLE_PEER',
@@ -65,7 +78,10 @@ describe('what an adapter cannot honour', () => {
   ])('%s is refused before anything is done', async (name, value) => {
     await using bench = await Bench.start()
     const error = await rejection(bench.service.attach(call('a', 0, { runtimeConfig: { [name]: value } }), ctx()))
-    expect(error).toMatchObject({ code: 'UNSUPPORTED_FIELD', message: expect.stringContaining(`runtimeConfig.${name} = ${JSON.stringify(value)}`) as string })
+    expect(error).toMatchObject({
+      code: 'UNSUPPORTED_FIELD',
+      message: expect.stringContaining(`runtimeConfig.${name} = ${JSON.stringify(value)}`) as string,
+    })
     expect(bench.network.calls).toEqual([])
     expect(bench.states()).toEqual({})
   })
@@ -94,7 +110,10 @@ describe('what an adapter cannot honour', () => {
   test('host IPAM of a family that it lacks is refused', async () => {
     await using bench = await Bench.start({ capabilities: { families: ['ipv4'] } })
     const hostIpam = (address: string) => ({ hostIpam: { ips: [{ address }], routes: [], dns: {} } })
-    expect(await rejection(bench.service.attach(call('a', 0, hostIpam('fd00::2/64')), ctx()))).toMatchObject({ code: 'UNSUPPORTED_FIELD', message: expect.stringContaining('fd00::2/64') as string })
+    expect(await rejection(bench.service.attach(call('a', 0, hostIpam('fd00::2/64')), ctx()))).toMatchObject({
+      code: 'UNSUPPORTED_FIELD',
+      message: expect.stringContaining('fd00::2/64') as string,
+    })
     await bench.service.attach(call('a', 0, hostIpam('10.0.0.2/24')), ctx())
   })
 
@@ -118,18 +137,35 @@ describe('check', () => {
 
   test('of what is unknown or not attached fails', async () => {
     await using bench = await Bench.start()
-    expect(await rejection(bench.service.check({ key: key('a') }, ctx()))).toMatchObject({ code: 'CHECK_FAILED', message: expect.stringContaining('not known') as string })
+    expect(await rejection(bench.service.check({ key: key('a') }, ctx()))).toMatchObject({
+      code: 'CHECK_FAILED',
+      message: expect.stringContaining('not known') as string,
+    })
     await bench.service.attach(call('a', 0), ctx())
     bench.journal.detaching(key('a'))
-    expect(await rejection(bench.service.check({ key: key('a') }, ctx()))).toMatchObject({ code: 'CHECK_FAILED', message: expect.stringContaining('detaching') as string })
+    expect(await rejection(bench.service.check({ key: key('a') }, ctx()))).toMatchObject({
+      code: 'CHECK_FAILED',
+      message: expect.stringContaining('detaching') as string,
+    })
   })
 
   test('names the field in which host and DPU differ', async () => {
     await using bench = await Bench.start()
     const { result } = await bench.service.attach(call('a', 0), ctx())
-    const differing = { mtu: 9000, mac: '02:00:00:00:00:99', ips: [], routes: [], neighbours: [{ ip: '10.0.0.1', mac: '02:00:00:00:00:01' }], dns: { domain: 'x' }, sysctls: { 'net.a': '1' } }
+    const differing = {
+      mtu: 9000,
+      mac: '02:00:00:00:00:99',
+      ips: [],
+      routes: [],
+      neighbours: [{ ip: '10.0.0.1', mac: '02:00:00:00:00:01' }],
+      dns: { domain: 'x' },
+      sysctls: { 'net.a': '1' },
+    }
     for (const [field, value] of Object.entries(differing))
-      expect(await rejection(bench.service.check({ key: key('a'), expected: { ...result, [field]: value } }, ctx()))).toMatchObject({ code: 'CHECK_FAILED', message: expect.stringContaining(`${field} is`) as string })
+      expect(await rejection(bench.service.check({ key: key('a'), expected: { ...result, [field]: value } }, ctx()))).toMatchObject({
+        code: 'CHECK_FAILED',
+        message: expect.stringContaining(`${field} is`) as string,
+      })
   })
 })
 
@@ -148,15 +184,23 @@ describe('status', () => {
     await using bench = await Bench.start()
     bench.device.tell({ kind: 'device-lost', device: 'card', reason: 'no heartbeat' })
     await vi.waitUntil(() => bench.runtime.health.trouble !== undefined)
-    expect(await rejection(bench.service.status({}, ctx()))).toMatchObject({ code: 'LIMITED_CONNECTIVITY', message: expect.stringContaining('no heartbeat') as string })
-    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining('no heartbeat') as string })
+    expect(await rejection(bench.service.status({}, ctx()))).toMatchObject({
+      code: 'LIMITED_CONNECTIVITY',
+      message: expect.stringContaining('no heartbeat') as string,
+    })
+    expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      message: expect.stringContaining('no heartbeat') as string,
+    })
     expect(bench.network.calls).toEqual([])
     bench.device.tell({ kind: 'device-back', device: 'card' })
     bench.device.tell({ kind: 'vf-health', vf: { device: 'card', index: 0 }, health: 'unhealthy', reason: 'stuck queue' })
     await vi.waitUntil(() => bench.runtime.health.trouble === undefined)
     await bench.service.status({}, ctx())
     await vi.waitFor(async () => {
-      expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({ message: expect.stringContaining('stuck queue') as string })
+      expect(await rejection(bench.service.attach(call('a', 0), ctx()))).toMatchObject({
+        message: expect.stringContaining('stuck queue') as string,
+      })
     })
     await bench.service.attach(call('b', 1), ctx())
     bench.device.tell({ kind: 'vf-health', vf: { device: 'card', index: 0 }, health: 'healthy', reason: '' })

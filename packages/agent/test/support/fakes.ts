@@ -76,7 +76,8 @@ export class FakeAdapter implements CniAdapter {
       this.#alive()
       const old = this.#network.connected.get(id)
       for (const other of this.#network.connected.values())
-        if (other.port === req.port.name && other.key !== old?.key) throw new Error(`port ${req.port.name} is still connected for ${formatAttachmentKey(other.key)}`)
+        if (other.port === req.port.name && other.key !== old?.key)
+          throw new Error(`port ${req.port.name} is still connected for ${formatAttachmentKey(other.key)}`)
       if (old !== undefined && old.port !== req.port.name) throw new Error(`${id} is still connected to ${old.port}`)
       const result = old?.result ?? this.#network.newResult()
       this.#network.connected.set(id, { key: req.key, port: req.port.name, result })
@@ -98,7 +99,8 @@ export class FakeAdapter implements CniAdapter {
     const id = formatAttachmentKey(req.key)
     await this.#alone([id, req.port.name], `check ${id}`, async () => {
       await this.#network.before.check?.(id, ctx)
-      if (this.#network.connected.get(id)?.port !== req.port.name) throw new OffloadError('CHECK_FAILED', `${id} is not connected to ${req.port.name}`)
+      if (this.#network.connected.get(id)?.port !== req.port.name)
+        throw new OffloadError('CHECK_FAILED', `${id} is not connected to ${req.port.name}`)
     })
   }
 
@@ -188,5 +190,13 @@ export class FakeDevice implements DpuDevice {
 }
 
 /** Plugins that hand out what the test made. */
-export const adapterPlugin = (make: () => CniAdapter): ConfiguredPlugin<'adapter'> => ({ kind: 'adapter', name: 'fake', create: () => Promise.resolve().then(make) })
-export const devicePlugin = (make: () => DpuDevice): ConfiguredPlugin<'dpu-device'> => ({ kind: 'dpu-device', name: 'fake-card', create: () => Promise.resolve().then(make) })
+export const adapterPlugin = (make: () => CniAdapter): ConfiguredPlugin<'adapter'> => ({
+  kind: 'adapter',
+  name: 'fake',
+  create: () => Promise.resolve().then(make),
+})
+export const devicePlugin = (make: () => DpuDevice): ConfiguredPlugin<'dpu-device'> => ({
+  kind: 'dpu-device',
+  name: 'fake-card',
+  create: () => Promise.resolve().then(make),
+})

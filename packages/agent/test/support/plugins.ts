@@ -29,4 +29,10 @@ export const fakeNet = definePlugin({
   },
 })
 
-export const otherNet = definePlugin({ kind: 'adapter', name: 'other-net', specVersion: 'v1', options, create: () => new FakeAdapter(new FakeNetwork()) })
+export const otherNet = definePlugin({
+  kind: 'adapter',
+  name: 'other-net',
+  specVersion: 'v1',
+  options,
+  create: () => new FakeAdapter(new FakeNetwork()),
+})
