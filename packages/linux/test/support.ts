@@ -47,4 +47,5 @@ export const run = (netns: NetnsPath, command: string, ...args: string[]): { sta
 }
 
 /** Whether an address answers a ping from a namespace. */
-export const pings = (netns: NetnsPath, address: string): boolean => run(netns, 'ping', '-c', '2', '-i', '0.2', '-w', '5', address).status === 0
+export const pings = (netns: NetnsPath, address: string): boolean =>
+  run(netns, 'ping', '-c', '2', '-i', '0.2', '-w', '5', address).status === 0

@@ -33,6 +33,8 @@ export interface Libc {
   setsockopt(fd: number, level: number, option: number, value: Buffer): void
   mount(source: string, target: string, flags: number): void
   unmount(target: string, flags: number): void
+  /** Waits for the exclusive lock of an open file; closing the descriptor gives it back. */
+  lockFile(fd: number): void
   peerCredentials(fd: number): PeerCredentials
   /** CPU time of this process or of its waited-for children. */
   cpuTimes(of: 'self' | 'children'): CpuTimes
@@ -45,6 +47,7 @@ const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_PEERCRED = 17
 const NS_GET_NSTYPE = 0xb703
+const LOCK_EX = 2
 
 /** Loads the bindings (about 10 ms on first use in a process). Symbols come from the running program, so any libc will do. */
 export function loadLibc(): Libc {
@@ -61,6 +64,7 @@ export function loadLibc(): Libc {
   const getsockopt = bind('int getsockopt(int fd, int level, int option, void *value, void *length)')
   const mount = bind('int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)')
   const umount2 = bind('int umount2(const char *target, int flags)')
+  const flock = bind('int flock(int fd, int operation)')
   const getrusage = bind('int getrusage(int who, void *usage)')
 
   const checked = (result: number, what: string): number => {
@@ -81,6 +85,7 @@ export function loadLibc(): Libc {
     setsockopt: (fd, level, option, value) => void checked(setsockopt(fd, level, option, value, value.length), `setsockopt ${option}`),
     mount: (source, target, flags) => void checked(mount(source, target, 'none', flags, null), `mount on ${target}`),
     unmount: (target, flags) => void checked(umount2(target, flags), `unmount ${target}`),
+    lockFile: (fd) => void checked(flock(fd, LOCK_EX), 'flock'),
     peerCredentials: (fd) => {
       const value = Buffer.alloc(12)
       const length = Buffer.alloc(4)

@@ -94,17 +94,27 @@ export class LinuxNetClient implements LinuxNet {
   }
 
   #next(): void {
-    if (this.#inFlight !== undefined) return
-    const pending = this.#queue.take()
-    if (pending === undefined) {
-      if (this.#closing === undefined) this.#worker?.unref()
-      return
+    while (this.#inFlight === undefined) {
+      const pending = this.#queue.take()
+      if (pending === undefined) {
+        if (this.#closing === undefined) this.#worker?.unref()
+        return
+      }
+      this.#hand(pending)
     }
+  }
+
+  #hand(pending: Pending): void {
     this.#inFlight = pending
-    this.#worker ??= this.#launch()
-    this.#worker.ref()
     this.#sequence++
-    this.#worker.postMessage({ id: this.#sequence, request: pending.request } satisfies NetOrder)
+    try {
+      this.#worker ??= this.#launch()
+      this.#worker.ref()
+      this.#worker.postMessage({ id: this.#sequence, request: pending.request } satisfies NetOrder)
+    } catch (error) {
+      this.#inFlight = undefined
+      pending.reject(OffloadError.from(error, 'INTERNAL', `${pending.request.call} could not be handed to the network thread`))
+    }
   }
 
   #launch(): Worker {

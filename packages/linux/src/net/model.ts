@@ -52,7 +52,13 @@ export type NetOp =
       readonly mac?: string
       readonly mtu?: number
       readonly alias?: string
-      readonly peer: { readonly name: string; readonly netns?: NetnsPath; readonly mac?: string; readonly mtu?: number; readonly alias?: string }
+      readonly peer: {
+        readonly name: string
+        readonly netns?: NetnsPath
+        readonly mac?: string
+        readonly mtu?: number
+        readonly alias?: string
+      }
     }
   | { readonly op: 'link.add-bridge'; readonly dev: string; readonly mac?: string; readonly mtu?: number }
   /** Removes a link; `absentOk` makes a missing one success. */

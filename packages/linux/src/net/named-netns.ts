@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readFileSync, unlinkSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, unlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { errnoOf, Refusal } from '../native/errno.ts'
 import type { Libc } from '../native/libc.ts'
@@ -24,16 +24,24 @@ const pathOf = (name: string): NetnsPath => {
   return `${NETNS_FOLDER}/${name}`
 }
 
-const isMountPoint = (path: string): boolean =>
-  readFileSync('/proc/thread-self/mountinfo', 'utf8')
-    .split('\n')
-    .some((line) => line.split(' ')[4] === path)
+const shareFolder = (libc: Libc): void => libc.mount('', NETNS_FOLDER, MS_SHARED | MS_REC)
 
-/** Makes mounts in the folder visible to every mount namespace that shares it, as `ip netns add` does. */
+/** Makes mounts in the folder visible to every mount namespace that shares it, as `ip netns add` does, under the same lock. */
 const prepareFolder = (libc: Libc): void => {
   mkdirSync(NETNS_FOLDER, { recursive: true, mode: 0o755 })
-  if (!isMountPoint(NETNS_FOLDER)) libc.mount(NETNS_FOLDER, NETNS_FOLDER, MS_BIND | MS_REC)
-  libc.mount('', NETNS_FOLDER, MS_SHARED | MS_REC)
+  // Two first ones at a time would mount the folder over what the other has made in it.
+  const lock = openSync(NETNS_FOLDER, 'r')
+  try {
+    libc.lockFile(lock)
+    shareFolder(libc)
+  } catch (error) {
+    // Only a mount point can be shared.
+    if (errnoOf(error) !== constants.errno.EINVAL) throw error
+    libc.mount(NETNS_FOLDER, NETNS_FOLDER, MS_BIND | MS_REC)
+    shareFolder(libc)
+  } finally {
+    closeSync(lock)
+  }
 }
 
 const exists = (libc: Libc, path: NetnsPath): boolean => {

@@ -58,7 +58,14 @@ export class SessionFactory implements Disposable {
 
   /** @throws NetFailure NOT_FOUND if the path is no network namespace */
   open(path: NetnsPath): NetSession {
-    if (path === OWN_NETNS) return this.#session(path, this.#ownFd, this.#own(), (run) => run(), () => undefined)
+    if (path === OWN_NETNS)
+      return this.#session(
+        path,
+        this.#ownFd,
+        this.#own(),
+        (run) => run(),
+        () => undefined,
+      )
     const fd = openNetns(this.#libc, path)
     try {
       const inside = <T>(run: () => T): T => this.#inside(fd, run)

@@ -72,7 +72,8 @@ const longestZeroRun = (words: readonly number[]): { start: number; length: numb
 /** Text of an address of 4 or 16 bytes; IPv6 in the form of RFC 5952. */
 export function formatIp(bytes: Buffer): string {
   if (bytes.length === 4) return bytes.join('.')
-  if (bytes.subarray(0, 10).every((byte) => byte === 0) && bytes.readUInt16BE(10) === 0xffff) return `::ffff:${bytes.subarray(12).join('.')}`
+  if (bytes.subarray(0, 10).every((byte) => byte === 0) && bytes.readUInt16BE(10) === 0xffff)
+    return `::ffff:${bytes.subarray(12).join('.')}`
   const words = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2))
   const hex = (part: readonly number[]): string => part.map((word) => word.toString(16)).join(':')
   const { start, length } = longestZeroRun(words)

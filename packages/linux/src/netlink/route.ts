@@ -13,8 +13,7 @@ const SCOPE_LINK = 253
 const IP6_DEFAULT_PRIORITY = 1024
 const HEADER = 12
 
-const defaultScope = (family: number, hasGateway: boolean): number =>
-  family === AF.INET && !hasGateway ? SCOPE_LINK : SCOPE_UNIVERSE
+const defaultScope = (family: number, hasGateway: boolean): number => (family === AF.INET && !hasGateway ? SCOPE_LINK : SCOPE_UNIVERSE)
 
 const defaultPriority = (family: number): number => (family === AF.INET6 ? IP6_DEFAULT_PRIORITY : 0)
 
@@ -100,7 +99,9 @@ export function listRoutes(socket: NetlinkSocket, index: number): Route[] {
     header.writeUInt8(family, 0)
     return socket
       .dump(RTM.GETROUTE, [header, attribute(RTA.OIF, uint32(index))])
-      .filter(({ payload }) => payload.readUInt8(0) === family && payload.readUInt8(5) !== RTPROT_KERNEL && payload.readUInt8(7) === RTN_UNICAST)
+      .filter(
+        ({ payload }) => payload.readUInt8(0) === family && payload.readUInt8(5) !== RTPROT_KERNEL && payload.readUInt8(7) === RTN_UNICAST,
+      )
       .filter(({ payload }) => readAttributes(payload.subarray(HEADER)).get(RTA.OIF)?.readUInt32LE(0) === index)
       .map(({ payload }) => decodeRoute(payload))
   })

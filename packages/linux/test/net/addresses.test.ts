@@ -20,7 +20,8 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
   })
   afterAll(() => lab[Symbol.asyncDispose]())
 
-  const add = (...addresses: string[]): Promise<void> => lab.apply(a, ...addresses.map((address): NetOp => ({ op: 'addr.add', dev: 'v0', address })))
+  const add = (...addresses: string[]): Promise<void> =>
+    lab.apply(a, ...addresses.map((address): NetOp => ({ op: 'addr.add', dev: 'v0', address })))
 
   test('are added, IPv6 usable at once, IPv4 with broadcast address', async () => {
     await add('10.0.0.2/24', '10.0.1.2/32', 'FD00::2/64')
@@ -50,9 +51,15 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
 
   test('that exist already, are none, or are of a missing device are refused', async () => {
     await add('10.0.0.2/24', 'fd00::2/64')
-    await expect(add('10.0.0.2/24')).rejects.toMatchObject({ code: 'ALREADY_EXISTS', message: expect.stringContaining(`addr.add in ${a}: v0 10.0.0.2/24: EEXIST`) })
+    await expect(add('10.0.0.2/24')).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+      message: expect.stringContaining(`addr.add in ${a}: v0 10.0.0.2/24: EEXIST`),
+    })
     await expect(add('fd00::2/64')).rejects.toMatchObject({ code: 'ALREADY_EXISTS' })
-    await expect(add('10.0.0.2')).rejects.toMatchObject({ code: 'KERNEL_REFUSED', message: expect.stringContaining('"10.0.0.2" is no address with prefix length') })
+    await expect(add('10.0.0.2')).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+      message: expect.stringContaining('"10.0.0.2" is no address with prefix length'),
+    })
     await expect(lab.apply(a, { op: 'addr.add', dev: 'nope', address: '10.0.0.9/24' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await expect(lab.apply(a, { op: 'addr.flush', dev: 'nope' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await expect(lab.net.addresses(a, 'nope')).rejects.toMatchObject({ code: 'NOT_FOUND' })
@@ -118,8 +125,12 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
       '10.0.0.1': '02:00:00:00:00:02',
       'fd00::1': '02:00:00:00:00:03',
     })
-    await expect(lab.apply(a, { op: 'neigh.add', dev: 'nope', ip: '10.0.0.1', mac: '02:00:00:00:00:01' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    await expect(lab.apply(a, { op: 'neigh.add', dev: 'v0', ip: '10.0.0.300', mac: '02:00:00:00:00:01' })).rejects.toMatchObject({ code: 'KERNEL_REFUSED' })
+    await expect(lab.apply(a, { op: 'neigh.add', dev: 'nope', ip: '10.0.0.1', mac: '02:00:00:00:00:01' })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    })
+    await expect(lab.apply(a, { op: 'neigh.add', dev: 'v0', ip: '10.0.0.300', mac: '02:00:00:00:00:01' })).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+    })
   })
 
   test('depend on kernel variables of their own namespace only', async () => {
@@ -127,7 +138,11 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     const other = await lab.netns()
     const before = read(other)
     const value = before === '1' ? '0' : '1'
-    await lab.apply(a, { op: 'sysctl', key: 'net.ipv4.ip_forward', value }, { op: 'sysctl', key: 'net.ipv6.conf.v0.disable_ipv6', value: '1' })
+    await lab.apply(
+      a,
+      { op: 'sysctl', key: 'net.ipv4.ip_forward', value },
+      { op: 'sysctl', key: 'net.ipv6.conf.v0.disable_ipv6', value: '1' },
+    )
     expect([read(a), read(other)]).toEqual([value, before])
     expect(run(a, 'cat', '/proc/sys/net/ipv6/conf/v0/disable_ipv6').output.trim()).toBe('1')
     await expect(lab.apply(a, { op: 'sysctl', key: 'net.ipv4.conf.nope.arp_filter', value: '1' })).rejects.toMatchObject({

@@ -48,7 +48,11 @@ describe.skipIf(unprivileged)('announcing addresses (needs root for network name
   })
   beforeEach(async () => {
     ;[a, b] = await Promise.all([lab.netns(), lab.netns()])
-    await lab.apply(a, { op: 'link.add-veth', dev: 'v0', mac: MAC, peer: { name: 'p0', netns: b } }, { op: 'link.set', dev: 'v0', up: true })
+    await lab.apply(
+      a,
+      { op: 'link.add-veth', dev: 'v0', mac: MAC, peer: { name: 'p0', netns: b } },
+      { op: 'link.set', dev: 'v0', up: true },
+    )
     const addresses = ['10.0.0.1/24', 'fd00::1/64'].map((address): NetOp => ({ op: 'addr.add', dev: 'p0', address }))
     await lab.apply(b, { op: 'link.set', dev: 'p0', up: true }, ...addresses)
   })

@@ -15,7 +15,10 @@ describe('the network thread', () => {
     const starts = [() => worker(`parentPort.on('message', () => { throw new Error('boom') })`), realWorker]
     await using net = new LinuxNetClient(() => starts.shift()!())
     const [lost, next] = await Promise.allSettled([net.links(OWN_NETNS), net.links(OWN_NETNS)])
-    expect(lost).toMatchObject({ status: 'rejected', reason: { code: 'INTERNAL', message: expect.stringContaining('boom'), cause: expect.any(Error) } })
+    expect(lost).toMatchObject({
+      status: 'rejected',
+      reason: { code: 'INTERNAL', message: expect.stringContaining('boom'), cause: expect.any(Error) },
+    })
     expect(next.status).toBe('fulfilled')
     expect(starts).toHaveLength(0)
   })
@@ -46,6 +49,26 @@ describe('the network thread', () => {
     expect(first?.status).toBe('fulfilled')
     for (const other of others) expect(other).toMatchObject({ status: 'rejected', reason: { code: 'CANCELLED' } })
     await expect(net.links(OWN_NETNS)).rejects.toMatchObject({ code: 'CANCELLED' })
+  })
+
+  test('that cannot be started or told something fails that call only', async () => {
+    const refuse = (): Worker => {
+      throw new Error('no threads left')
+    }
+    const starts = [refuse, realWorker]
+    await using net = new LinuxNetClient(() => starts.shift()!())
+    const uncloneable = [{ op: 'link.set', dev: () => 'x' } as unknown as NetOp]
+    const calls = [net.links(OWN_NETNS), net.apply(OWN_NETNS, uncloneable), net.links(OWN_NETNS)]
+    const [unstarted, untold, fine] = await Promise.allSettled(calls)
+    expect(unstarted).toMatchObject({
+      status: 'rejected',
+      reason: { code: 'INTERNAL', message: expect.stringContaining('no threads left') },
+    })
+    expect(untold).toMatchObject({
+      status: 'rejected',
+      reason: { code: 'INTERNAL', message: expect.stringContaining('apply could not be handed') },
+    })
+    expect(fine.status).toBe('fulfilled')
   })
 
   test('is not started for nothing', async () => {
@@ -104,7 +127,9 @@ describe.skipIf(unprivileged)('many calls at once (needs root for network namesp
   test('overtake waiting moves', async () => {
     const order: string[] = []
     const moves = Array.from({ length: 4 }, (_, index): [NetnsPath, NetOp] =>
-      index % 2 === 0 ? [a, { op: 'link.move', dev: 'v0', netns: b, name: 'v0' }] : [b, { op: 'link.move', dev: 'v0', netns: a, name: 'v0' }],
+      index % 2 === 0
+        ? [a, { op: 'link.move', dev: 'v0', netns: b, name: 'v0' }]
+        : [b, { op: 'link.move', dev: 'v0', netns: a, name: 'v0' }],
     )
     await Promise.all([
       ...moves.map(async ([netns, op], index) => {

@@ -16,7 +16,8 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
   })
   afterAll(() => lab[Symbol.asyncDispose]())
 
-  const ipLink = (netns: NetnsPath, dev: string): Record<string, unknown> | undefined => ipJson(netns, 'link').find((link) => link['ifname'] === dev)
+  const ipLink = (netns: NetnsPath, dev: string): Record<string, unknown> | undefined =>
+    ipJson(netns, 'link').find((link) => link['ifname'] === dev)
 
   test('of the own namespace are those that the kernel shows', async () => {
     const names = (await lab.net.links(OWN_NETNS)).map(({ name }) => name)
@@ -35,7 +36,14 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
     })
     expect(ipLink(a, 'v0')).toMatchObject({ address: '02:00:00:00:00:01', mtu: 1400, ifalias: 'orig=v0', linkinfo: { info_kind: 'veth' } })
     expect(ipLink(b, 'p0')).toMatchObject({ address: '02:00:00:00:00:02', mtu: 1300, ifalias: 'orig=p0' })
-    expect(await lab.net.link(b, 'p0')).toMatchObject({ name: 'p0', mac: '02:00:00:00:00:02', mtu: 1300, alias: 'orig=p0', kind: 'veth', up: false })
+    expect(await lab.net.link(b, 'p0')).toMatchObject({
+      name: 'p0',
+      mac: '02:00:00:00:00:02',
+      mtu: 1300,
+      alias: 'orig=p0',
+      kind: 'veth',
+      up: false,
+    })
   })
 
   test('are made as pairs within one namespace too', async () => {
@@ -46,7 +54,10 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
 
   test('of a pair whose alias is refused are gone again', async () => {
     const op = { op: 'link.add-veth', dev: 'v0', peer: { name: 'p0', alias: 'x'.repeat(256) } } as const
-    await expect(lab.apply(a, op)).rejects.toMatchObject({ code: 'KERNEL_REFUSED', message: expect.stringContaining('EINVAL: alias of 256 bytes') })
+    await expect(lab.apply(a, op)).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+      message: expect.stringContaining('EINVAL: alias of 256 bytes'),
+    })
     expect((await lab.net.links(a)).map(({ name }) => name)).toEqual(['lo'])
   })
 
@@ -88,7 +99,12 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
   })
 
   test('are removed, also when they are absent already', async () => {
-    await lab.apply(a, { op: 'link.add-bridge', dev: 'br0' }, { op: 'link.del', dev: 'br0' }, { op: 'link.del', dev: 'br0', absentOk: true })
+    await lab.apply(
+      a,
+      { op: 'link.add-bridge', dev: 'br0' },
+      { op: 'link.del', dev: 'br0' },
+      { op: 'link.del', dev: 'br0', absentOk: true },
+    )
     expect(await lab.net.link(a, 'br0')).toBeUndefined()
     await expect(lab.apply(a, { op: 'link.del', dev: 'br0' })).rejects.toMatchObject({
       code: 'NOT_FOUND',

@@ -15,11 +15,19 @@ describe.skipIf(unprivileged)('moving a link (needs root for network namespaces)
   })
   beforeEach(async () => {
     ;[host, pod] = await Promise.all([lab.netns(), lab.netns()])
-    await lab.apply(host, { op: 'link.add-veth', dev: 'vf0', mac: '02:00:00:00:00:01', mtu: 1400, alias: 'orig=vf0', peer: { name: 'far' } })
+    await lab.apply(host, {
+      op: 'link.add-veth',
+      dev: 'vf0',
+      mac: '02:00:00:00:00:01',
+      mtu: 1400,
+      alias: 'orig=vf0',
+      peer: { name: 'far' },
+    })
   })
   afterAll(() => lab[Symbol.asyncDispose]())
 
-  const names = async (netns: NetnsPath): Promise<string[]> => (await lab.net.links(netns)).map(({ name }) => name).filter((name) => name !== 'lo')
+  const names = async (netns: NetnsPath): Promise<string[]> =>
+    (await lab.net.links(netns)).map(({ name }) => name).filter((name) => name !== 'lo')
   const taken = (error: { message?: string } = {}): object => ({ code: 'ALREADY_EXISTS', ...error })
 
   test('renames it and keeps MAC, MTU and alias', async () => {
@@ -74,7 +82,9 @@ describe.skipIf(unprivileged)('moving a link (needs root for network namespaces)
       code: 'NOT_FOUND',
       message: expect.stringContaining('/etc/hostname is no network namespace'),
     })
-    await expect(lab.apply(host, { op: 'link.move', dev: 'vf0', netns: pod, name: 'eth%d' })).rejects.toMatchObject({ code: 'KERNEL_REFUSED' })
+    await expect(lab.apply(host, { op: 'link.move', dev: 'vf0', netns: pod, name: 'eth%d' })).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+    })
     expect(await names(host)).toContain('vf0')
   })
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type NetnsPath, OWN_NETNS } from '../../src/index.ts'
 import { ipJson, run, TestNet, uniqueName, unprivileged } from '../support.ts'
@@ -24,11 +25,17 @@ describe.skipIf(unprivileged)('named network namespaces (needs root for network 
     expect(await lab.net.link(path, 'br0')).toMatchObject({ name: 'br0' })
   })
 
-  test('are seen in mount namespaces made before them', async () => {
-    // Sharing the folder is what makes a container runtime's mount namespace see it.
-    await lab.netns()
-    const mount = execFileSync('findmnt', ['-no', 'PROPAGATION', '/run/netns'], { encoding: 'utf8' })
-    expect(mount).toContain('shared')
+  test('are shared with mount namespaces made later, from the first one after boot on', () => {
+    const fixture = fileURLToPath(new URL('../fixtures/makes-netns.ts', import.meta.url))
+    const script = 'mount -t tmpfs none /run && exec "$0" "$1"'
+    const stdout = execFileSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, process.execPath, fixture], {
+      encoding: 'utf8',
+    })
+    expect(JSON.parse(stdout)).toEqual([
+      { path: '/run/netns', shared: true },
+      { path: '/run/netns/one', shared: true },
+      { path: '/run/netns/two', shared: true },
+    ])
   })
 
   test('do not change the namespace that calls are made from', async () => {
@@ -95,7 +102,10 @@ describe.skipIf(unprivileged)('named network namespaces (needs root for network 
   })
 
   test.each(['', '.', '..', 'a/b', '../x', 'x'.repeat(256)])('cannot be called %j', async (name) => {
-    await expect(lab.net.createNetns(name)).rejects.toMatchObject({ code: 'KERNEL_REFUSED', message: expect.stringContaining('is no name of a network namespace') })
+    await expect(lab.net.createNetns(name)).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+      message: expect.stringContaining('is no name of a network namespace'),
+    })
     await expect(lab.net.deleteNetns(name)).rejects.toMatchObject({ code: 'KERNEL_REFUSED' })
   })
 

@@ -38,9 +38,13 @@ describe.skipIf(unprivileged)('redirects (needs root for network namespaces)', (
     { op: 'redirect.set', from: 'cni', to: 'port' },
   ]
   const filters = (): unknown[] =>
-    (JSON.parse(execFileSync('tc', ['-n', middle.replace('/run/netns/', ''), '-j', 'filter', 'show', 'dev', 'port', 'ingress'], { encoding: 'utf8' })) as object[]).filter(
-      (filter) => 'options' in filter && JSON.stringify(filter).includes('mirred'),
-    )
+    (
+      JSON.parse(
+        execFileSync('tc', ['-n', middle.replace('/run/netns/', ''), '-j', 'filter', 'show', 'dev', 'port', 'ingress'], {
+          encoding: 'utf8',
+        }),
+      ) as object[]
+    ).filter((filter) => 'options' in filter && JSON.stringify(filter).includes('mirred'))
 
   test('both ways join two networks, for IPv4 and IPv6', async () => {
     await lab.apply(middle, ...splice)
@@ -57,7 +61,12 @@ describe.skipIf(unprivileged)('redirects (needs root for network namespaces)', (
   })
 
   test('can be pointed elsewhere', async () => {
-    await lab.apply(middle, { op: 'link.add-bridge', dev: 'br0' }, { op: 'redirect.set', from: 'port', to: 'br0' }, { op: 'redirect.set', from: 'port', to: 'cni' })
+    await lab.apply(
+      middle,
+      { op: 'link.add-bridge', dev: 'br0' },
+      { op: 'redirect.set', from: 'port', to: 'br0' },
+      { op: 'redirect.set', from: 'port', to: 'cni' },
+    )
     expect(await lab.net.redirectTarget(middle, 'port')).toBe('cni')
     expect(filters()).toHaveLength(1)
   })
@@ -77,7 +86,26 @@ describe.skipIf(unprivileged)('redirects (needs root for network namespaces)', (
     tc('qdisc', 'add', 'dev', 'port', 'ingress')
     const action = ['action', 'mirred', 'egress', 'redirect', 'dev', 'cni']
     tc('filter', 'add', 'dev', 'port', 'parent', 'ffff:', 'protocol', 'ip', 'prio', '5', 'u32', 'match', 'u8', '0', '0', ...action)
-    tc('filter', 'add', 'dev', 'port', 'parent', 'ffff:', 'protocol', 'all', 'prio', '6', 'u32', 'match', 'u8', '6', '0xff', 'at', '9', ...action)
+    tc(
+      'filter',
+      'add',
+      'dev',
+      'port',
+      'parent',
+      'ffff:',
+      'protocol',
+      'all',
+      'prio',
+      '6',
+      'u32',
+      'match',
+      'u8',
+      '6',
+      '0xff',
+      'at',
+      '9',
+      ...action,
+    )
     expect(await lab.net.redirectTarget(middle, 'port')).toBeUndefined()
     await lab.apply(middle, { op: 'redirect.set', from: 'port', to: 'cni' })
     expect(await lab.net.redirectTarget(middle, 'port')).toBe('cni')

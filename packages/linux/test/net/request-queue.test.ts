@@ -28,7 +28,9 @@ describe('the request queue', () => {
         for (const [index, kind] of list.entries()) queue.push(`${kind}${index}`, kind)
         const taken = takeAll(queue)
         for (const kind of ['short', 'move']) {
-          expect(taken.filter((name) => name.startsWith(kind))).toEqual(list.flatMap((each, index) => (each === kind ? [`${kind}${index}`] : [])))
+          expect(taken.filter((name) => name.startsWith(kind))).toEqual(
+            list.flatMap((each, index) => (each === kind ? [`${kind}${index}`] : [])),
+          )
         }
         expect(taken).toHaveLength(list.length)
       }),

@@ -7,7 +7,10 @@ describe('the file of a kernel variable', () => {
     expect(sysctlPath('net.ipv4.conf.eth0/100.arp_filter')).toBe('/proc/sys/net/ipv4/conf/eth0.100/arp_filter')
   })
 
-  test.each(['kernel.panic', 'net', 'net.ipv4', 'net.//.kernel.panic', 'net./.x', 'net..x', 'net.ipv4.a\0b'])('is refused for %j', (key) => {
-    expect(() => sysctlPath(key)).toThrow(/EINVAL: .* is no kernel variable below "net\."/)
-  })
+  test.each(['kernel.panic', 'net', 'net.ipv4', 'net.//.kernel.panic', 'net./.x', 'net..x', 'net.ipv4.a\0b'])(
+    'is refused for %j',
+    (key) => {
+      expect(() => sysctlPath(key)).toThrow(/EINVAL: .* is no kernel variable below "net\."/)
+    },
+  )
 })

@@ -1,17 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  formatIp,
-  formatMac,
-  normalizeCidr,
-  normalizeIp,
-  parseCidr,
-  parseIp,
-  parseMac,
-  withHostBits,
-} from '../../src/netlink/address.ts'
+import { formatIp, formatMac, normalizeCidr, normalizeIp, parseCidr, parseIp, parseMac, withHostBits } from '../../src/netlink/address.ts'
 
-const raw = (length: number): fc.Arbitrary<Buffer> => fc.uint8Array({ minLength: length, maxLength: length }).map((data) => Buffer.from(data))
+const raw = (length: number): fc.Arbitrary<Buffer> =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map((data) => Buffer.from(data))
 // Runs of zeros are what makes the text form of IPv6 hard.
 const sparse = fc.array(fc.constantFrom(0, 0, 0, 1, 0xff, 0xabcd), { minLength: 8, maxLength: 8 }).map((words) => {
   const bytes = Buffer.alloc(16)

@@ -47,7 +47,9 @@ describe('messages', () => {
       fc.property(fc.array(message, { maxLength: 5 }), (list) => {
         const padded = list.map(({ type, flags, seq, data }) => encodeMessage(type, flags, seq, [attribute(1, data)]))
         const read = [...decodeMessages(Buffer.concat(padded))]
-        expect(read.map(({ type, flags, seq }) => ({ type, flags, seq }))).toEqual(list.map(({ type, flags, seq }) => ({ type, flags, seq })))
+        expect(read.map(({ type, flags, seq }) => ({ type, flags, seq }))).toEqual(
+          list.map(({ type, flags, seq }) => ({ type, flags, seq })),
+        )
         expect(read.map(({ payload }) => [...readAttributes(payload).get(1)!])).toEqual(list.map(({ data }) => [...data]))
       }),
     )

@@ -3,7 +3,10 @@ import { normalizeRoute } from '../../src/netlink/route.ts'
 
 describe('the normal form of a route', () => {
   test('clears host bits and leaves out the numbers that the kernel would choose', () => {
-    expect(normalizeRoute({ dst: '10.1.2.3/8', gw: '10.0.0.1', priority: 0, table: 254, scope: 0 })).toEqual({ dst: '10.0.0.0/8', gw: '10.0.0.1' })
+    expect(normalizeRoute({ dst: '10.1.2.3/8', gw: '10.0.0.1', priority: 0, table: 254, scope: 0 })).toEqual({
+      dst: '10.0.0.0/8',
+      gw: '10.0.0.1',
+    })
     expect(normalizeRoute({ dst: '10.0.0.1/32', scope: 253 })).toEqual({ dst: '10.0.0.1/32' })
     expect(normalizeRoute({ dst: '::0/0', gw: 'FD00:0::1', priority: 1024, scope: 253 })).toEqual({ dst: '::/0', gw: 'fd00::1' })
   })
