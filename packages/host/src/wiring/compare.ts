@@ -11,6 +11,8 @@ export interface PodInterface {
   readonly addresses: readonly string[]
   /** Its routes, in normal form, without the kernel's own. */
   readonly routes: readonly Route[]
+  /** Routes of the pod's other interfaces. */
+  readonly otherRoutes: readonly Route[]
 }
 
 /**
@@ -19,10 +21,12 @@ export interface PodInterface {
  * @throws OffloadError NOT_FOUND if the namespace is gone
  */
 export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: string): Promise<PodInterface | undefined> {
-  const link = await net.link(netns, ifName)
+  const links = await net.links(netns)
+  const link = links.find(({ name }) => name === ifName)
   if (link === undefined) return undefined
-  const [addresses, routes] = await Promise.all([net.addresses(netns, ifName), net.routes(netns, ifName)])
-  return { link, addresses, routes }
+  const others = links.filter(({ name }) => name !== ifName && name !== 'lo')
+  const [addresses, routes, ...rest] = await Promise.all([net.addresses(netns, ifName), net.routes(netns, ifName), ...others.map(({ name }) => net.routes(netns, name))])
+  return { link, addresses, routes, otherRoutes: rest.flat() }
 }
 
 const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
@@ -30,13 +34,18 @@ const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefin
 const sameRoute = (a: Route, b: Route): boolean =>
   a.dst === b.dst && a.gw === b.gw && a.table === b.table && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss
 
+/** Whether the kernel would not have both: then the other interface's came first, and ours was never made. */
+const excludes = (other: Route, ours: Route): boolean => other.dst === ours.dst && other.table === ours.table && other.priority === ours.priority
+
 /**
  * What an interface lacks of the network that it was given, as readable phrases; empty if all is there. Addresses and
  * routes in excess are fine: later plugins of the list may have added them.
  */
 export function differences(has: PodInterface, expected: AttachResult): string[] {
   const { link } = has
-  const routes = routesToMake(expected).map(normalizeRoute)
+  const routes = routesToMake(expected)
+    .map(normalizeRoute)
+    .filter((route) => !has.otherRoutes.some((other) => excludes(other, route)))
   return [
     ...(link.up ? [] : [`${link.name} is down`]),
     ...(link.mac === expected.mac ? [] : [`MAC is ${link.mac} instead of ${expected.mac}`]),

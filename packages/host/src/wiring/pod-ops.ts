@@ -24,7 +24,8 @@ export function podOps(ifName: string, has: Pick<NetdevRef, 'mac' | 'mtu'>, resu
     ...Object.entries(result.sysctls).map(([key, value]): NetOp => ({ op: 'sysctl', key, value })),
     { op: 'link.set', dev: ifName, up: true },
     ...addresses.map((address): NetOp => ({ op: 'addr.add', dev: ifName, address })),
-    ...routesToMake(result).map((route): NetOp => ({ op: 'route.add', dev: ifName, route })),
+    // Networks of one pod may want the same route, the default one as a rule: the first one has it, as with other plugins.
+    ...routesToMake(result).map((route): NetOp => ({ op: 'route.add', dev: ifName, route, existsOk: true })),
     ...result.neighbours.map(({ ip, mac: of }): NetOp => ({ op: 'neigh.add', dev: ifName, ip, mac: of })),
     { op: 'announce', dev: ifName, addresses },
   ]
