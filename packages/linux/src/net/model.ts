@@ -79,7 +79,7 @@ export type NetOp =
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string }
   /** Redirects every frame that `from` receives to `to`'s egress (ingress qdisc, u32 match-all, mirred). Idempotent. */
   | { readonly op: 'redirect.set'; readonly from: string; readonly to: string }
-  /** Removes the ingress qdisc and with it every redirect of the link; absent is success. */
+  /** Removes the ingress qdisc and with it every redirect of the link; an absent qdisc or link is success. */
   | { readonly op: 'redirect.clear'; readonly dev: string }
   /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
   | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }

@@ -68,7 +68,7 @@ describe('the network thread', () => {
       status: 'rejected',
       reason: { code: 'INTERNAL', message: expect.stringContaining('apply could not be handed') },
     })
-    expect(fine.status).toBe('fulfilled')
+    expect(fine?.status).toBe('fulfilled')
   })
 
   test('is not started for nothing', async () => {
