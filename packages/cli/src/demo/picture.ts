@@ -3,6 +3,8 @@ import type { LabState } from '../lab/model.ts'
 import { underlayAddresses } from '../lab/addresses.ts'
 import type { DemoPod } from './report.ts'
 
+const CONNECTED = { delegate: 'spliced into the stock "bridge" plugin', hello: 'in the bridge of the adapter "hello"' } as const
+
 const HOST = 44
 const DPU = 44
 
@@ -16,7 +18,7 @@ export function drawTopology(state: LabState, pods: readonly DemoPod[], ports: R
         const where = port === undefined || port.netns === node.dpuNetns ? 'on the DPU' : `in ${port.netns}`
         return [
           row(`pod ${pod.name}: eth0 = VF ${pod.vf}`, '═', `port ${pod.port} ${where}`),
-          ...pod.ips.map((ip, i) => row(`  ${ip}`, ' ', i === 0 ? `  spliced into the CNI "${state.adapter}"` : '')),
+          ...pod.ips.map((ip, i) => row(`  ${ip}`, ' ', i === 0 ? `  ${CONNECTED[state.adapter]}` : '')),
           row(`  ${pod.mac}`, ' ', ''),
         ]
       })

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
-import { OffloadError } from '@cni-offload/sdk'
+import { formatVfId, OffloadError } from '@cni-offload/sdk'
 import { decodeResult } from '@cni-offload/sdk/cni'
 import { callCni, type CniOutcome } from '../lab/cni-runtime.ts'
 import { findPorts, inspectNode } from '../lab/inspect.ts'
@@ -84,36 +84,31 @@ interface RunningPod {
 }
 
 async function addPods(lab: Lab, net: LinuxNet, runtime: Runtime, say: (text: string) => void): Promise<RunningPod[]> {
-  const pods: RunningPod[] = []
+  const added: { node: LabNode; name: string; outcome: CniOutcome }[] = []
   for (const node of lab.state.nodes) {
     for (let i = 0; i < PODS_PER_NODE; i++) {
       const name = `${String.fromCharCode(97 + i)}${node.index}`
-      const netns = await lab.createPod(name)
-      const outcome = await runtime.call('ADD', node, name, netns)
-      const result = decodeResult(outcome.json, '1.0.0')
-      const { vf, port } = await whereIs(lab, net, node, `demo-${name}`)
-      const pod: DemoPod = {
-        name,
-        node: node.name,
-        ips: result.ips.map((ip) => ip.address),
-        mac: result.interfaces.find((candidate) => candidate.sandbox !== undefined)?.mac ?? '',
-        vf,
-        port,
-      }
-      say(`ADD ${name} on ${node.name}: ${pod.ips.join(', ')} in ${outcome.ms.toFixed(1)} ms`)
-      pods.push({ node, pod, outcome })
+      const outcome = await runtime.call('ADD', node, name, await lab.createPod(name))
+      const { ips } = decodeResult(outcome.json, '1.0.0')
+      say(`ADD ${name} on ${node.name}: ${ips.map((ip) => ip.address).join(', ')} in ${outcome.ms.toFixed(1)} ms`)
+      added.push({ node, name, outcome })
     }
   }
-  return pods
+  const places = new Map(await Promise.all(lab.state.nodes.map(async (node) => [node, await placesOf(lab, net, node)] as const)))
+  return added.map(({ node, name, outcome }) => {
+    const place = places.get(node)?.get(`demo-${name}`)
+    if (place === undefined) throw new OffloadError('NOT_FOUND', `the agent of ${node.name} does not know pod ${name}`)
+    const { ips, interfaces } = decodeResult(outcome.json, '1.0.0')
+    const mac = interfaces.find((candidate) => candidate.sandbox !== undefined)?.mac ?? ''
+    return { node, outcome, pod: { name, node: node.name, ips: ips.map((ip) => ip.address), mac, ...place } }
+  })
 }
 
-/** VF and port of a container, as the two daemons tell them independently of each other. */
-async function whereIs(lab: Lab, net: LinuxNet, node: LabNode, containerId: string): Promise<{ vf: string; port: string }> {
+/** VF and port of each container, as the agent tells them. */
+async function placesOf(lab: Lab, net: LinuxNet, node: LabNode): Promise<Map<string, { vf: string; port: string }>> {
   const { agent } = await inspectNode(lab, net, node)
   if ('error' in agent) throw new OffloadError('AGENT_UNREACHABLE', agent.error)
-  const attachment = agent.attachments.find((candidate) => candidate.key.containerId === containerId)
-  if (attachment === undefined) throw new OffloadError('NOT_FOUND', `the agent of ${node.name} does not know container ${containerId}`)
-  return { vf: `${attachment.vf.device}/${attachment.vf.index}`, port: attachment.port }
+  return new Map(agent.attachments.map(({ key, vf, port }) => [key.containerId, { vf: formatVfId(vf), port }]))
 }
 
 async function lookAtEverything(lab: Lab, net: LinuxNet, pods: readonly DemoPod[], say: (text: string) => void): Promise<DemoCheck[]> {
