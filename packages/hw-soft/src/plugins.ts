@@ -28,6 +28,11 @@ export interface SoftDpuOptions {
   readonly device?: string | undefined
   /** How many functions the card has, the same as on the host. @defaultValue 8 */
   readonly vfs?: number | undefined
+  /**
+   * Node that the card belongs to. Give it where the cards of several nodes are on one machine, as in a lab; without it a
+   * card of this device name is taken for the agent's whatever its node.
+   */
+  readonly node?: string | undefined
   /** Namespace that the ports lie in. @defaultValue the process's own */
   readonly netns?: string | undefined
 }
@@ -40,6 +45,7 @@ interface HostConfig extends Card {
 }
 
 interface DpuConfig extends Pick<Card, 'device' | 'vfs'> {
+  readonly node?: string | undefined
   readonly netns: string
 }
 
@@ -55,6 +61,7 @@ const hostOptions: z.ZodType<HostConfig, SoftHostOptions> = z.strictObject({
 const dpuOptions: z.ZodType<DpuConfig, SoftDpuOptions> = z.strictObject({
   device: deviceName.default('soft0'),
   vfs: vfCount.default(8),
+  node: z.string().min(1).optional(),
   netns: netnsPath.default(OWN_NETNS),
 })
 
@@ -76,9 +83,9 @@ export const softDpu: Plugin<'dpu-device', z.ZodType<DpuConfig, SoftDpuOptions>>
   name: 'soft',
   specVersion: 'v1',
   options: dpuOptions,
-  create(deps, { netns, ...card }): DpuDevice {
+  create(deps, { node, ...card }): DpuDevice {
     const net = createLinuxNet()
-    return owning(net, new SoftDpu({ net, log: deps.log, netns, ...card }))
+    return owning(net, new SoftDpu({ net, log: deps.log, ...card, ...(node === undefined ? {} : { node }) }))
   },
 })
 

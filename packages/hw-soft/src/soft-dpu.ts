@@ -1,6 +1,7 @@
-import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { type DeviceEvent, type DpuDevice, formatVfId, type Logger, OffloadError, type OpContext, type PortRef, type VfId } from '@cni-offload/sdk'
-import { type Found, searchEverywhere } from './find.ts'
+import { endOf } from './card.ts'
+import { searchEverywhere } from './find.ts'
 import { parseNote } from './note.ts'
 import { aborted, refuseIfAborted } from './signals.ts'
 
@@ -14,6 +15,8 @@ export interface SoftDpuDeps {
   readonly device: string
   /** How many functions it has. */
   readonly vfs: number
+  /** Node that the card belongs to; where it is not given, a card of this device name is taken for it whatever its node. */
+  readonly node?: string
   /** Namespace of the agent: where ports lie before an adapter moves them. */
   readonly netns: NetnsPath
 }
@@ -26,6 +29,7 @@ export class SoftDpu implements DpuDevice {
   readonly #log: Logger
   readonly #device: string
   readonly #vfs: number
+  readonly #node: string | undefined
   readonly #netns: NetnsPath
   #ports: ReadonlyMap<string, PortRef> = new Map()
 
@@ -35,6 +39,7 @@ export class SoftDpu implements DpuDevice {
     this.#log = deps.log
     this.#device = deps.device
     this.#vfs = deps.vfs
+    this.#node = deps.node
     this.#netns = deps.netns
   }
 
@@ -51,13 +56,13 @@ export class SoftDpu implements DpuDevice {
     const links = await this.#net.links(this.#netns)
     for (const port of ports) {
       const link = links.find(({ name }) => name === port.name)
-      if (link !== undefined && !isPort({ netns: this.#netns, link }, port))
+      if (link !== undefined && !this.#isPort(link, port))
         throw new OffloadError('HARDWARE_FAILURE', `link "${port.name}" is not the port of function ${formatVfId(port.vf)}: its alias is "${link.alias}"`, {
           hint: 'remove or rename that link, or choose another device name',
         })
     }
     const everywhere = await searchEverywhere(this.#net, [this.#netns])
-    const missing = ports.filter((port) => !everywhere.some((found) => isPort(found, port)))
+    const missing = ports.filter((port) => !everywhere.some(({ link }) => this.#isPort(link, port)))
     if (missing.length === ports.length)
       throw new OffloadError('HARDWARE_FAILURE', `the software card "${this.#device}" has no port here: expected "${this.#device}p0" to "${this.#device}p${this.#vfs - 1}"`, {
         hint: 'plug the card in first, and run the agent in the namespace that holds its ports',
@@ -85,9 +90,10 @@ export class SoftDpu implements DpuDevice {
   async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
     await aborted(signal)
   }
-}
 
-function isPort({ link }: Found, port: PortRef): boolean {
-  const note = parseNote(link.alias)
-  return note?.end === 'port' && note.name === port.name && formatVfId(note.vf) === formatVfId(port.vf)
+  #isPort(link: Link, port: PortRef): boolean {
+    const note = parseNote(link.alias)
+    if (note?.end !== 'port' || note.name !== port.name || formatVfId(note.vf) !== formatVfId(port.vf)) return false
+    return this.#node === undefined || note.mac === endOf({ device: this.#device, vfs: this.#vfs, node: this.#node, mtu: note.mtu }, port.vf, 'port').mac
+  }
 }

@@ -90,7 +90,7 @@ export class SoftHost implements HostDevice {
       { op: 'link.set', dev: spec.name, ...(want.mac === undefined ? {} : { mac: want.mac }), ...(want.mtu === undefined ? {} : { mtu: want.mtu }) },
       { op: 'addr.flush', dev: spec.name },
     ])
-    return this.#verify(spec, { mac: want.mac ?? link.mac, mtu: want.mtu ?? link.mtu })
+    return this.#readBack(spec, { mac: want.mac ?? link.mac, mtu: want.mtu ?? link.mtu })
   }
 
   async release(vf: VfId, from: { readonly netns?: string; readonly ifName?: string }, ctx: OpContext): Promise<void> {
@@ -106,7 +106,8 @@ export class SoftHost implements HostDevice {
         ? [{ op: 'link.move', dev: name, netns: this.#netns, name: spec.name }]
         : [...(name === spec.name ? [] : [rename(name, spec)]), { op: 'addr.flush', dev: spec.name }]
     await this.#apply(vf, found.netns, [reset, ...home])
-    await this.#verify(spec, spec)
+    const [, addresses] = await Promise.all([this.#readBack(spec, spec), this.#net.addresses(this.#netns, spec.name)])
+    if (addresses.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} came back with the addresses ${addresses.join(', ')}`)
   }
 
   /**
@@ -129,12 +130,11 @@ export class SoftHost implements HostDevice {
   async #inPod(spec: EndSpec, from: { readonly netns?: string; readonly ifName?: string }): Promise<Found | undefined> {
     const { netns, ifName } = from
     if (netns === undefined || netns === '') return undefined
-    const links = ((await linksIfPresent(this.#net, netns)) ?? []).filter((link) => isEnd(link, spec))
+    const [all, there, here] = await Promise.all([linksIfPresent(this.#net, netns), this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
+    const links = (all ?? []).filter((link) => isEnd(link, spec))
     const link = links.find((candidate) => candidate.name === ifName) ?? links[0]
-    if (link === undefined) return undefined
     // The path may be another name of the host's own namespace, and a link cannot be moved to where it is.
-    const [there, here] = await Promise.all([this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
-    return { netns: there === here ? this.#netns : netns, link }
+    return link === undefined ? undefined : { netns: there === here ? this.#netns : netns, link }
   }
 
   async #atHome(spec: EndSpec): Promise<Found | undefined> {
@@ -196,15 +196,14 @@ export class SoftHost implements HostDevice {
     }
   }
 
-  async #verify(spec: EndSpec, want: { readonly mac: string; readonly mtu: number }): Promise<NetdevRef> {
-    const [link, addresses] = await Promise.all([this.#net.link(this.#netns, spec.name), this.#net.addresses(this.#netns, spec.name)])
+  async #readBack(spec: EndSpec, want: { readonly mac: string; readonly mtu: number }): Promise<NetdevRef> {
+    const link = await this.#net.link(this.#netns, spec.name)
     const id = formatVfId(spec.vf)
     if (link === undefined || !isEnd(link, spec)) throw new OffloadError('HARDWARE_FAILURE', `function ${id}: "${spec.name}" in the host's namespace is not it`)
     const wrong = [
       ...(link.mac === want.mac ? [] : [`mac is ${link.mac}, not ${want.mac}`]),
       ...(link.mtu === want.mtu ? [] : [`mtu is ${link.mtu}, not ${want.mtu}`]),
       ...(link.up ? ['it is up'] : []),
-      ...(addresses.length === 0 ? [] : [`it has ${addresses.join(', ')}`]),
     ]
     if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
     return { name: link.name, mac: link.mac, mtu: link.mtu }

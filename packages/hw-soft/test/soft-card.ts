@@ -41,7 +41,7 @@ export async function softCard(net: LinuxNet, vfs = 4, node = uniqueName('n')): 
   const slot = { net, ...card, hostNetns: hostNetns.path, dpuNetns: dpuNetns.path }
   await plugCard(slot)
   const newHost = (options: { dpuNetns?: NetnsPath } = { dpuNetns: dpuNetns.path }): SoftHost => new SoftHost({ net, clock: systemClock, card, netns: hostNetns.path, ...options })
-  const dpu = new SoftDpu({ net, log: silentLogger, device: card.device, vfs, netns: dpuNetns.path })
+  const dpu = new SoftDpu({ net, log: silentLogger, device: card.device, vfs, node, netns: dpuNetns.path })
   await dpu.start(AbortSignal.timeout(10_000))
   return {
     net,

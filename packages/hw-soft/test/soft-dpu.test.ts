@@ -50,10 +50,17 @@ describe.skipIf(!isRoot())(`the DPU half of the software card (${ROOT_REASON})`,
     ])
     const warnings: LogFields[] = []
     const log: Logger = { ...silentLogger, warn: (fields) => void warnings.push(fields) }
-    const dpu = new SoftDpu({ net, log, device: 'soft0', vfs: 3, netns: soft.dpuNetns.path })
+    const dpu = new SoftDpu({ net, log, device: 'soft0', vfs: 3, node: soft.card.node, netns: soft.dpuNetns.path })
     await dpu.start(soon())
     expect((await dpu.ports(ctx())).length).toBe(3)
     expect(warnings.map((fields) => fields['device'])).toEqual(['soft0'])
+  })
+
+  it('does not take the ports of another node for its own, if it is told its node', async () => {
+    await using soft = await softCard(net, 1)
+    const dpu = (node: string) => new SoftDpu({ net, log: silentLogger, device: 'soft0', vfs: 1, node, netns: soft.dpuNetns.path })
+    await dpu(soft.card.node).start(soon())
+    await expect(dpu('another-node').start(soon())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining('soft0p0') })
   })
 
   it('does not start with an aborted signal', async () => {
