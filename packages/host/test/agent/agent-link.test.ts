@@ -1,0 +1,160 @@
+import type { ResyncEvent } from '@cni-offload/protocol'
+import { type Clock, formatAttachmentKey, OffloadError, silentLogger, systemClock } from '@cni-offload/sdk'
+import { afterEach, describe, expect, it } from 'vitest'
+import { AgentLink } from '../../src/agent/agent-link.ts'
+import { attachCall } from '../../src/agent/intent.ts'
+import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
+import { DEFAULT_LIMITS } from '../../src/limits.ts'
+import { FakeAgent } from '../support/fake-agent.ts'
+import { eventually } from '../support/lab.ts'
+import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
+
+const CTX = { signal: new AbortController().signal }
+/** Retries do not wait. */
+const hastyClock: Clock = { ...systemClock, sleep: (_ms, signal) => systemClock.sleep(1, signal) }
+
+describe('AgentLink', () => {
+  const stack = new DisposableStack()
+  const stops: (() => Promise<void>)[] = []
+  afterEach(async () => {
+    for (const stop of stops.splice(0)) await stop()
+  })
+  const start = (agent: FakeAgent, names: readonly string[] = []) => {
+    const journal = stack.use(new SqliteJournal(':memory:', systemClock))
+    journal.syncVfs(vfsOf(8))
+    for (const name of names) {
+      const { key } = journal.lease(leaseOf(name))
+      journal.attached(key, RESULT)
+      journal.wired(key)
+    }
+    const events: ResyncEvent[] = []
+    const errors: object[] = []
+    const log = { ...silentLogger, error: (fields: object, message: string) => void errors.push({ ...fields, message }) }
+    const observer = { connected: () => {}, resynced: (event: ResyncEvent) => void events.push(event) }
+    const link = new AgentLink({ client: agent, journal, node: 'node-1', bootId: 'boot-1', limits: { ...DEFAULT_LIMITS, agentMs: 100 }, clock: hastyClock, log, observer })
+    const stop = new AbortController()
+    let ready = 0
+    const running = link.run(stop.signal, () => ready++)
+    stops.push(async () => {
+      stop.abort()
+      await running
+    })
+    return { link, journal, events, errors, ready: () => ready }
+  }
+  const row = (journal: SqliteJournal, name: string) => journal.get(leaseOf(name).intent.key)!
+
+  it('tells the agent all that is wired before any call passes', async () => {
+    const agent = new FakeAgent()
+    const { link, events } = start(agent, ['a', 'b'])
+    agent.attachments.set('net/stray/eth0', { ...leaseOf('stray').intent, vf: { device: 'd', index: 9 }, vfMac: '' })
+    await link.status({}, CTX)
+    expect(agent.calls.filter((call) => !call.startsWith('boot'))).toEqual(['handshake', 'resync', 'status'])
+    expect(agent.resyncs).toEqual([['net/a/eth0', 'net/b/eth0']])
+    expect(agent.attachments.get('net/a/eth0')).toMatchObject({ vf: { device: 'dev0', index: 0 }, vfMac: RESULT.mac, pod: { name: 'a' } })
+    expect(events.map(({ key, action }) => `${key.containerId} ${action}`)).toEqual(['a reattached', 'b reattached', 'stray detached'])
+    expect(link.instanceId).toBe('run-1')
+  })
+
+  it('leaves out of a resync what is being undone and what the agent never answered', async () => {
+    const agent = new FakeAgent('unreachable')
+    const { link, journal } = start(agent, ['a', 'b'])
+    journal.detaching(leaseOf('a').intent.key)
+    journal.lease(leaseOf('c'))
+    agent.become('ready')
+    await link.ready(CTX.signal)
+    expect(agent.resyncs).toEqual([['net/b/eth0']])
+  })
+
+  it('does it again after each loss of the connection', async () => {
+    const agent = new FakeAgent()
+    const { link, ready } = start(agent, ['a'])
+    await link.ready(CTX.signal)
+    agent.become('unreachable')
+    await eventually(() => !link.connected, 'the loss is noticed')
+    expect(link.instanceId).toBeUndefined()
+    await expect(link.status({}, CTX)).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' })
+    agent.attachments.clear()
+    agent.instanceId = 'run-2'
+    agent.become('ready')
+    await link.ready(CTX.signal)
+    expect(agent.attachments.size).toBe(1)
+    expect([link.instanceId, ready()]).toEqual(['run-2', 2])
+  })
+
+  it('notices a connection that is replaced at once', async () => {
+    const agent = new FakeAgent()
+    const { link } = start(agent, ['a'])
+    await link.ready(CTX.signal)
+    agent.become('connecting')
+    agent.become('ready')
+    await eventually(() => agent.resyncs.length === 2 && link.connected, 'a second resync')
+  })
+
+  it('never resyncs while a call of before is under way, nor lets calls pass while it resyncs', async () => {
+    const agent = new FakeAgent()
+    const { link, journal } = start(agent)
+    await link.ready(CTX.signal)
+    const slow = Promise.withResolvers<void>()
+    agent.afterAttach = () => slow.promise
+    const lease = journal.lease(leaseOf('a'))
+    const attach = link.attach(attachCall(lease, lease.vfMac), CTX, ({ result }) => journal.attached(lease.key, result))
+    agent.become('connecting')
+    agent.become('ready')
+    await eventually(() => agent.calls.filter((call) => call === 'handshake').length === 2, 'the new connection is greeted')
+    const resyncing = Promise.withResolvers<void>()
+    const inResync = Promise.withResolvers<void>()
+    agent.before = (method) => {
+      if (method !== 'resync') return
+      inResync.resolve()
+      return resyncing.promise
+    }
+    expect(agent.resyncs).toHaveLength(1)
+    slow.resolve()
+    await attach
+    await inResync.promise
+    let passed = false
+    const other = link.detach({ key: leaseOf('z').intent.key }, CTX).then(() => (passed = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(passed).toBe(false)
+    resyncing.resolve()
+    await other
+    expect(agent.resyncs.at(-1), 'with what the slow call made').toEqual(['net/a/eth0'])
+  })
+
+  it('tries again until host and agent agree, and says why not', async () => {
+    const agent = new FakeAgent()
+    agent.protocol = 7
+    const { link, errors } = start(agent)
+    await eventually(() => errors.length > 0, 'the reason is logged')
+    await expect(link.ready(CTX.signal)).rejects.toMatchObject({ code: 'INCOMPATIBLE_PEER', message: expect.stringContaining('protocol version 7') })
+    agent.before = (method) => {
+      if (method === 'resync') throw new OffloadError('ADAPTER_FAILED', 'not yet')
+    }
+    agent.protocol = 1
+    await eventually(() => errors.length > 1, 'the next reason is logged')
+    await expect(link.ready(CTX.signal)).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE', message: expect.stringContaining('not yet') })
+    agent.before = () => {}
+    await eventually(() => link.connected, 'they agree')
+    expect(errors, 'each reason once').toHaveLength(2)
+  })
+
+  it('passes on why the caller stopped waiting', async () => {
+    const { link } = start(new FakeAgent('unreachable'))
+    await expect(link.ready(AbortSignal.timeout(1))).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+  })
+
+  it('reports attachments that failed, and addresses that a running pod cannot follow', async () => {
+    const agent = new FakeAgent()
+    agent.resync = async function* () {
+      yield { key: leaseOf('a').intent.key, action: 'reattached', result: { ...RESULT, ips: [{ address: '10.0.0.9/24' }] } }
+      yield { key: leaseOf('b').intent.key, action: 'failed', error: { code: 'RESOURCE_EXHAUSTED', message: 'no address' } }
+      yield { key: leaseOf('c').intent.key, action: 'kept', result: RESULT }
+    }
+    const { link, errors, journal } = start(agent, ['a', 'b', 'c'])
+    await link.ready(CTX.signal)
+    expect(errors).toMatchObject([
+      { key: formatAttachmentKey(row(journal, 'a').key), before: [RESULT.mac, '10.0.0.2/24'], after: [RESULT.mac, '10.0.0.9/24'] },
+      { key: formatAttachmentKey(row(journal, 'b').key), code: 'RESOURCE_EXHAUSTED', reason: 'no address' },
+    ])
+  })
+})

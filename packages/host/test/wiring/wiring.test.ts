@@ -1,0 +1,95 @@
+import type { AttachResult } from '@cni-offload/sdk'
+import { describe, expect, it } from 'vitest'
+import { contradictions, differences, type PodInterface } from '../../src/wiring/compare.ts'
+import { podOps } from '../../src/wiring/pod-ops.ts'
+import { cniResult } from '../../src/wiring/result.ts'
+import { routesToMake } from '../../src/wiring/routes.ts'
+
+const RESULT: AttachResult = {
+  mac: '02:00:00:00:00:01',
+  mtu: 1500,
+  ips: [{ address: '10.0.0.2/24', gateway: '10.0.0.1' }, { address: 'FD00:0:0::2/64' }],
+  routes: [{ dst: '0.0.0.0/0', gw: '10.0.0.1' }, { dst: '10.0.0.0/24' }, { dst: '169.254.1.1/32', scope: 253 }],
+  neighbours: [{ ip: '10.0.0.1', mac: '02:00:00:00:00:02' }],
+  dns: {},
+  sysctls: { 'net.ipv4.conf.eth0.arp_filter': '1' },
+}
+
+describe('podOps', () => {
+  it('changes only what differs, wakes the interface when it is silent and right, and announces last', () => {
+    const ops = podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)
+    expect(ops.map((op) => ('key' in op ? op.key : op.op))).toEqual([
+      'net.ipv6.conf.eth0.disable_ipv6',
+      'net.ipv6.conf.eth0.accept_ra',
+      'net.ipv6.conf.eth0.accept_dad',
+      'net.ipv4.conf.eth0.arp_filter',
+      'link.set',
+      'addr.add',
+      'addr.add',
+      'route.add',
+      'route.add',
+      'neigh.add',
+      'announce',
+    ])
+    expect(podOps('eth0', { mac: '02:00:00:00:00:09', mtu: 9000 }, RESULT, true)[0]).toEqual({ op: 'link.set', dev: 'eth0', mac: RESULT.mac, mtu: 1500 })
+  })
+
+  it('writes dots of interface names as the kernel wants them, and nothing of IPv6 where there is none', () => {
+    expect(podOps('eth0.5', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)[0]).toMatchObject({ key: 'net.ipv6.conf.eth0/5.disable_ipv6', value: '0' })
+    const plain = { ...RESULT, sysctls: {}, ips: [] }
+    expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, true)[0]).toMatchObject({ key: 'net.ipv6.conf.eth0.disable_ipv6', value: '1' })
+    expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, false).some(({ op }) => op === 'sysctl')).toBe(false)
+  })
+})
+
+describe('routesToMake', () => {
+  it('puts on-link routes first and leaves to the kernel what it makes by itself', () => {
+    expect(routesToMake(RESULT)).toEqual([
+      { dst: '169.254.1.1/32', scope: 253 },
+      { dst: '0.0.0.0/0', gw: '10.0.0.1' },
+    ])
+    const metric = { dst: '10.0.0.0/24', priority: 5 }
+    expect(routesToMake({ ...RESULT, routes: [metric] }), 'another metric is another route').toEqual([metric])
+  })
+})
+
+describe('cniResult', () => {
+  it('names the interface as the runtime does', () => {
+    expect(cniResult({ ifName: 'eth0', netns: '/proc/7/ns/net', pciAddress: '0000:01:00.1', attached: RESULT })).toEqual({
+      interfaces: [{ name: 'eth0', mac: RESULT.mac, mtu: 1500, sandbox: '/proc/7/ns/net', pciId: '0000:01:00.1' }],
+      ips: [
+        { address: '10.0.0.2/24', gateway: '10.0.0.1', interface: 0 },
+        { address: 'FD00:0:0::2/64', interface: 0 },
+      ],
+      routes: RESULT.routes,
+      dns: {},
+    })
+  })
+})
+
+describe('differences and contradictions', () => {
+  const link = { index: 2, name: 'eth0', mac: RESULT.mac, mtu: 1500, up: true, carrier: true, alias: '', kind: '', stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n } }
+  const has: PodInterface = {
+    link,
+    addresses: ['10.0.0.2/24', 'fd00::2/64', '10.9.9.9/32'],
+    routes: [{ dst: '0.0.0.0/0', gw: '10.0.0.1' }, { dst: '169.254.1.1/32' }, { dst: '192.0.2.0/24' }],
+    otherRoutes: [],
+  }
+
+  it('accept other spellings and things in excess', () => {
+    expect(differences(has, RESULT)).toEqual([])
+  })
+
+  it('see a route as missing unless another interface has taken its place', () => {
+    const without = { ...has, routes: has.routes.slice(1) }
+    expect(differences(without, RESULT)).toEqual(['route 0.0.0.0/0 via 10.0.0.1 is missing'])
+    expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1' }] }, RESULT)).toEqual([])
+    expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1', priority: 9 }] }, RESULT)).toHaveLength(1)
+  })
+
+  it('compare a prevResult by address, not by prefix or spelling', () => {
+    const told = { interfaces: [{ name: 'host' }, { name: 'eth0', sandbox: '/n', mac: RESULT.mac.toUpperCase() }], ips: [{ address: 'fd00:0::2/128', interface: 1 }, { address: '1.1.1.1/8', interface: 0 }], routes: [], dns: {} }
+    expect(contradictions(has, told, '/n')).toEqual([])
+    expect(contradictions(has, { ...told, ips: [{ address: '10.0.0.3/24', interface: 1 }] }, '/n')).toEqual(['address 10.0.0.3/24 of prevResult is missing'])
+  })
+})
