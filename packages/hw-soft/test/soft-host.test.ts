@@ -60,9 +60,17 @@ describe.skipIf(!isRoot())(`the host half of the software card (${ROOT_REASON})`
 
   it('accepts another path of its own namespace', async () => {
     await using soft = await softCard(net, 1)
-    await net.apply(soft.hostNetns.path, [{ op: 'link.set', dev: 'soft0v0', name: 'eth0' }])
-    await soft.host.release(vf, { netns: soft.hostNetns.path.replace('/run/', '/var/run/'), ifName: 'eth0' }, ctx())
-    expect(await net.link(soft.hostNetns.path, 'soft0v0')).toMatchObject({ up: false })
+    const from = { netns: soft.hostNetns.path.replace('/run/', '/var/run/'), ifName: 'eth0' }
+    for (const name of ['eth0', 'soft0v0']) {
+      await net.apply(soft.hostNetns.path, [
+        { op: 'link.set', dev: 'soft0v0', name },
+        { op: 'addr.add', dev: name, address: '192.0.2.1/24' },
+        { op: 'link.set', dev: name, up: true },
+      ])
+      await soft.host.release(vf, from, ctx())
+      expect(await net.link(soft.hostNetns.path, 'soft0v0')).toMatchObject({ up: false })
+      expect(await net.addresses(soft.hostNetns.path, 'soft0v0')).toEqual([])
+    }
   })
 
   it('refuses to make a second pair while the first is alive in a namespace without a name', async () => {
