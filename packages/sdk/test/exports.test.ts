@@ -17,7 +17,8 @@ const reached = (entry: URL, seen = new Set<string>()): Set<string> => {
   return seen
 }
 
-const outside = (entry: string): string[] => [...reached(new URL(entry, import.meta.url))].filter((name) => !name.startsWith('file:')).toSorted()
+const outside = (entry: string): string[] =>
+  [...reached(new URL(entry, import.meta.url))].filter((name) => !name.startsWith('file:')).toSorted()
 
 describe('entries', () => {
   it.each(['../src/index.ts', '../src/cni/index.ts'])('%s imports nothing but zod', (entry) => {
@@ -72,6 +73,16 @@ describe('entries', () => {
   })
 
   it('./runtime exports what was released', () => {
-    expect(Object.keys(runtime).toSorted()).toEqual(['KeyedMutex', 'Limiter', 'Scope', 'deadline', 'importBeside', 'loadPlugin', 'pluginReference', 'token', 'tokenName'])
+    expect(Object.keys(runtime).toSorted()).toEqual([
+      'KeyedMutex',
+      'Limiter',
+      'Scope',
+      'deadline',
+      'importBeside',
+      'loadPlugin',
+      'pluginReference',
+      'token',
+      'tokenName',
+    ])
   })
 })

@@ -1,4 +1,13 @@
-import { errorAnswer, INVALID_ENVIRONMENT, IO_FAILURE, isJsonObject, NOT_AVAILABLE, TRY_AGAIN, UNDECODABLE, versionAnswer } from './answers.ts'
+import {
+  errorAnswer,
+  INVALID_ENVIRONMENT,
+  IO_FAILURE,
+  isJsonObject,
+  NOT_AVAILABLE,
+  TRY_AGAIN,
+  UNDECODABLE,
+  versionAnswer,
+} from './answers.ts'
 import { type Answer, frame } from './protocol.ts'
 
 /** A request that the daemon has to answer. */
@@ -88,7 +97,8 @@ export function decide(lookup: Lookup, stdin: string, readable: boolean): Decisi
   if (problem !== '') return answering(errorAnswer(stdin, INVALID_ENVIRONMENT, problem, ''))
   const verb = lookup('CNI_COMMAND')
   if (verb === 'VERSION') return answering(versionAnswer(stdin))
-  if (!readable) return answering(errorAnswer('', IO_FAILURE, 'standard input cannot be read', 'The network configuration is expected there.'))
+  if (!readable)
+    return answering(errorAnswer('', IO_FAILURE, 'standard input cannot be read', 'The network configuration is expected there.'))
   const socketPath = lookup('CNI_OFFLOAD_SOCKET') === '' ? DEFAULT_SOCKET : lookup('CNI_OFFLOAD_SOCKET')
   if (new TextEncoder().encode(socketPath).length > MAX_SOCKET_PATH_BYTES) {
     const details = `The path of a socket has at most ${MAX_SOCKET_PATH_BYTES} bytes.`
@@ -111,7 +121,8 @@ const failed = (call: Call, msg: string, details: string): Answer => {
 /** The answer when no connection can be made. @param present - whether there is anything at the socket's path */
 export function unreachable(call: Call, present: boolean): Answer {
   const why = present ? 'nobody listens there, or this user may not connect' : 'there is no socket'
-  const start = 'Start the daemon (offload-host --config /etc/cni-offload/host.yaml) or the service that runs it; CNI_OFFLOAD_SOCKET names another socket.'
+  const start =
+    'Start the daemon (offload-host --config /etc/cni-offload/host.yaml) or the service that runs it; CNI_OFFLOAD_SOCKET names another socket.'
   return failed(call, `the host daemon cannot be reached at ${call.socketPath}: ${why}`, start)
 }
 
@@ -124,6 +135,8 @@ export function timedOut(call: Call): Answer {
 /** The answer when the daemon went away, or spoke something else. */
 export function broken(call: Call, malformed: boolean): Answer {
   const what = malformed ? 'sent something that is not a reply' : 'closed the connection before it had answered'
-  const details = malformed ? 'Are the executable and the daemon of the same release?' : 'It was stopped or has crashed; its log says why. Calling again is safe.'
+  const details = malformed
+    ? 'Are the executable and the daemon of the same release?'
+    : 'It was stopped or has crashed; its log says why. Calling again is safe.'
   return failed(call, `the host daemon at ${call.socketPath} ${what}`, details)
 }

@@ -17,7 +17,7 @@ const sendAll = (fd: number, bytes: Uint8Array, deadline: number): boolean => {
   let sent = 0
   let failures = 0
   while (sent < bytes.length) {
-    const remaining = deadline - Date.now()
+    const remaining = deadline - performance.now()
     if (remaining <= 0 || failures === ATTEMPTS) return false
     setTimeouts(fd, remaining)
     const count = send(fd, bytes.subarray(sent))
@@ -32,7 +32,7 @@ const receiveReply = (fd: number, call: Call, deadline: number): Answer => {
   const chunk = new Uint8Array(65_536)
   let failures = 0
   while (failures < ATTEMPTS) {
-    const remaining = deadline - Date.now()
+    const remaining = deadline - performance.now()
     if (remaining <= 0) return timedOut(call)
     setTimeouts(fd, remaining)
     const count = receive(fd, chunk)
@@ -50,11 +50,12 @@ const receiveReply = (fd: number, call: Call, deadline: number): Answer => {
 }
 
 const ask = (call: Call): Answer => {
-  const deadline = Date.now() + call.timeoutMs
+  const deadline = performance.now() + call.timeoutMs
   const fd = openSocket()
   if (fd < 0) return unreachable(call, true)
   setTimeouts(fd, call.timeoutMs)
-  if (!connect(fd, call.socketPath)) return Date.now() >= deadline ? timedOut(call) : unreachable(call, fs.existsSync(call.socketPath))
+  if (!connect(fd, call.socketPath))
+    return performance.now() >= deadline ? timedOut(call) : unreachable(call, fs.existsSync(call.socketPath))
   // A daemon that refuses a request half way may have said why: its reply counts, also if not everything could be sent.
   sendAll(fd, call.request, deadline)
   return receiveReply(fd, call, deadline)

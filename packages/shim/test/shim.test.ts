@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,14 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { nodeShimPath, shimPath } from '../src/build.ts'
 import { FakeDaemon, reply } from './fake-daemon.ts'
 
-const ADD = { CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1', CNI_NETNS: '/run/netns/x', CNI_IFNAME: 'eth0', CNI_ARGS: 'A=1;B=é', CNI_PATH: '/opt/cni/bin' }
+const ADD = {
+  CNI_COMMAND: 'ADD',
+  CNI_CONTAINERID: 'c1',
+  CNI_NETNS: '/run/netns/x',
+  CNI_IFNAME: 'eth0',
+  CNI_ARGS: 'A=1;B=é',
+  CNI_PATH: '/opt/cni/bin',
+}
 const CONF = '{"cniVersion":"1.0.0","name":"pods","type":"offload-cni"}'
 
 let compiled = ''
@@ -35,6 +42,11 @@ const collect = async (command: readonly string[], env: Record<string, string>, 
   return { status: status as number | null, signal: signal as string | null, stdout, stderr }
 }
 
+/** Resolves when the kernel says that a process is in a state: S sleeping, T stopped. */
+const state = async (pid: number, wanted: string): Promise<void> => {
+  while (!readFileSync(`/proc/${pid}/stat`, 'utf8').includes(`) ${wanted} `)) await new Promise((resolve) => setImmediate(resolve))
+}
+
 const builds = [
   ['compiled', () => [compiled]],
   ['on Node', () => [process.execPath, nodeShimPath()]],
@@ -43,7 +55,10 @@ const builds = [
 describe.each(builds)('offload-cni, %s', (build, command) => {
   const run = (env: Record<string, string>, stdin: string | Uint8Array = CONF): Promise<Outcome> => collect(command(), env, stdin)
 
-  const failure = async (env: Record<string, string>, stdin: string | Uint8Array = CONF): Promise<{ cniVersion: string; code: number; msg: string; details: string }> => {
+  const failure = async (
+    env: Record<string, string>,
+    stdin: string | Uint8Array = CONF,
+  ): Promise<{ cniVersion: string; code: number; msg: string; details: string }> => {
     const { status, stdout, stderr } = await run(env, stdin)
     expect([status, stderr]).toEqual([1, ''])
     return JSON.parse(stdout) as { cniVersion: string; code: number; msg: string; details: string }
@@ -52,14 +67,23 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
   describe('without a daemon', () => {
     const nowhere = { CNI_OFFLOAD_SOCKET: '/nonexistent/host.sock' }
 
-    it.each([...CNI_VERSIONS.map((version) => JSON.stringify({ cniVersion: version })), '{"cniVersion":"99.0.0","name":"x","z":[1]}', '', 'garbage {', '{}', '[]', 'null', '{"cniVersion":7}'])(
-      'answers VERSION as the SDK does: %s',
-      async (stdin) => {
-        const { status, stdout } = await run({ ...nowhere, CNI_COMMAND: 'VERSION', CNI_NETNS: 'dummy', CNI_CONTAINERID: '', CNI_OFFLOAD_TIMEOUT_MS: 'bad' }, stdin)
-        expect(status).toBe(0)
-        expect(stdout).toBe(`${versionReply(stdin)}\n`)
-      },
-    )
+    it.each([
+      ...CNI_VERSIONS.map((version) => JSON.stringify({ cniVersion: version })),
+      '{"cniVersion":"99.0.0","name":"x","z":[1]}',
+      '',
+      'garbage {',
+      '{}',
+      '[]',
+      'null',
+      '{"cniVersion":7}',
+    ])('answers VERSION as the SDK does: %s', async (stdin) => {
+      const { status, stdout } = await run(
+        { ...nowhere, CNI_COMMAND: 'VERSION', CNI_NETNS: 'dummy', CNI_CONTAINERID: '', CNI_OFFLOAD_TIMEOUT_MS: 'bad' },
+        stdin,
+      )
+      expect(status).toBe(0)
+      expect(stdout).toBe(`${versionReply(stdin)}\n`)
+    })
 
     it.each([
       {},
@@ -88,12 +112,19 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
 
     it('says where the daemon should be and how to start it', async () => {
       const error = await failure({ ...ADD, ...nowhere })
-      expect(error).toMatchObject({ cniVersion: '1.0.0', code: 11, msg: 'the host daemon cannot be reached at /nonexistent/host.sock: there is no socket' })
+      expect(error).toMatchObject({
+        cniVersion: '1.0.0',
+        code: 11,
+        msg: 'the host daemon cannot be reached at /nonexistent/host.sock: there is no socket',
+      })
       expect(error.details).toContain('offload-host --config /etc/cni-offload/host.yaml')
     })
 
     it('tells STATUS that it is not available', async () => {
-      expect(await failure({ CNI_COMMAND: 'STATUS', ...nowhere })).toMatchObject({ code: 50, msg: expect.stringContaining('/nonexistent/host.sock') })
+      expect(await failure({ CNI_COMMAND: 'STATUS', ...nowhere })).toMatchObject({
+        code: 50,
+        msg: expect.stringContaining('/nonexistent/host.sock'),
+      })
     })
 
     it.each(['', '  ', 'hello', '[]', 'null', '"x"', '{"a":1}}', `{"a":${'['.repeat(400_000)}`])('cannot decode %.20s', async (stdin) => {
@@ -106,7 +137,10 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
     })
 
     it('refuses a socket path that no socket can have', async () => {
-      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: `/${'x'.repeat(107)}` })).toMatchObject({ code: 4, msg: expect.stringContaining('CNI_OFFLOAD_SOCKET') })
+      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: `/${'x'.repeat(107)}` })).toMatchObject({
+        code: 4,
+        msg: expect.stringContaining('CNI_OFFLOAD_SOCKET'),
+      })
       expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: `/${'x'.repeat(106)}` })).toMatchObject({ code: 11 })
     })
 
@@ -136,9 +170,18 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
     it('forwards the call and prints the reply as it is', async () => {
       const result = '{"cniVersion":"1.0.0","note":"é€😀"}'
       await using daemon = await FakeDaemon.listen((socket) => socket.end(reply(0, result)))
-      const env = { ...ADD, CNI_NETNS_OVERRIDE: '1', TRACEPARENT: '00-1-2-01', HOME: '/root', CNI_OFFLOAD_SOCKET: daemon.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '20000' }
+      const env = {
+        ...ADD,
+        CNI_NETNS_OVERRIDE: '1',
+        TRACEPARENT: '00-1-2-01',
+        HOME: '/root',
+        CNI_OFFLOAD_SOCKET: daemon.socketPath,
+        CNI_OFFLOAD_TIMEOUT_MS: '20000',
+      }
       expect(await run(env, CONF)).toEqual({ status: 0, signal: null, stdout: result, stderr: '' })
-      expect(daemon.requests).toEqual([{ v: 1, kind: 'cni', env: { ...ADD, CNI_NETNS_OVERRIDE: '1', TRACEPARENT: '00-1-2-01' }, stdin: CONF, deadlineMs: 19_000 }])
+      expect(daemon.requests).toEqual([
+        { v: 1, kind: 'cni', env: { ...ADD, CNI_NETNS_OVERRIDE: '1', TRACEPARENT: '00-1-2-01' }, stdin: CONF, deadlineMs: 19_000 },
+      ])
     })
 
     it('waits 110 s unless told otherwise, and asks the daemon to be done before', async () => {
@@ -149,7 +192,9 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
     })
 
     it('prints nothing where the daemon says nothing, and exits with its status', async () => {
-      await using daemon = await FakeDaemon.listen((socket, { env }) => socket.end(reply(env['CNI_COMMAND'] === 'DEL' ? 0 : 7, env['CNI_COMMAND'] === 'DEL' ? '' : '{}')))
+      await using daemon = await FakeDaemon.listen((socket, { env }) =>
+        socket.end(reply(env['CNI_COMMAND'] === 'DEL' ? 0 : 7, env['CNI_COMMAND'] === 'DEL' ? '' : '{}')),
+      )
       const env = { ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath }
       expect(await run({ ...env, CNI_COMMAND: 'DEL', CNI_NETNS: '' })).toEqual({ status: 0, signal: null, stdout: '', stderr: '' })
       expect(await run(env)).toEqual({ status: 7, signal: null, stdout: '{}', stderr: '' })
@@ -187,10 +232,19 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
 
     it('gives up in the middle of a reply, and of a request that nobody reads', async () => {
       await using half = await FakeDaemon.listen((socket) => void socket.write(reply(0, 'x'.repeat(100)).subarray(0, 50)))
-      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: half.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '300' })).toMatchObject({ code: 11, msg: expect.stringContaining('did not answer') })
-      await using deaf = await FakeDaemon.listen(() => {}, (socket) => void socket.pause())
+      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: half.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '300' })).toMatchObject({
+        code: 11,
+        msg: expect.stringContaining('did not answer'),
+      })
+      await using deaf = await FakeDaemon.listen(
+        () => {},
+        (socket) => void socket.pause(),
+      )
       const big = JSON.stringify({ name: 'x'.repeat(5_000_000) })
-      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: deaf.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '300' }, big)).toMatchObject({ code: 11, msg: expect.stringContaining('did not answer') })
+      expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: deaf.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '300' }, big)).toMatchObject({
+        code: 11,
+        msg: expect.stringContaining('did not answer'),
+      })
     })
 
     it.each([
@@ -220,7 +274,11 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
 
     it('survives that nobody reads its output', async () => {
       await using daemon = await FakeDaemon.listen((socket) => socket.end(reply(0, 'x'.repeat(1_000_000))))
-      const { status, signal } = await collect(['/bin/sh', '-c', 'exec "$0" "$@" >/dev/full', ...command()], { ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath }, CONF)
+      const { status, signal } = await collect(
+        ['/bin/sh', '-c', 'exec "$0" "$@" >/dev/full', ...command()],
+        { ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath },
+        CONF,
+      )
       expect([status, signal]).toEqual([1, null])
     })
 
@@ -274,8 +332,12 @@ describe('the compiled executable', () => {
     const child = spawn(compiled, { env: { ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath }, stdio: ['pipe', 'pipe', 'inherit'] })
     child.stdin.end(CONF)
     const socket = await asked.promise
+    await state(child.pid!, 'S')
     child.kill('SIGSTOP')
+    await state(child.pid!, 'T')
     child.kill('SIGCONT')
+    // Waiting again: the interrupted call has come back by then.
+    await state(child.pid!, 'S')
     socket.end(reply(0, 'after'))
     expect(await text(child.stdout)).toBe('after')
   })

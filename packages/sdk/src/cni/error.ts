@@ -18,7 +18,10 @@ const MAX_TEXT = 4096
  * from anywhere (the kernel, adapters, other plugins), so the words are changed here, at the last place.
  */
 const withoutMagicWords = (text: string): string =>
-  text.replaceAll('ENOENT: no such file or directory', 'ENOENT').replaceAll('no such file or directory', 'ENOENT').replaceAll('not found', 'not-found')
+  text
+    .replaceAll('ENOENT: no such file or directory', 'ENOENT')
+    .replaceAll('no such file or directory', 'ENOENT')
+    .replaceAll('not found', 'not-found')
 
 const shortened = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text)
 

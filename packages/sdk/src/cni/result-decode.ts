@@ -38,9 +38,14 @@ const modern = z.object({
   dns: dnsOrNone,
 })
 
-const family = z.object({ ip: ipCidr, gateway: ipAddress.exactOptional(), routes: listOf(route) }).transform(({ ip, ...rest }) => ({ address: ip, ...rest }))
+const family = z
+  .object({ ip: ipCidr, gateway: ipAddress.exactOptional(), routes: listOf(route) })
+  .transform(({ ip, ...rest }) => ({ address: ip, ...rest }))
 
-const legacy = z.preprocess(withoutEmpty, z.object({ ip4: lenient(family).exactOptional(), ip6: lenient(family).exactOptional(), dns: dnsOrNone }))
+const legacy = z.preprocess(
+  withoutEmpty,
+  z.object({ ip4: lenient(family).exactOptional(), ip6: lenient(family).exactOptional(), dns: dnsOrNone }),
+)
 
 const fromLegacy = (value: unknown, what: string, code: ErrorCode): CniResult => {
   const { ip4, ip6, dns: resolver } = parseWith(legacy, value, what, code)
@@ -64,13 +69,17 @@ export function decodeResultFrom(value: unknown, version: CniVersion, what: stri
   if (!isJsonObject(value)) throw new OffloadError(code, `${what}: is not a JSON object`)
   const own = value['cniVersion'] ?? ''
   const spoken = own === '' ? version : own
-  if (!isCniVersion(spoken)) throw new OffloadError('INCOMPATIBLE_VERSION', `${what}: cniVersion = ${JSON.stringify(own)?.slice(0, 64)} is not supported`)
+  if (!isCniVersion(spoken))
+    throw new OffloadError('INCOMPATIBLE_VERSION', `${what}: cniVersion = ${JSON.stringify(own)?.slice(0, 64)} is not supported`)
   if (!isAtLeast(spoken, '0.3.0')) return fromLegacy(value, what, code)
   const result = parseWith(modern, value, what, code)
   const stray = result.ips.findIndex((ip) => (ip.interface ?? -1) >= result.interfaces.length)
   // An index that points nowhere crashes container runtimes when it is passed on to them.
   if (stray >= 0)
-    throw new OffloadError(code, `${what}: ips.${stray}.interface = ${result.ips[stray]?.interface}: there are ${result.interfaces.length} interfaces`)
+    throw new OffloadError(
+      code,
+      `${what}: ips.${stray}.interface = ${result.ips[stray]?.interface}: there are ${result.interfaces.length} interfaces`,
+    )
   return result
 }
 

@@ -22,7 +22,8 @@ const legacy = (result: CniResult): object => ({ ip4: legacyFamily(result, false
 const interfaceOf = ({ pciId, ...rest }: CniInterface, version: CniVersion): object =>
   isAtLeast(version, '1.1.0') ? { ...rest, pciID: pciId } : { name: rest.name, mac: rest.mac, sandbox: rest.sandbox }
 
-const ipOf = (ip: CniIp, version: CniVersion): object => (isAtLeast(version, '1.0.0') ? ip : { version: isV6(ip.address) ? '6' : '4', ...ip })
+const ipOf = (ip: CniIp, version: CniVersion): object =>
+  isAtLeast(version, '1.0.0') ? ip : { version: isV6(ip.address) ? '6' : '4', ...ip }
 
 const dnsOf = (dns: Dns, version: CniVersion): Dns | undefined =>
   isAtLeast(version, '1.0.0') && Object.keys(dns).length === 0 ? undefined : dns
@@ -44,6 +45,9 @@ const modern = (result: CniResult, version: CniVersion): object => ({
 export function encodeResult(result: CniResult, version: CniVersion): string {
   const stray = result.ips.find(({ interface: at }) => at !== undefined && result.interfaces[at] === undefined)
   if (stray !== undefined)
-    throw new OffloadError('INTERNAL', `result: address ${stray.address} is of interface ${stray.interface}, there are ${result.interfaces.length}`)
+    throw new OffloadError(
+      'INTERNAL',
+      `result: address ${stray.address} is of interface ${stray.interface}, there are ${result.interfaces.length}`,
+    )
   return JSON.stringify({ cniVersion: version, ...(isAtLeast(version, '0.3.0') ? modern(result, version) : legacy(result)) })
 }

@@ -37,7 +37,10 @@ export const runtimeConfig: z.ZodType<JsonObject> = z.preprocess(
   normalised,
   z.looseObject({
     mac: macAddress.optional(),
-    ips: z.array(z.union([ipCidr, ipAddress], 'an address with or without prefix length')).max(64).optional(),
+    ips: z
+      .array(z.union([ipCidr, ipAddress], 'an address with or without prefix length'))
+      .max(64)
+      .optional(),
     deviceID: z.string().max(256).optional(),
   }),
 )

@@ -76,7 +76,10 @@ export function definePlugin<K extends PluginKind, S extends z.ZodType>(definiti
       async create(deps) {
         const instance = await definition.create(deps, options)
         if (instance.specVersion !== definition.specVersion)
-          throw new OffloadError('INCOMPATIBLE_PEER', `${definition.kind} "${definition.name}" implements contract ${String(instance.specVersion)}, its definition says ${definition.specVersion}`)
+          throw new OffloadError(
+            'INCOMPATIBLE_PEER',
+            `${definition.kind} "${definition.name}" implements contract ${String(instance.specVersion)}, its definition says ${definition.specVersion}`,
+          )
         return instance
       },
     }
@@ -88,5 +91,11 @@ export function definePlugin<K extends PluginKind, S extends z.ZodType>(definiti
  * Whether a value, for example a module's export, is a plugin of some kind.
  */
 export function isPlugin(value: unknown): value is Plugin<PluginKind, z.ZodType> {
-  return typeof value === 'function' && 'definition' in value && typeof value.definition === 'object' && value.definition !== null && 'kind' in value.definition
+  return (
+    typeof value === 'function' &&
+    'definition' in value &&
+    typeof value.definition === 'object' &&
+    value.definition !== null &&
+    'kind' in value.definition
+  )
 }

@@ -3,14 +3,20 @@ import { z } from 'zod'
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
 /** A network name or container id as the CNI specification allows it. */
-export const cniName: z.ZodString = z.string().max(1024).regex(NAME, 'letters, digits, "_", "." and "-" only, starting with a letter or digit')
+export const cniName: z.ZodString = z
+  .string()
+  .max(1024)
+  .regex(NAME, 'letters, digits, "_", "." and "-" only, starting with a letter or digit')
 
 /** An interface name that the kernel accepts as it stands: 1–15 bytes, no white space, "/", ":" or "%", not "." or "..". */
 export const interfaceName: z.ZodString = z
   .string()
   .min(1)
   .refine((name) => new TextEncoder().encode(name).length <= 15, 'at most 15 bytes')
-  .refine((name) => !/[/:%\s\u0085\0]/u.test(name) && name !== '.' && name !== '..', 'no white space, "/", ":", "%" or NUL, and not "." or ".."')
+  .refine(
+    (name) => !/[/:%\s\u0085\0]/u.test(name) && name !== '.' && name !== '..',
+    'no white space, "/", ":", "%" or NUL, and not "." or ".."',
+  )
 
 /** Schema of {@link AttachmentKey}. */
 export const attachmentKeySchema: z.ZodObject<{ network: z.ZodString; containerId: z.ZodString; ifName: z.ZodString }> = z.object({

@@ -10,7 +10,10 @@ export const macAddress: z.ZodType<string, string> = z
 export const ipAddress: z.ZodType<string, string> = z.union([z.ipv4(), z.ipv6()], 'an IPv4 or IPv6 address')
 
 /** An address with prefix length. */
-export const ipCidr: z.ZodType<string, string> = z.union([z.cidrv4(), z.cidrv6()], 'an address with prefix length such as 10.0.0.2/24 or fd00::2/64')
+export const ipCidr: z.ZodType<string, string> = z.union(
+  [z.cidrv4(), z.cidrv6()],
+  'an address with prefix length such as 10.0.0.2/24 or fd00::2/64',
+)
 
 /** An MTU that Linux and the supported hardware can carry, in bytes. */
 export const mtu: z.ZodNumber = z.number().int().min(68).max(65_535)

@@ -51,10 +51,17 @@ export async function loadPlugin<K extends PluginKind>(
   const wanted = reference.export ?? (names.length === 1 ? names[0] : undefined)
   const found = fitting.find(([key]) => key === wanted)?.[1]
   if (!isPlugin(found)) {
-    const choice = names.length === 0 ? `it exports none (exports: ${exports.map(([key]) => key).join(', ') || 'nothing'})` : `choose one of: ${names.join(', ')}`
-    throw new OffloadError('INVALID_CONFIG', `plugin "${name}"${reference.export === undefined ? '' : `, export "${reference.export}"`}: a plugin of kind ${kind} is expected; ${choice}`, {
-      hint: 'Name the export by the key "export".',
-    })
+    const choice =
+      names.length === 0
+        ? `it exports none (exports: ${exports.map(([key]) => key).join(', ') || 'nothing'})`
+        : `choose one of: ${names.join(', ')}`
+    throw new OffloadError(
+      'INVALID_CONFIG',
+      `plugin "${name}"${reference.export === undefined ? '' : `, export "${reference.export}"`}: a plugin of kind ${kind} is expected; ${choice}`,
+      {
+        hint: 'Name the export by the key "export".',
+      },
+    )
   }
   const configured = found(reference.options ?? {})
   // The filter above has compared the kind at run time; the type of a dynamically imported plugin cannot say so.

@@ -84,7 +84,8 @@ export class Scope implements AsyncDisposable {
    */
   get<T>(of: Token<T>): T {
     this.#assertOpen(`get "${tokenName(of)}"`)
-    if (!this.#container.isRegistered(of, true)) throw new OffloadError('INTERNAL', `nothing provides "${tokenName(of)}"${this.#neededBy()}`)
+    if (!this.#container.isRegistered(of, true))
+      throw new OffloadError('INTERNAL', `nothing provides "${tokenName(of)}"${this.#neededBy()}`)
     return this.#container.resolve<T>(of)
   }
 

@@ -5,7 +5,10 @@ import { parseCniArgs } from '../../src/cni/index.ts'
 describe('parseCniArgs', () => {
   it.each([
     ['', {}],
-    ['IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID=', { IgnoreUnknown: '1', K8S_POD_NAMESPACE: 'default', K8S_POD_NAME: 'web-0', K8S_POD_UID: '' }],
+    [
+      'IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID=',
+      { IgnoreUnknown: '1', K8S_POD_NAMESPACE: 'default', K8S_POD_NAME: 'web-0', K8S_POD_UID: '' },
+    ],
     ['A=b=c', { A: 'b=c' }],
     [';A=1;;B=2;', { A: '1', B: '2' }],
     ['lonely;=nameless;A=1', { A: '1' }],

@@ -33,7 +33,9 @@ describe('parseEnvironment', () => {
   it('names every missing variable, and takes empty for missing', () => {
     expect(refusal({ CNI_COMMAND: 'ADD' })).toBe('required env variables [CNI_CONTAINERID,CNI_IFNAME,CNI_NETNS] missing')
     expect(refusal({ ...good, CNI_COMMAND: 'CHECK', CNI_NETNS: '' })).toBe('required env variables [CNI_NETNS] missing')
-    expect(refusal({ CNI_COMMAND: 'DEL', CNI_CONTAINERID: '', CNI_IFNAME: '' })).toBe('required env variables [CNI_CONTAINERID,CNI_IFNAME] missing')
+    expect(refusal({ CNI_COMMAND: 'DEL', CNI_CONTAINERID: '', CNI_IFNAME: '' })).toBe(
+      'required env variables [CNI_CONTAINERID,CNI_IFNAME] missing',
+    )
     expect(refusal({})).toBe('required env variables [CNI_COMMAND] missing')
     expect(refusal({ ...good, CNI_COMMAND: '' })).toBe('required env variables [CNI_COMMAND] missing')
   })
@@ -43,11 +45,21 @@ describe('parseEnvironment', () => {
   })
 
   it('lets DEL go without a namespace', () => {
-    expect(parseEnvironment({ CNI_COMMAND: 'DEL', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0' })).toMatchObject({ netns: '', path: [], args: {} })
+    expect(parseEnvironment({ CNI_COMMAND: 'DEL', CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0' })).toMatchObject({
+      netns: '',
+      path: [],
+      args: {},
+    })
   })
 
   it.each(['GC', 'STATUS', 'VERSION'])('does not look at the attachment of %s, which runtimes fill with placeholders', (verb) => {
-    const env = { CNI_COMMAND: verb, CNI_CONTAINERID: '../x', CNI_NETNS: 'dummy', CNI_IFNAME: 'much-too-long-for-an-interface', CNI_PATH: 'dummy' }
+    const env = {
+      CNI_COMMAND: verb,
+      CNI_CONTAINERID: '../x',
+      CNI_NETNS: 'dummy',
+      CNI_IFNAME: 'much-too-long-for-an-interface',
+      CNI_PATH: 'dummy',
+    }
     expect(parseEnvironment(env)).toMatchObject({ verb, path: ['dummy'] })
     expect(parseEnvironment({ CNI_COMMAND: verb })).toMatchObject({ verb })
   })

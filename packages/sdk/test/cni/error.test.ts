@@ -30,7 +30,10 @@ describe('encodeError', () => {
 
   it('keeps the words out that make containerd take a failed DEL for a success', () => {
     const cause = new Error("ENOENT: no such file or directory, open '/run/x'")
-    const error = new OffloadError('ADAPTER_FAILED', 'plugin said: network not found, no such file or directory', { cause, hint: 'not found twice: not found' })
+    const error = new OffloadError('ADAPTER_FAILED', 'plugin said: network not found, no such file or directory', {
+      cause,
+      hint: 'not found twice: not found',
+    })
     expect(encoded(error)).toMatchObject({
       msg: 'plugin said: network not-found, ENOENT',
       details: "not-found twice: not-found; ENOENT, open '/run/x'",

@@ -5,7 +5,8 @@ import { thrown } from '../thrown.ts'
 
 const base = { cniVersion: '1.1.0', name: 'pods', type: 'offload-cni' }
 
-const parse = (fields: object, verb: CniVerb = 'ADD'): ReturnType<typeof parseNetconf> => parseNetconf(JSON.stringify({ ...base, ...fields }), verb)
+const parse = (fields: object, verb: CniVerb = 'ADD'): ReturnType<typeof parseNetconf> =>
+  parseNetconf(JSON.stringify({ ...base, ...fields }), verb)
 
 const refusal = (fields: object, verb: CniVerb = 'ADD'): string => {
   const error = thrown(() => parse(fields, verb))
@@ -29,9 +30,12 @@ describe('parseNetconf', () => {
     expect(refusal(fields)).toMatch(/^UNDECODABLE netconf: (name|cniVersion|type) = /)
   })
 
-  it.each([undefined, null, '', '-x', '.x', '_x', 'a/b', '../../tmp/x', 'a b', 'net\n', 'a\0'])('refuses the name %j, before it looks at the version', (name) => {
-    expect(refusal({ name, cniVersion: '9.9.9' })).toMatch(/^INVALID_NETCONF netconf: name /)
-  })
+  it.each([undefined, null, '', '-x', '.x', '_x', 'a/b', '../../tmp/x', 'a b', 'net\n', 'a\0'])(
+    'refuses the name %j, before it looks at the version',
+    (name) => {
+      expect(refusal({ name, cniVersion: '9.9.9' })).toMatch(/^INVALID_NETCONF netconf: name /)
+    },
+  )
 
   it.each(['9.9.9', 'abc', 'v1.0.0', '1.0', '1.0.0.0', '1.0.0 ', '1.0.0-rc1', '1.2.0'])('does not support version %j', (cniVersion) => {
     expect(refusal({ cniVersion })).toMatch(/^INCOMPATIBLE_VERSION netconf: cniVersion = /)
@@ -50,14 +54,18 @@ describe('parseNetconf', () => {
     ['GC', '1.0.0', '1.1.0'],
     ['STATUS', '1.0.0', '1.1.0'],
   ] as const)('knows that %s is not in %s but in %s', (verb, before, since) => {
-    expect(refusal({ cniVersion: before }, verb)).toBe(`INCOMPATIBLE_VERSION netconf: cniVersion = "${before}" has no ${verb}; it needs ${since} or newer`)
+    expect(refusal({ cniVersion: before }, verb)).toBe(
+      `INCOMPATIBLE_VERSION netconf: cniVersion = "${before}" has no ${verb}; it needs ${since} or newer`,
+    )
     expect(parse({ cniVersion: since }, verb).cniVersion).toBe(since)
     expect(refusal({ cniVersion: undefined }, verb)).toContain('INCOMPATIBLE_VERSION')
   })
 
   it('takes 1 MB, and odd numbers, but no abyss', () => {
     expect(parse({ x: 'A'.repeat(1_048_576) }).name).toBe('pods')
-    expect(parseNetconf(`{"name":"a","x":[123456789012345678901234567890,1e-300,"]]]]\\"[["]}${' '.repeat(1_048_576)}`, 'DEL').name).toBe('a')
+    expect(parseNetconf(`{"name":"a","x":[123456789012345678901234567890,1e-300,"]]]]\\"[["]}${' '.repeat(1_048_576)}`, 'DEL').name).toBe(
+      'a',
+    )
     const nested = (depth: number): string => `{"name":"a","x":${'['.repeat(depth)}${']'.repeat(depth)}}`
     expect(parseNetconf(nested(900), 'DEL').name).toBe('a')
     for (const depth of [1000, 20_000, 400_000]) expect(thrown(() => parseNetconf(nested(depth), 'DEL')).code).toBe('UNDECODABLE')
@@ -93,7 +101,9 @@ describe('parseNetconf', () => {
         mac: 'c2:11:22:33:44:ff',
         ips: ['10.1.2.3/24', '2001:db8::5'],
       })
-      expect(refusal({ runtimeConfig: { mac: 'not-a-mac' } })).toMatch(/^INVALID_NETCONF netconf: runtimeConfig: mac = "not-a-mac": a MAC address/)
+      expect(refusal({ runtimeConfig: { mac: 'not-a-mac' } })).toMatch(
+        /^INVALID_NETCONF netconf: runtimeConfig: mac = "not-a-mac": a MAC address/,
+      )
       expect(refusal({ runtimeConfig: { ips: ['10.1.2.300'] } })).toMatch(/^INVALID_NETCONF netconf: runtimeConfig: ips.0 = "10.1.2.300"/)
       expect(refusal({ runtimeConfig: [] })).toMatch(/^INVALID_NETCONF netconf: runtimeConfig: /)
     })
@@ -123,7 +133,9 @@ describe('parseNetconf', () => {
   describe('prevResult', () => {
     it('is decoded in the version of the configuration where it names none', () => {
       expect(parse({ prevResult: { ips: [{ address: '10.0.0.2/24' }] } }, 'CHECK').prevResult?.ips).toEqual([{ address: '10.0.0.2/24' }])
-      expect(parse({ cniVersion: '0.2.0', prevResult: { ip4: { ip: '10.0.0.2/24' } } }).prevResult?.ips).toEqual([{ address: '10.0.0.2/24' }])
+      expect(parse({ cniVersion: '0.2.0', prevResult: { ip4: { ip: '10.0.0.2/24' } } }).prevResult?.ips).toEqual([
+        { address: '10.0.0.2/24' },
+      ])
     })
 
     it.each([undefined, null, {}])('%j is none', (prevResult) => {
@@ -131,9 +143,12 @@ describe('parseNetconf', () => {
       expect(parse({ prevResult }, 'CHECK')).not.toHaveProperty('prevResult')
     })
 
-    it.each(['x', [], { ips: [{ address: '10.0.0.2' }] }, { ips: [{ address: '10.0.0.2/24', interface: 0 }] }])('%j is refused', (prevResult) => {
-      expect(refusal({ prevResult })).toMatch(/^INVALID_NETCONF netconf: prevResult: /)
-    })
+    it.each(['x', [], { ips: [{ address: '10.0.0.2' }] }, { ips: [{ address: '10.0.0.2/24', interface: 0 }] }])(
+      '%j is refused',
+      (prevResult) => {
+        expect(refusal({ prevResult })).toMatch(/^INVALID_NETCONF netconf: prevResult: /)
+      },
+    )
   })
 
   it('lets broken optional fields keep nobody from deleting', () => {
@@ -145,7 +160,9 @@ describe('parseNetconf', () => {
 
   describe('the list of a GC', () => {
     it.each(['cni.dev/valid-attachments', 'cni.dev/attachments'])('is read from %s', (key) => {
-      expect(parse({ [key]: [{ containerID: 'a', ifname: 'eth0', more: 1 }] }, 'GC').validAttachments).toEqual([{ containerId: 'a', ifName: 'eth0' }])
+      expect(parse({ [key]: [{ containerID: 'a', ifname: 'eth0', more: 1 }] }, 'GC').validAttachments).toEqual([
+        { containerId: 'a', ifName: 'eth0' },
+      ])
       expect(parse({ [key]: [] }, 'GC').validAttachments).toEqual([])
     })
 
@@ -154,12 +171,17 @@ describe('parseNetconf', () => {
       expect(parse({ 'cni.dev/valid-attachments': null }, 'GC')).not.toHaveProperty('validAttachments')
     })
 
-    it.each(['all', { containerID: 'x' }, ['x'], [{ containerID: 'x' }], [{ containerID: 'x', ifname: 5 }], [null], [{ containerID: '', ifname: 'e' }]])(
-      '%j is refused, never taken for an empty one',
-      (list) => {
-        expect(refusal({ 'cni.dev/valid-attachments': list }, 'GC')).toMatch(/^INVALID_NETCONF netconf: cni.dev\/valid-attachments: /)
-      },
-    )
+    it.each([
+      'all',
+      { containerID: 'x' },
+      ['x'],
+      [{ containerID: 'x' }],
+      [{ containerID: 'x', ifname: 5 }],
+      [null],
+      [{ containerID: '', ifname: 'e' }],
+    ])('%j is refused, never taken for an empty one', (list) => {
+      expect(refusal({ 'cni.dev/valid-attachments': list }, 'GC')).toMatch(/^INVALID_NETCONF netconf: cni.dev\/valid-attachments: /)
+    })
 
     it('does not concern other verbs', () => {
       expect(parse({ 'cni.dev/valid-attachments': 'all' }, 'ADD')).not.toHaveProperty('validAttachments')
@@ -167,7 +189,16 @@ describe('parseNetconf', () => {
   })
 
   it('either parses or throws one of three codes, whatever it is given', () => {
-    const key = fc.constantFrom('name', 'cniVersion', 'type', 'prevResult', 'runtimeConfig', 'deviceID', 'cni.dev/valid-attachments', '__proto__')
+    const key = fc.constantFrom(
+      'name',
+      'cniVersion',
+      'type',
+      'prevResult',
+      'runtimeConfig',
+      'deviceID',
+      'cni.dev/valid-attachments',
+      '__proto__',
+    )
     const fields = fc.dictionary(key, fc.oneof(fc.jsonValue(), fc.constantFrom('pods', '1.1.0')))
     fc.assert(
       fc.property(fields, fc.constantFrom<CniVerb>('ADD', 'DEL', 'CHECK', 'GC', 'STATUS'), (given, verb) => {

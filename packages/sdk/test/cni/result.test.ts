@@ -120,21 +120,50 @@ const text = fc.string({ minLength: 1, maxLength: 20 })
 const uint32 = fc.nat(0xffff_ffff)
 const cidr = fc.oneof(
   fc.tuple(fc.ipV4(), fc.nat(32)).map(([ip, bits]) => `${ip}/${bits}`),
-  fc.tuple(fc.array(fc.nat(0xffff), { minLength: 8, maxLength: 8 }), fc.nat(128)).map(([words, bits]) => `${words.map((word) => word.toString(16)).join(':')}/${bits}`),
+  fc
+    .tuple(fc.array(fc.nat(0xffff), { minLength: 8, maxLength: 8 }), fc.nat(128))
+    .map(([words, bits]) => `${words.map((word) => word.toString(16)).join(':')}/${bits}`),
 )
 const address = cidr.map((one) => one.replace(/\/.*/, ''))
 const route: fc.Arbitrary<Route> = fc
-  .record({ dst: cidr, gw: optional(address), mtu: optional(uint32), advmss: optional(uint32), priority: optional(uint32), table: optional(uint32), scope: optional(fc.nat(255)) })
+  .record({
+    dst: cidr,
+    gw: optional(address),
+    mtu: optional(uint32),
+    advmss: optional(uint32),
+    priority: optional(uint32),
+    table: optional(uint32),
+    scope: optional(fc.nat(255)),
+  })
   .map((one) => defined(one) as Route)
 const result: fc.Arbitrary<CniResult> = fc
-  .array(fc.record({ name: text, mac: optional(text), mtu: optional(uint32), sandbox: optional(text), socketPath: optional(text), pciId: optional(text) }).map(defined), { maxLength: 4 })
+  .array(
+    fc
+      .record({
+        name: text,
+        mac: optional(text),
+        mtu: optional(uint32),
+        sandbox: optional(text),
+        socketPath: optional(text),
+        pciId: optional(text),
+      })
+      .map(defined),
+    { maxLength: 4 },
+  )
   .chain((interfaces) => {
     const at = interfaces.length === 0 ? fc.constant(undefined) : optional(fc.nat(interfaces.length - 1))
     return fc.record({
       interfaces: fc.constant(interfaces),
       ips: fc.array(fc.record({ address: cidr, gateway: optional(address), interface: at }).map(defined), { maxLength: 4 }),
       routes: fc.array(route, { maxLength: 4 }),
-      dns: fc.record({ nameservers: optional(fc.array(text)), domain: optional(text), search: optional(fc.array(text)), options: optional(fc.array(text)) }).map(defined),
+      dns: fc
+        .record({
+          nameservers: optional(fc.array(text)),
+          domain: optional(text),
+          search: optional(fc.array(text)),
+          options: optional(fc.array(text)),
+        })
+        .map(defined),
     })
   }) as fc.Arbitrary<CniResult>
 

@@ -14,12 +14,20 @@ describe('versionReply', () => {
     ['garbage {', '1.1.0'],
     ['', '1.1.0'],
   ])('%j is answered in %s', (stdin, cniVersion) => {
-    expect(JSON.parse(versionReply(stdin))).toEqual({ cniVersion, supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] })
+    expect(JSON.parse(versionReply(stdin))).toEqual({
+      cniVersion,
+      supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'],
+    })
     expect(answerVersion(stdin)).toBe(cniVersion)
   })
 
   it('answers whatever it is given', () => {
-    fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (stdin) => void expect(JSON.parse(versionReply(stdin))).toHaveProperty('supportedVersions')))
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.string(), fc.json()),
+        (stdin) => void expect(JSON.parse(versionReply(stdin))).toHaveProperty('supportedVersions'),
+      ),
+    )
     expect(versionReply('['.repeat(400_000))).toContain('1.1.0')
   })
 })

@@ -32,9 +32,15 @@ describe('domain schemas', () => {
   })
 
   it.each(['1.2.3.4', '::1', 'fd00::a'])('take %s for an address', (text) => expect(ipAddress.parse(text)).toBe(text))
-  it.each(['1.2.3', '1.2.3.4/24', '01.2.3.4', 'fe80::1%eth0', ''])('do not take %j for an address', (text) => expect(ipAddress.safeParse(text).success).toBe(false))
-  it.each(['10.0.0.1/33', 'fd00::/129', '10.0.0.1', '/24'])('do not take %j for a prefix', (text) => expect(ipCidr.safeParse(text).success).toBe(false))
-  it.each(['0200.0000.0001', '02:00:00:00:00', '02:00:00:00:00:01\n'])('do not take %j for a MAC', (text) => expect(macAddress.safeParse(text).success).toBe(false))
+  it.each(['1.2.3', '1.2.3.4/24', '01.2.3.4', 'fe80::1%eth0', ''])('do not take %j for an address', (text) =>
+    expect(ipAddress.safeParse(text).success).toBe(false),
+  )
+  it.each(['10.0.0.1/33', 'fd00::/129', '10.0.0.1', '/24'])('do not take %j for a prefix', (text) =>
+    expect(ipCidr.safeParse(text).success).toBe(false),
+  )
+  it.each(['0200.0000.0001', '02:00:00:00:00', '02:00:00:00:00:01\n'])('do not take %j for a MAC', (text) =>
+    expect(macAddress.safeParse(text).success).toBe(false),
+  )
   it.each([67, 65_536, 1500.5])('do not take %d for an MTU', (value) => expect(mtu.safeParse(value).success).toBe(false))
 })
 

@@ -4,7 +4,9 @@ import { ERROR_CODES, isErrorCode } from '../../src/index.ts'
 describe('ERROR_CODES', () => {
   // A released code keeps its name and its numbers: whoever changes a line here breaks somebody's alert or client.
   it('is what was released', () => {
-    const table = Object.entries(ERROR_CODES).map(([code, { cni, grpc, retryable }]) => `${code} ${cni} ${grpc}${retryable ? ' retryable' : ''}`)
+    const table = Object.entries(ERROR_CODES).map(
+      ([code, { cni, grpc, retryable }]) => `${code} ${cni} ${grpc}${retryable ? ' retryable' : ''}`,
+    )
     expect(table).toEqual([
       'INCOMPATIBLE_VERSION 1 3',
       'UNSUPPORTED_FIELD 2 3',

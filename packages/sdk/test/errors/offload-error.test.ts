@@ -14,7 +14,11 @@ describe('OffloadError', () => {
     const own = new OffloadError('NO_FREE_VF', 'none', { hint: 'wait' })
     expect(OffloadError.from(own)).toBe(own)
     expect(own.retryable).toBe(true)
-    expect(OffloadError.from(new Error('x'), 'KERNEL_REFUSED', 'move')).toMatchObject({ code: 'KERNEL_REFUSED', message: 'move: x', retryable: true })
+    expect(OffloadError.from(new Error('x'), 'KERNEL_REFUSED', 'move')).toMatchObject({
+      code: 'KERNEL_REFUSED',
+      message: 'move: x',
+      retryable: true,
+    })
     expect(OffloadError.from(new DOMException('t', 'TimeoutError')).code).toBe('DEADLINE_EXCEEDED')
     expect(OffloadError.from(new DOMException('a', 'AbortError')).code).toBe('CANCELLED')
     expect(OffloadError.from(5)).toMatchObject({ code: 'INTERNAL', message: '5', cause: 5 })

@@ -17,7 +17,8 @@ describe('parseWith', () => {
   })
 
   it('shortens what is long, and shows what cannot be printed', () => {
-    const message = (value: unknown): string => thrown(() => parseWith(z.object({ x: z.string() }), { x: value }, 'w', 'UNDECODABLE')).message
+    const message = (value: unknown): string =>
+      thrown(() => parseWith(z.object({ x: z.string() }), { x: value }, 'w', 'UNDECODABLE')).message
     expect(message(Array(1000).fill(1)).length).toBeLessThan(250)
     const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown
     expect(message(deep)).toContain('x = (a value that cannot be shown)')

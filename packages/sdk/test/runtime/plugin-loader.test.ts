@@ -11,9 +11,21 @@ const device: HostDevice = {
   release: async () => {},
   async *watch() {},
 }
-const host = definePlugin({ kind: 'host-device', name: 'fake', specVersion: 'v1', options: z.object({ vfs: z.number().int() }), create: () => device })
+const host = definePlugin({
+  kind: 'host-device',
+  name: 'fake',
+  specVersion: 'v1',
+  options: z.object({ vfs: z.number().int() }),
+  create: () => device,
+})
 const other = definePlugin({ kind: 'host-device', name: 'other', specVersion: 'v1', options: z.object({}), create: () => device })
-const dpu = definePlugin({ kind: 'dpu-device', name: 'fake', specVersion: 'v1', options: z.object({}), create: () => Promise.reject(new Error('unused')) })
+const dpu = definePlugin({
+  kind: 'dpu-device',
+  name: 'fake',
+  specVersion: 'v1',
+  options: z.object({}),
+  create: () => Promise.reject(new Error('unused')),
+})
 const load = (module: unknown, reference: object = {}) =>
   loadPlugin('host-device', { plugin: '@x/fake', options: { vfs: 2 }, ...reference }, async (specifier) => {
     expect(specifier).toBe('@x/fake')
@@ -32,7 +44,10 @@ describe('loadPlugin', () => {
   })
 
   it('asks which of several is meant', async () => {
-    await expect(load({ host, other })).rejects.toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining('choose one of: host, other') })
+    await expect(load({ host, other })).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringContaining('choose one of: host, other'),
+    })
     expect((await load({ host, other }, { export: 'other', options: {} })).name).toBe('other')
   })
 
