@@ -100,9 +100,12 @@ export class HelloAdapter implements CniAdapter {
     const { bridge, netns } = this.#options
     const link = await this.#net.link(netns, bridge)
     if (link === undefined || !link.up)
-      throw new OffloadError('NOT_READY', `bridge ${bridge} is ${link === undefined ? 'missing' : 'down'}`, { hint: 'Restart the agent: it makes the bridge when it starts.' })
+      throw new OffloadError('NOT_READY', `bridge ${bridge} is ${link === undefined ? 'missing' : 'down'}`, {
+        hint: 'Restart the agent: it makes the bridge when it starts.',
+      })
     const exhausted = this.#addresses.exhausted()
-    if (exhausted.length > 0) throw new OffloadError('NOT_READY', `no address of ${exhausted.join(' and ')} is free`, { hint: 'Give the pool a larger subnet.' })
+    if (exhausted.length > 0)
+      throw new OffloadError('NOT_READY', `no address of ${exhausted.join(' and ')} is free`, { hint: 'Give the pool a larger subnet.' })
   }
 
   /** What is remembered and really forwards: an attachment whose port left the bridge is left out, so that resync repairs it. */
@@ -169,7 +172,8 @@ export class HelloAdapter implements CniAdapter {
 function refuseUnsupported(req: AttachRequest): void {
   const refused = { hostIpam: req.hostIpam, vlan: req.vlan, 'flags.ipsec': req.flags.ipsec || undefined }
   for (const [field, value] of Object.entries(refused))
-    if (value !== undefined) throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: adapter "hello" cannot do it`)
+    if (value !== undefined)
+      throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: adapter "hello" cannot do it`)
 }
 
 function podMac({ runtimeConfig, vfMac }: AttachRequest): string {

@@ -73,7 +73,9 @@ export class AddressPool implements Disposable {
     this.#transaction(() => {
       const text = formatAttachmentKey(key)
       this.#db
-        .prepare('UPDATE addresses AS a SET key = NULL, freed = 1 + coalesce((SELECT max(freed) FROM addresses WHERE subnet = a.subnet AND key IS NULL), 0) WHERE key = ?')
+        .prepare(
+          'UPDATE addresses AS a SET key = NULL, freed = 1 + coalesce((SELECT max(freed) FROM addresses WHERE subnet = a.subnet AND key IS NULL), 0) WHERE key = ?',
+        )
         .run(text)
       this.#db.prepare('DELETE FROM attachments WHERE key = ?').run(text)
     })
@@ -81,7 +83,9 @@ export class AddressPool implements Disposable {
 
   /** Subnets without a free address. */
   exhausted(): string[] {
-    return this.#pools.filter((pool) => this.#fresh(pool) === undefined && this.#oldest(pool) === undefined).map(({ subnet }) => subnet.cidr)
+    return this.#pools
+      .filter((pool) => this.#fresh(pool) === undefined && this.#oldest(pool) === undefined)
+      .map(({ subnet }) => subnet.cidr)
   }
 
   /** Closes the file. */
@@ -92,7 +96,9 @@ export class AddressPool implements Disposable {
   #take(pool: Pool, key: string): string {
     const offset = this.#fresh(pool) ?? this.#oldest(pool)
     if (offset === undefined)
-      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${pool.subnet.cidr} is free`, { hint: 'Give the pool a larger subnet or remove pods.' })
+      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${pool.subnet.cidr} is free`, {
+        hint: 'Give the pool a larger subnet or remove pods.',
+      })
     this.#db
       .prepare('INSERT INTO addresses VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL')
       .run(pool.subnet.cidr, offset, key)

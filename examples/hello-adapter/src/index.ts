@@ -11,6 +11,8 @@ import { AddressPool, type Pool } from './address-pool.ts'
 import { helloOptions } from './options.ts'
 import { offsetOf, parseSubnet } from './subnet.ts'
 
+export type { HelloOptions, HelloOptionsInput, PoolOptions } from './options.ts'
+
 /** The plugin: `createAgent({ adapter: hello({ pools: { ipv4: { subnet: '10.88.0.0/16' } } }), … })`. */
 export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
   kind: 'adapter',

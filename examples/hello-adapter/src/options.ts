@@ -27,7 +27,10 @@ const pool = (subnet: z.ZodType<string, string>, gateway: z.ZodType<string, stri
   z
     .object({ subnet, gateway: gateway.exactOptional() })
     .refine(({ subnet }) => parseSubnet(subnet).last >= 2, { path: ['subnet'], message: 'a prefix with room for a gateway and a pod' })
-    .refine((given) => given.gateway === undefined || isHost(given.subnet, given.gateway), { path: ['gateway'], message: 'a host address of the subnet' })
+    .refine((given) => given.gateway === undefined || isHost(given.subnet, given.gateway), {
+      path: ['gateway'],
+      message: 'a host address of the subnet',
+    })
 
 function isHost(cidr: string, address: string): boolean {
   const subnet = parseSubnet(cidr)

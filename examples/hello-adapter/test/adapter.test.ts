@@ -81,7 +81,10 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     const expected = await lab.adapter.attach(lab.request(0), ctx())
     const { key, port } = lab.request(0)
     await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.set', dev: port.name, ...change }])
-    await expect(lab.adapter.check({ key, port, expected }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED', message: expect.stringMatching(message) })
+    await expect(lab.adapter.check({ key, port, expected }, ctx())).rejects.toMatchObject({
+      code: 'CHECK_FAILED',
+      message: expect.stringMatching(message),
+    })
   })
 
   it('check fails for an attachment that it does not know or that has other addresses', async () => {
@@ -89,14 +92,19 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     const { key, port } = lab.request(0)
     await expect(lab.adapter.check({ key: lab.request(1).key, port, expected }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED' })
     const other = { ...expected, ips: [{ address: '10.88.0.9/16' }] }
-    await expect(lab.adapter.check({ key, port, expected: other }, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED', message: expect.stringContaining('10.88.0.9/16') })
+    await expect(lab.adapter.check({ key, port, expected: other }, ctx())).rejects.toMatchObject({
+      code: 'CHECK_FAILED',
+      message: expect.stringContaining('10.88.0.9/16'),
+    })
   })
 
   it('keeps nothing of an attach whose port does not exist or whose caller gave up', async () => {
     const missing = { ...lab.at(0).port, name: 'nosuchport' }
     await expect(lab.adapter.attach(lab.request(0, { port: missing }), ctx())).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await expect(lab.adapter.attach(lab.request(0), ctx(AbortSignal.abort()))).rejects.toMatchObject({ code: 'CANCELLED' })
-    await expect(lab.adapter.check({ key: lab.request(0).key, port: missing, expected: await lab.adapter.attach(lab.request(1), ctx()) }, ctx())).rejects.toMatchObject({
+    await expect(
+      lab.adapter.check({ key: lab.request(0).key, port: missing, expected: await lab.adapter.attach(lab.request(1), ctx()) }, ctx()),
+    ).rejects.toMatchObject({
       code: 'CHECK_FAILED',
     })
   })
@@ -106,7 +114,10 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     ['hostIpam', { hostIpam: { ips: [], routes: [], dns: {} } }],
     ['flags.ipsec', { flags: { ipsec: true } }],
   ])('refuses %s', async (field, more) => {
-    await expect(lab.adapter.attach(lab.request(0, more), ctx())).rejects.toMatchObject({ code: 'UNSUPPORTED_FIELD', message: expect.stringContaining(field) })
+    await expect(lab.adapter.attach(lab.request(0, more), ctx())).rejects.toMatchObject({
+      code: 'UNSUPPORTED_FIELD',
+      message: expect.stringContaining(field),
+    })
   })
 
   it('is not ready without its bridge or without a free address', async () => {

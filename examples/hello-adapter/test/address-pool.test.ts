@@ -38,14 +38,22 @@ describe('AddressPool', () => {
 
   it('never gives the gateway, wherever it is', () => {
     using addresses = open(pool('10.0.0.0/29', 3))
-    expect([1, 2, 3, 4, 5].map((id) => take(addresses, id))).toEqual(['10.0.0.1/24', '10.0.0.2/24', '10.0.0.4/24', '10.0.0.5/24', '10.0.0.6/24'])
+    expect([1, 2, 3, 4, 5].map((id) => take(addresses, id))).toEqual([
+      '10.0.0.1/24',
+      '10.0.0.2/24',
+      '10.0.0.4/24',
+      '10.0.0.5/24',
+      '10.0.0.6/24',
+    ])
     expect(addresses.exhausted()).toEqual(['10.0.0.0/29'])
   })
 
   it('takes of all pools or of none', () => {
     using addresses = open(pool('10.0.0.0/24'), pool('fd00::/126'))
     take(addresses, 1)
-    expect(() => take(addresses, 2)).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('fd00::/126') }))
+    expect(() => take(addresses, 2)).toThrow(
+      expect.objectContaining({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('fd00::/126') }),
+    )
     addresses.release(key(1))
     expect(take(addresses, 3)).toBe('10.0.0.3/24')
     expect(addresses.all().map((assignment) => assignment.key.containerId)).toEqual(['c3'])

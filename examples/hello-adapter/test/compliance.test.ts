@@ -28,7 +28,11 @@ async function setup(): Promise<AdapterFixture> {
         clock: systemClock,
         stateDir,
       }),
-    tampers: [tamper('took the port out of the bridge', { master: null }), tamper('took the port down', { up: false }), tamper('changed the MTU', { mtu: 1400 })],
+    tampers: [
+      tamper('took the port out of the bridge', { master: null }),
+      tamper('took the port down', { up: false }),
+      tamper('changed the MTU', { mtu: 1400 }),
+    ],
     async [Symbol.asyncDispose]() {
       await bench[Symbol.asyncDispose]()
       await net[Symbol.asyncDispose]()

@@ -52,7 +52,17 @@ export class Lab implements AsyncDisposable {
 
   request(index: number, more: Partial<AttachRequest> = {}): AttachRequest {
     const { pod, port, vfMac } = this.at(index)
-    return { key: pod.key('hello'), pod: pod.identity, port, vfMac, netconf: {}, runtimeConfig: {}, cniArgs: {}, flags: { ipsec: false }, ...more }
+    return {
+      key: pod.key('hello'),
+      pod: pod.identity,
+      port,
+      vfMac,
+      netconf: {},
+      runtimeConfig: {},
+      cniArgs: {},
+      flags: { ipsec: false },
+      ...more,
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hello } from '../src/index.ts'
+import type { HelloOptionsInput } from '../src/options.ts'
 import { addressAt, offsetOf, parseSubnet } from '../src/subnet.ts'
 
 describe('subnet', () => {
@@ -39,12 +40,18 @@ describe('options', () => {
   it.each([
     ['a subnet without room', { pools: { ipv4: { subnet: '10.0.0.0/31' } } }, /room for a gateway/],
     ['a gateway outside', { pools: { ipv4: { subnet: '10.0.0.0/24', gateway: '10.0.1.1' } } }, /a host address of the subnet/],
-    ['the broadcast address as gateway', { pools: { ipv4: { subnet: '10.0.0.0/24', gateway: '10.0.0.255' } } }, /a host address of the subnet/],
+    [
+      'the broadcast address as gateway',
+      { pools: { ipv4: { subnet: '10.0.0.0/24', gateway: '10.0.0.255' } } },
+      /a host address of the subnet/,
+    ],
     ['no family', { pools: {} }, /at least one family/],
     ['a pool of the wrong family', { pools: { ipv6: { subnet: '10.0.0.0/24' } } }, /pools\.ipv6\.subnet/],
     ['an MTU that IPv6 does not allow', { mtu: 1000 }, /mtu = 1000/],
     ['an unknown option', { brigde: 'x' }, /brigde/],
   ])('refuse %s', (_what, options, message) => {
-    expect(() => hello(options)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) }))
+    expect(() => hello(options as HelloOptionsInput)).toThrow(
+      expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) }),
+    )
   })
 })

@@ -13,7 +13,7 @@ import {
   type OpContext,
   type PortRef,
 } from '@cni-offload/sdk'
-import { decodeRaw, type ListCall, type ListRunner } from './list/list-runner.ts'
+import { decodeRaw, type ListCall, type ListRunner, type PodAddresses, withMac } from './list/list-runner.ts'
 import { listCapabilities, type PluginListSource } from './list/plugin-list.ts'
 import { podSysctls } from './list/pod-sysctls.ts'
 import { attachmentNote, isAttachmentNote, notedAttachment } from './splice/note.ts'
@@ -96,7 +96,7 @@ export class DelegateAdapter implements CniAdapter {
     const proxy = this.#proxy(req.port)
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
-    const kept = await this.#clear(req, proxy, known)
+    const again = await this.#clear(req, proxy, known)
     const attachment: StoredAttachment = {
       key: req.key,
       port: req.port,
@@ -106,7 +106,7 @@ export class DelegateAdapter implements CniAdapter {
     }
     this.#store.put(attachment)
     try {
-      return await this.#add(attachment, proxy, kept, ctx.signal)
+      return await this.#add(attachment, proxy, again, ctx.signal)
     } catch (error) {
       await this.#undoFailed(attachment, error, ctx)
       throw error
@@ -126,7 +126,10 @@ export class DelegateAdapter implements CniAdapter {
     const [has, should] = [addressList(known.result), addressList(req.expected)]
     if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
     const proxy = this.#proxy(known.port)
-    const problem = (await proxy.links()) === undefined ? `${proxy.path} is gone` : await new Splice(this.#net, proxy.path, req.key.ifName).problem(req.expected)
+    const problem =
+      (await proxy.links()) === undefined
+        ? `${proxy.path} is gone`
+        : await new Splice(this.#net, proxy.path, req.key.ifName).problem(req.expected)
     if (problem !== undefined) throw new OffloadError('CHECK_FAILED', `in ${proxy.path}: ${problem}`)
     try {
       await this.#runner.check(listCall(known, proxy.path), known.raw, ctx.signal)
@@ -142,7 +145,10 @@ export class DelegateAdapter implements CniAdapter {
     } catch (error) {
       const failure = OffloadError.from(error)
       if (failure.code === 'NOT_READY' || failure.code === 'LIMITED_CONNECTIVITY') throw failure
-      throw new OffloadError('NOT_READY', failure.message, { cause: failure, ...(failure.hint === undefined ? {} : { hint: failure.hint }) })
+      throw new OffloadError('NOT_READY', failure.message, {
+        cause: failure,
+        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      })
     }
   }
 
@@ -187,9 +193,9 @@ export class DelegateAdapter implements CniAdapter {
   /**
    * Makes the port free for an ADD.
    *
-   * @returns addresses that the attachment had, to be asked for again: a pod that outlived the DPU still uses them
+   * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them
    */
-  async #clear(req: AttachRequest, proxy: ProxyNamespace, known: StoredAttachment | undefined): Promise<readonly string[] | undefined> {
+  async #clear(req: AttachRequest, proxy: ProxyNamespace, known: StoredAttachment | undefined): Promise<PodAddresses | undefined> {
     const other = this.#store.byPort(req.port).find(({ key }) => formatAttachmentKey(key) !== formatAttachmentKey(req.key))
     if (other !== undefined) throw taken(req.port, formatAttachmentKey(other.key))
     const note = attachmentNote(req.key)
@@ -197,16 +203,24 @@ export class DelegateAdapter implements CniAdapter {
     const foreign = remains.find(({ alias }) => isAttachmentNote(alias) && alias !== note)
     if (foreign !== undefined) throw taken(req.port, foreign.alias)
     const own = remains.find(({ alias }) => alias === note)
-    const kept = known?.result?.ips.map(({ address }) => address) ?? (own === undefined ? undefined : await this.#net.addresses(proxy.path, own.name))
+    const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
     if (known !== undefined) await this.#remove(known, PATIENT)
     else if (own !== undefined) await this.#removeForgotten(req, PATIENT)
     await this.#deleteLinks(proxy)
-    return kept
+    return known?.result === undefined ? noted : { mac: known.result.mac, ips: known.result.ips.map(({ address }) => address) }
   }
 
-  async #add(attachment: StoredAttachment, proxy: ProxyNamespace, wantedIps: readonly string[] | undefined, signal: AbortSignal): Promise<AttachResult> {
+  async #add(
+    attachment: StoredAttachment,
+    proxy: ProxyNamespace,
+    again: PodAddresses | undefined,
+    signal: AbortSignal,
+  ): Promise<AttachResult> {
     const { key, list } = attachment
-    const raw = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(wantedIps === undefined ? {} : { wantedIps }) }, signal)
+    const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
+    // Where no plugin can be asked for a MAC, the one that the running pod has is set under it.
+    if (again !== undefined) await this.#net.apply(proxy.path, [{ op: 'link.set', dev: key.ifName, mac: again.mac }])
+    const raw = again === undefined ? answer : withMac(answer, key.ifName, again.mac)
     const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
     const seen = await observe(this.#net, proxy.path, inside)
     const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
@@ -252,13 +266,19 @@ export class DelegateAdapter implements CniAdapter {
     if (port !== undefined) this.#proxy(port)
     const note = attachmentNote(key)
     const noted = await Promise.all(
-      [...this.#proxies.values()].map(async (proxy) => ((await proxy.links())?.some(({ alias }) => alias === note) === true ? proxy : undefined)),
+      [...this.#proxies.values()].map(async (proxy) =>
+        (await proxy.links())?.some(({ alias }) => alias === note) === true ? proxy : undefined,
+      ),
     )
     const holder = noted.find((proxy) => proxy !== undefined)
     await holder?.neutral()
     try {
       const list = await this.#source.load()
-      await this.#runner.del({ list, containerId: key.containerId, netns: holder?.path ?? '', ifName: key.ifName, args: {}, runtimeConfig: {} }, undefined, signal)
+      await this.#runner.del(
+        { list, containerId: key.containerId, netns: holder?.path ?? '', ifName: key.ifName, args: {}, runtimeConfig: {} },
+        undefined,
+        signal,
+      )
     } catch (error) {
       // Where nothing is noted and plugins are not even installed, there is nothing that a plugin could have to undo.
       if (holder !== undefined || !OffloadError.is(error) || error.code !== 'NOT_READY') throw error

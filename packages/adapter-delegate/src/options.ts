@@ -37,7 +37,10 @@ export const delegateOptions: z.ZodType<DelegateOptions, DelegateOptionsInput> =
     conflist: pluginList.optional(),
     conflistFile: absolutePath.optional(),
     cniPath: z.array(absolutePath).min(1).default(['/opt/cni/bin', '/usr/lib/cni']),
-    proxyPrefix: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,15}$/, '1–16 letters, digits, "_", "." or "-"').default('px'),
+    proxyPrefix: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,15}$/, '1–16 letters, digits, "_", "." or "-"')
+      .default('px'),
     cacheDir: absolutePath.optional(),
     execTimeoutMs: z.number().int().min(100).max(600_000).default(60_000),
     concurrency: z.number().int().min(1).max(64).default(4),

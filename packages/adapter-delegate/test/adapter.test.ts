@@ -142,7 +142,10 @@ describe.skipIf(!isRoot)(`stock bridge, tuning and host-local behind the splice 
     ['hostIpam', { hostIpam: { ips: [], routes: [], dns: {} } }],
     ['flags.ipsec', { flags: { ipsec: true } }],
   ])('refuses %s, which a list cannot honour', async (field, more) => {
-    await expect(lab.adapter.attach(lab.request(0, more), ctx())).rejects.toMatchObject({ code: 'UNSUPPORTED_FIELD', message: expect.stringContaining(field) })
+    await expect(lab.adapter.attach(lab.request(0, more), ctx())).rejects.toMatchObject({
+      code: 'UNSUPPORTED_FIELD',
+      message: expect.stringContaining(field),
+    })
   })
 
   it('is ready, and says so only while all plugins are there', async () => {

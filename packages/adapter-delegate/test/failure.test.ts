@@ -14,11 +14,15 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
 
   /** A second plugin that notes the verbs it gets and behaves as told on ADD; DEL works. */
   const withSecond = async (onAdd: string, onDel = 'exit 0', options: { readonly execTimeoutMs?: number } = {}): Promise<void> => {
-    await lab.script('second', `echo "$CNI_COMMAND" >>${lab.folder}/verbs\nconf=$(cat)\ncase "$CNI_COMMAND" in\nADD) ${onAdd};;\nDEL) ${onDel};;\nesac`)
+    await lab.script(
+      'second',
+      `echo "$CNI_COMMAND" >>${lab.folder}/verbs\nconf=$(cat)\ncase "$CNI_COMMAND" in\nADD) ${onAdd};;\nDEL) ${onDel};;\nesac`,
+    )
     await lab.start([lab.bridge(), { type: 'second' }], options)
   }
 
-  const verbs = async (): Promise<string> => (await readFile(join(lab.folder, 'verbs'), 'utf8').catch(() => '')).trim().replaceAll('\n', ' ')
+  const verbs = async (): Promise<string> =>
+    (await readFile(join(lab.folder, 'verbs'), 'utf8').catch(() => '')).trim().replaceAll('\n', ' ')
 
   const expectPristine = async (): Promise<void> => {
     expect((await lab.proxy(0).links())?.map(({ name, up }) => `${name} ${up}`)).toEqual(['lo true', `${PORT_IN_PROXY} false`])
@@ -27,7 +31,11 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
   }
 
   it.each([
-    ['fails with an error object', `echo '{"code":7,"msg":"bad net","details":"really"}'; exit 1`, /plugin "second", ADD: code 7: bad net; really/],
+    [
+      'fails with an error object',
+      `echo '{"code":7,"msg":"bad net","details":"really"}'; exit 1`,
+      /plugin "second", ADD: code 7: bad net; really/,
+    ],
     ['fails without JSON', 'echo oops; echo why >&2; exit 3', /exited with 3 and printed "oops"; stderr: why/],
     ['fails silently', 'exit 1', /exited with 1 without an error object/],
     ['is killed', 'kill -9 $$', /was killed by SIGKILL/],
@@ -37,7 +45,10 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
     ['prints more than can be a result', 'head -c 9000000 /dev/zero', /could not be run: more than/],
   ])('a plugin that %s: the list is undone and the reason is told', async (_what, onAdd, message) => {
     await withSecond(onAdd)
-    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED', message: expect.stringMatching(message) })
+    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({
+      code: 'ADAPTER_FAILED',
+      message: expect.stringMatching(message),
+    })
     expect(await verbs()).toBe('ADD DEL')
     await expectPristine()
   })
@@ -52,7 +63,10 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
 
   it('a plugin that is missing is noticed before anything is done', async () => {
     await lab.start([lab.bridge(), { type: 'nosuch' }])
-    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'NOT_READY', message: expect.stringContaining('nosuch') })
+    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({
+      code: 'NOT_READY',
+      message: expect.stringContaining('nosuch'),
+    })
     expect(await lab.net.link(lab.bench.dpuNetns, 'cni0')).toBeUndefined()
     await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
     await expectPristine()
@@ -60,7 +74,10 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
 
   it('a plugin that hangs is killed with its children when its time is up', async () => {
     await withSecond(`sleep 300 & echo $! >${lab.folder}/child; wait`, 'exit 0', { execTimeoutMs: 700 })
-    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED', message: expect.stringContaining('700 ms') })
+    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: expect.stringContaining('700 ms'),
+    })
     expect(await verbs()).toBe('ADD DEL')
     await expectPristine()
     const child = Number(await readFile(join(lab.folder, 'child'), 'utf8'))
@@ -81,9 +98,15 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
 
   it('undoing that fails is taken up again by detach', async () => {
     await withSecond('exit 1', `test -e ${lab.folder}/heal`)
-    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED', message: expect.stringMatching(/second", ADD/) })
+    await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({
+      code: 'ADAPTER_FAILED',
+      message: expect.stringMatching(/second", ADD/),
+    })
     const { key, port } = lab.request(0)
-    await expect(lab.adapter.detach({ key, port }, ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED', message: expect.stringMatching(/second", DEL/) })
+    await expect(lab.adapter.detach({ key, port }, ctx())).rejects.toMatchObject({
+      code: 'ADAPTER_FAILED',
+      message: expect.stringMatching(/second", DEL/),
+    })
     // DEL runs in reverse and stops where it fails: what the bridge gave is not free while another plugin may refer to it.
     expect(await lab.reserved()).toHaveLength(2)
     await writeFile(join(lab.folder, 'heal'), '')

@@ -41,7 +41,11 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Starts the adapter, after disposing the one before: a restart. */
-  async start(plugins: readonly PluginConf[], options: Partial<DelegateOptionsInput> = {}, cniVersion: '0.4.0' | '1.0.0' | '1.1.0' = '1.0.0'): Promise<CniAdapter> {
+  async start(
+    plugins: readonly PluginConf[],
+    options: Partial<DelegateOptionsInput> = {},
+    cniVersion: '0.4.0' | '1.0.0' | '1.1.0' = '1.0.0',
+  ): Promise<CniAdapter> {
     await this.stop()
     const configured = delegate({
       conflist: options.conflistFile === undefined ? { cniVersion, name: 'labnet', plugins } : undefined,

@@ -95,7 +95,9 @@ export class PluginExecutor {
       if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', what)
       if (error instanceof Error && error.name === 'TimeoutError')
         throw new OffloadError('DEADLINE_EXCEEDED', `${what}: it did not end within ${timeoutMs} ms and was killed`, { cause: error })
-      throw new OffloadError('ADAPTER_FAILED', `${what}: it could not be run: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new OffloadError('ADAPTER_FAILED', `${what}: it could not be run: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      })
     }
     if (outcome.exitCode === 0) return outcome.stdout
     const failure = toPluginError(call, outcome)

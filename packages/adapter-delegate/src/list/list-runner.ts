@@ -22,8 +22,16 @@ export interface ListCall {
   readonly args: Readonly<Record<string, string>>
   /** Capability arguments; each plugin gets those that it declares. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>
-  /** Addresses that IPAM is asked to give again, with prefix length. */
-  readonly wantedIps?: readonly string[]
+  /** What the attachment had before it was lost, to be given again as far as the plugins can be asked for it. */
+  readonly again?: PodAddresses
+}
+
+/** What a running pod cannot exchange. */
+export interface PodAddresses {
+  /** Addresses with prefix length. */
+  readonly ips: readonly string[]
+  /** MAC address. */
+  readonly mac: string
 }
 
 const versionReply = z.object({ supportedVersions: z.array(z.string()).default(['0.1.0', '0.2.0']) })
@@ -32,7 +40,7 @@ const rawResult = z.record(z.string(), z.unknown())
 /** Runs plugin lists as the specification wants it of a runtime: order, chaining of results, capabilities, verbs by version. */
 export class ListRunner {
   readonly #executor: PluginExecutor
-  readonly #versions = new Map<string, Promise<readonly string[]>>()
+  readonly #speaks = new Set<string>()
 
   /** Plugins are executed by `executor`. */
   constructor(executor: PluginExecutor) {
@@ -78,13 +86,7 @@ export class ListRunner {
    * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY
    */
   async status(list: PluginList, signal: AbortSignal): Promise<void> {
-    for (const type of allTypes(list)) {
-      const versions = await this.#supported(type, signal)
-      if (!versions.includes(list.cniVersion))
-        throw new OffloadError('NOT_READY', `plugin "${type}" speaks ${versions.join(', ')}, not ${list.cniVersion}`, {
-          hint: 'Lower cniVersion of the plugin list or install a newer plugin.',
-        })
-    }
+    for (const type of allTypes(list)) await this.#requireVersion(type, list.cniVersion, signal)
     if (!atLeast(list.cniVersion, '1.1.0')) return
     const call: ListCall = { list, containerId: '', netns: '', ifName: '', args: {}, runtimeConfig: {} }
     for (const plugin of list.plugins)
@@ -102,25 +104,18 @@ export class ListRunner {
     return await this.#executor.run({ verb, type: plugin.type, containerId, netns, ifName, args: formatArgs(call.args), stdin }, signal)
   }
 
-  /** A binary's versions do not change while it is there, so one VERSION per plugin is enough for status polls. */
-  async #supported(type: string, signal: AbortSignal): Promise<readonly string[]> {
-    const path = await this.#executor.find(type)
-    const cached = this.#versions.get(path)
-    if (cached !== undefined) return await cached
-    const asked = this.#askVersion(type, signal)
-    this.#versions.set(path, asked)
-    try {
-      return await asked
-    } catch (error) {
-      this.#versions.delete(path)
-      throw new OffloadError('NOT_READY', `plugin "${type}" does not answer VERSION`, { cause: error })
-    }
-  }
-
-  async #askVersion(type: string, signal: AbortSignal): Promise<readonly string[]> {
-    const stdin = JSON.stringify({ cniVersion: CNI_VERSIONS.at(-1) })
+  /** A plugin that has said yes is not asked again: polls of the status are frequent and processes are not free. */
+  async #requireVersion(type: string, version: CniVersion, signal: AbortSignal): Promise<void> {
+    const id = `${await this.#executor.find(type)} ${version}`
+    if (this.#speaks.has(id)) return
+    const stdin = JSON.stringify({ cniVersion: version })
     const output = await this.#executor.run({ verb: 'VERSION', type, containerId: '', netns: '', ifName: '', args: '', stdin }, signal)
-    return versionReply.parse(JSON.parse(output)).supportedVersions
+    const versions = parseVersions(output, type)
+    if (!versions.includes(version))
+      throw new OffloadError('NOT_READY', `plugin "${type}" speaks ${versions.join(', ')}, not ${version}`, {
+        hint: 'Lower cniVersion of the plugin list or install a newer plugin.',
+      })
+    this.#speaks.add(id)
   }
 }
 
@@ -139,6 +134,13 @@ function resultVersion(raw: RawResult, fallback: CniVersion): CniVersion {
   return known
 }
 
+/** A raw result whose interface inside the namespace has another MAC. */
+export function withMac(raw: RawResult, ifName: string, mac: string): RawResult {
+  const inside = z.looseObject({ name: z.literal(ifName), sandbox: z.string().min(1) }).transform((item) => ({ ...item, mac }))
+  const interfaces = z.array(inside.or(z.unknown())).safeParse(raw['interfaces'])
+  return interfaces.success ? { ...raw, interfaces: interfaces.data } : raw
+}
+
 function parseResult(output: string, type: string, version: CniVersion): RawResult {
   try {
     const raw = rawResult.parse(JSON.parse(output))
@@ -146,20 +148,31 @@ function parseResult(output: string, type: string, version: CniVersion): RawResu
     return raw
   } catch (error) {
     const printed = output.trim() === '' ? 'nothing' : JSON.stringify(output.trim().slice(0, 256))
-    throw new OffloadError('ADAPTER_FAILED', `plugin "${type}", ADD: it succeeded but printed no valid result: ${printed}`, { cause: error })
+    throw new OffloadError('ADAPTER_FAILED', `plugin "${type}", ADD: it succeeded but printed no valid result: ${printed}`, {
+      cause: error,
+    })
+  }
+}
+
+function parseVersions(output: string, type: string): readonly string[] {
+  try {
+    return versionReply.parse(JSON.parse(output)).supportedVersions
+  } catch (error) {
+    throw new OffloadError('NOT_READY', `plugin "${type}" gives no valid answer to VERSION: ${JSON.stringify(output.slice(0, 256))}`, {
+      cause: error,
+    })
   }
 }
 
 function pluginStdin(call: ListCall, plugin: PluginConf, prevResult: RawResult | undefined): Record<string, unknown> {
-  const { wantedIps: ips } = call
-  const wanted = Object.entries(plugin.capabilities ?? {}).filter(([, declared]) => declared)
-  const offered: Readonly<Record<string, unknown>> = ips === undefined ? call.runtimeConfig : { ...call.runtimeConfig, ips }
-  const runtimeConfig = Object.fromEntries(wanted.flatMap(([name]) => (offered[name] === undefined ? [] : [[name, offered[name]]])))
+  const declared = Object.entries(plugin.capabilities ?? {}).flatMap(([name, wanted]) => (wanted ? [name] : []))
+  const offered: Readonly<Record<string, unknown>> = { ...call.runtimeConfig, ...call.again }
+  const runtimeConfig = Object.fromEntries(declared.flatMap((name) => (offered[name] === undefined ? [] : [[name, offered[name]]])))
   return {
     ...plugin,
     name: call.list.name,
     cniVersion: call.list.cniVersion,
-    ...(ips === undefined ? {} : { args: withIps(plugin['args'], ips) }),
+    ...(call.again === undefined ? {} : { args: withIps(plugin['args'], call.again.ips) }),
     ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
     ...(prevResult === undefined ? {} : { prevResult }),
   }
@@ -167,7 +180,10 @@ function pluginStdin(call: ListCall, plugin: PluginConf, prevResult: RawResult |
 
 /** `args.cni.ips` is the conventional way to ask for addresses that needs no capability; who does not know it ignores it. */
 function withIps(args: unknown, ips: readonly string[]): unknown {
-  const parsed = z.object({ cni: rawResult.default({}) }).loose().safeParse(args ?? {})
+  const parsed = z
+    .object({ cni: rawResult.default({}) })
+    .loose()
+    .safeParse(args ?? {})
   return parsed.success ? { ...parsed.data, cni: { ...parsed.data.cni, ips } } : args
 }
 

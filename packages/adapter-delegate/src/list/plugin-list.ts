@@ -33,15 +33,17 @@ export interface PluginListInput {
 }
 
 /** A file name and nothing that leads out of the plugin folders. */
-const pluginType = z.string().min(1).max(255).regex(/^[^/\0]+$/, 'the file name of an executable, without "/"')
+const pluginType = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[^/\0]+$/, 'the file name of an executable, without "/"')
 
 /** Schema of {@link PluginList}. The name is `cni-offload` where the list has none. */
 export const pluginList: z.ZodType<PluginList, PluginListInput> = z.object({
   cniVersion: z.enum(CNI_VERSIONS),
   name: cniName.default('cni-offload'),
-  disableCheck: z
-    .union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')])
-    .default(false),
+  disableCheck: z.union([z.boolean(), z.enum(['true', 'false']).transform((text) => text === 'true')]).default(false),
   plugins: z
     .array(z.looseObject({ type: pluginType, capabilities: z.record(z.string(), z.boolean()).exactOptional() }))
     .min(1)

@@ -35,7 +35,9 @@ export async function observe(net: LinuxNet, netns: NetnsPath, link: Link): Prom
  * @throws OffloadError ADAPTER_FAILED when that makes no valid result
  */
 export function podNetwork(cni: CniResult, seen: ObservedInterface, sysctls: Readonly<Record<string, string>>): AttachResult {
-  const ips = cni.ips.filter((ip) => ip.interface === undefined || isPods(cni, ip.interface, seen.link.name)).map((ip) => assignment(ip, seen.routes))
+  const ips = cni.ips
+    .filter((ip) => ip.interface === undefined || isPods(cni, ip.interface, seen.link.name))
+    .map((ip) => assignment(ip, seen.routes))
   const result = {
     mac: seen.link.mac,
     mtu: seen.link.mtu,

@@ -95,7 +95,9 @@ export class ProxyNamespace {
     await this.neutral()
     const links = await this.links()
     if (links?.some(({ name }) => name === PORT_IN_PROXY) === true)
-      await this.#net.apply(this.path, [{ op: 'link.move', dev: PORT_IN_PROXY, netns: this.#home, name: noteOf(links)?.name ?? this.port.name }])
+      await this.#net.apply(this.path, [
+        { op: 'link.move', dev: PORT_IN_PROXY, netns: this.#home, name: noteOf(links)?.name ?? this.port.name },
+      ])
     await this.#net.deleteNetns(this.name)
   }
 
@@ -103,9 +105,13 @@ export class ProxyNamespace {
     if (absent) await this.#net.createNetns(this.name)
     const outside = await this.#net.link(this.#home, this.port.name)
     if (outside === undefined)
-      throw new OffloadError('HARDWARE_FAILURE', `port ${this.port.name} of VF ${formatVfId(this.port.vf)} is neither in ${this.#home} nor in ${this.path}`, {
-        hint: 'Look where the device is; another adapter or another proxyPrefix may still hold it.',
-      })
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `port ${this.port.name} of VF ${formatVfId(this.port.vf)} is neither in ${this.#home} nor in ${this.path}`,
+        {
+          hint: 'Look where the device is; another adapter or another proxyPrefix may still hold it.',
+        },
+      )
     await this.#net.apply(this.path, [
       { op: 'link.set', dev: 'lo', alias: `cni-offload port=${outside.name} mtu=${outside.mtu}` },
       ...Object.entries(SILENT).map(([key, value]) => ({ op: 'sysctl', key, value }) as const),

@@ -43,7 +43,8 @@ export class Splice {
       { op: 'link.set', dev: port, up: true },
     ])
     const problem = await this.problem({ mac: inside.mac, mtu: inside.mtu })
-    if (problem !== undefined) throw new OffloadError('KERNEL_REFUSED', `the splice of ${ifName} in ${this.#netns} does not hold: ${problem}`)
+    if (problem !== undefined)
+      throw new OffloadError('KERNEL_REFUSED', `the splice of ${ifName} in ${this.#netns} does not hold: ${problem}`)
     return inside
   }
 

@@ -69,7 +69,9 @@ export class AttachmentStore implements Disposable {
     this.#get = this.#db.prepare('SELECT body FROM attachments WHERE key = ?')
     this.#all = this.#db.prepare('SELECT body FROM attachments')
     this.#byVf = this.#db.prepare('SELECT body FROM attachments WHERE vf = ?')
-    this.#put = this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET vf = excluded.vf, body = excluded.body')
+    this.#put = this.#db.prepare(
+      'INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET vf = excluded.vf, body = excluded.body',
+    )
     this.#delete = this.#db.prepare('DELETE FROM attachments WHERE key = ?')
   }
 
