@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
 import type { AttachResult } from '@cni-offload/sdk'
 
@@ -8,10 +9,10 @@ import type { AttachResult } from '@cni-offload/sdk'
 export async function wirePod(net: LinuxNet, netns: NetnsPath, ifName: string, result: AttachResult): Promise<void> {
   const ipv6 = result.ips.some(({ address }) => address.includes(':'))
   const key = ifName.replaceAll('.', '/')
+  const silence: Readonly<Record<string, string>> = { disable_ipv6: ipv6 ? '0' : '1', accept_ra: '0', accept_dad: '0' }
   const ops: NetOp[] = [
-    { op: 'sysctl', key: `net.ipv6.conf.${key}.disable_ipv6`, value: ipv6 ? '0' : '1' },
-    { op: 'sysctl', key: `net.ipv6.conf.${key}.accept_ra`, value: '0' },
-    { op: 'sysctl', key: `net.ipv6.conf.${key}.accept_dad`, value: '0' },
+    // A kernel without IPv6 has no such settings, and nothing that could speak.
+    ...(existsSync('/proc/sys/net/ipv6') ? Object.entries(silence) : []).map(([name, value]): NetOp => ({ op: 'sysctl', key: `net.ipv6.conf.${key}.${name}`, value })),
     { op: 'link.set', dev: ifName, mac: result.mac, mtu: result.mtu },
     ...Object.entries(result.sysctls).map(([name, value]): NetOp => ({ op: 'sysctl', key: name, value })),
     { op: 'link.set', dev: ifName, up: true },
