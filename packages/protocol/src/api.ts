@@ -15,7 +15,7 @@ export interface PeerIdentity {
 export interface CallContext {
   /** Client: aborting it cancels the call. Server: aborted when the client cancelled, went away or its deadline passed. */
   readonly signal: AbortSignal
-  /** Milliseconds that the call may take; the server gets it as deadline. Default 10 000. */
+  /** Milliseconds that the call may take; the server gets it as deadline. Default 10 000, of a resync 600 000. */
   readonly timeoutMs?: number
   /** Server side: who calls. */
   readonly peer?: PeerIdentity
@@ -127,6 +127,9 @@ export interface OffloadApi {
   /**
    * Brings the agent in line with the host: `wired` is everything that the host has; what the agent lacks is attached
    * again, what it has in excess is detached. One event per attachment.
+   *
+   * `wired` that ends normally is everything. If the host goes away before it has sent everything, iterating `wired` throws
+   * instead, and what has not come must not be taken for strays.
    */
   resync(wired: AsyncIterable<AttachCall>, ctx: CallContext): AsyncIterable<ResyncEvent>
 }

@@ -60,7 +60,13 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
   let onFailure = (_error: Error): void => {}
   const tls = watchTls(options.tls, log, (material) => credentials.replace(material))
   const expected = { role: 'agent', node } as const
-  const credentials = new ReloadableChannelCredentials({ address, expected, material: tls.current, connectTimeoutMs, onFailure: (error) => onFailure(error) })
+  const credentials = new ReloadableChannelCredentials({
+    address,
+    expected,
+    material: tls.current,
+    connectTimeoutMs,
+    onFailure: (error) => onFailure(error),
+  })
   const channel = new Channel(address.target, credentials, {
     'grpc.keepalive_time_ms': keepalive.intervalMs,
     'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
@@ -82,6 +88,7 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
     address: address.text,
     patienceMs: connectTimeoutMs,
     onState(state, failure) {
+      if (state === 'ready') credentials.confirm()
       if (state === 'unreachable') log.warn({ address: address.text, err: failure, ...explainConnection(failure) }, 'agent unreachable')
       else log.info({ address: address.text }, `agent ${state}`)
     },
@@ -105,7 +112,7 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
     },
     resync: (wired, ctx) => bidi(deps, METHODS.resync, wired, 'complete', ctx, ctx.timeoutMs ?? timeoutOf(ctx) * RESYNC_FACTOR),
     state: () => link.state,
-    waitReady: (signal) => link.ready(signal, true),
+    waitReady: (signal) => link.ready(signal),
     states: (signal) => link.states(signal),
     [Symbol.asyncDispose]() {
       tls[Symbol.dispose]()

@@ -8,7 +8,12 @@ const copy = <T>(codec: Codec<T>, value: T): T => codec.decode(codec.encode(valu
 const across = (error: unknown, what: string): OffloadError => errorFromStatus(statusFromError(error), what)
 
 /** The call's own deadline, as the network would enforce it, on top of the caller's signal. */
-function bounded(ctx: CallContext, peer: PeerIdentity, what: string, fallbackMs: number): { readonly ctx: CallContext; readonly stop: Promise<never>; close(): void } {
+function bounded(
+  ctx: CallContext,
+  peer: PeerIdentity,
+  what: string,
+  fallbackMs: number,
+): { readonly ctx: CallContext; readonly stop: Promise<never>; close(): void } {
   const timeoutMs = ctx.timeoutMs ?? fallbackMs
   const abort = new AbortController()
   const stop = Promise.withResolvers<never>()
@@ -18,10 +23,16 @@ function bounded(ctx: CallContext, peer: PeerIdentity, what: string, fallbackMs:
     stop.reject(local)
   }
   const timer = setTimeout(() => {
-    end(new OffloadError('DEADLINE_EXCEEDED', "the caller's deadline passed"), new OffloadError('DEADLINE_EXCEEDED', `${what} took longer than ${timeoutMs} ms`))
+    end(
+      new OffloadError('DEADLINE_EXCEEDED', "the caller's deadline passed"),
+      new OffloadError('DEADLINE_EXCEEDED', `${what} took longer than ${timeoutMs} ms`),
+    )
   }, timeoutMs)
   const cancelled = (): void =>
-    end(new OffloadError('CANCELLED', 'the caller cancelled the call or its connection is gone'), OffloadError.from(ctx.signal.reason, 'CANCELLED', `${what} was cancelled`))
+    end(
+      new OffloadError('CANCELLED', 'the caller cancelled the call or its connection is gone'),
+      OffloadError.from(ctx.signal.reason, 'CANCELLED', `${what} was cancelled`),
+    )
   if (ctx.signal.aborted) cancelled()
   else ctx.signal.addEventListener('abort', cancelled, { once: true })
   return {
@@ -41,7 +52,12 @@ function bounded(ctx: CallContext, peer: PeerIdentity, what: string, fallbackMs:
  * @param peer - who the implementation is told that calls
  */
 export function createInMemoryClient(api: OffloadApi, peer: PeerIdentity): OffloadApi {
-  const unary = async <Call, Reply>(method: Method<Call, Reply>, call: Call, ctx: CallContext, run: (call: Call, ctx: CallContext) => Promise<Reply>): Promise<Reply> => {
+  const unary = async <Call, Reply>(
+    method: Method<Call, Reply>,
+    call: Call,
+    ctx: CallContext,
+    run: (call: Call, ctx: CallContext) => Promise<Reply>,
+  ): Promise<Reply> => {
     const bytes = method.call.encode(call)
     const limits = bounded(ctx, peer, method.name, 10_000)
     const served = async (): Promise<Reply> => {

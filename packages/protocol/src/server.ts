@@ -7,6 +7,7 @@ import type { OffloadApi, PeerIdentity, TlsFiles } from './api.ts'
 import { DESCRIPTOR_SET } from './gen/descriptor.ts'
 import { OffloadService } from './gen/offload/v1/offload.ts'
 import { MAX_MESSAGE_BYTES } from './limits.ts'
+import { ActiveCalls } from './server/active-calls.ts'
 import { createHandlers } from './server/handlers.ts'
 import { watchTls } from './tls/files.ts'
 import { ReloadableServerCredentials } from './tls/server-credentials.ts'
@@ -32,12 +33,14 @@ export interface OffloadServer extends AsyncDisposable {
   /** What the health service answers for the whole server and for `offload.v1.Offload`. False at first. */
   setHealth(serving: boolean): void
   /**
-   * Stops gracefully: not healthy, no new connections and calls; calls under way may end within `graceMs`, then their
-   * signals abort and connections close. Resolves when everything is closed.
+   * Stops gracefully: not healthy; new calls are refused with AGENT_UNREACHABLE; calls under way may end within `graceMs`
+   * milliseconds, then their signals abort and connections close. Resolves when everything is closed.
    */
   drain(graceMs: number): Promise<void>
 }
 
+/** How long a drain waits for connections to close when no call is under way any more, in milliseconds. */
+const FLUSH_MS = 1000
 /** As long as a stuck caller may hold a call's stream after its connection is dead, in milliseconds. */
 const KEEPALIVE = { 'grpc.keepalive_time_ms': 1000, 'grpc.keepalive_timeout_ms': 2000 }
 
@@ -100,7 +103,8 @@ export async function createOffloadServer(options: OffloadServerOptions): Promis
     'grpc.max_concurrent_streams': 1024,
     'grpc.enable_channelz': 0,
   })
-  server.addService(SERVICE, createHandlers({ api, log, identities: new WeakMap(), authorize: options.authorize?.bind(options) }))
+  const active = new ActiveCalls()
+  server.addService(SERVICE, createHandlers({ api, log, active, identities: new WeakMap(), authorize: options.authorize?.bind(options) }))
   const setHealth = await addCompanions(server)
   const tls = watchTls(options.tls, log, (material) => credentials.replace(material))
   const credentials = new ReloadableServerCredentials(tls.current)
@@ -117,11 +121,15 @@ export async function createOffloadServer(options: OffloadServerOptions): Promis
   }
   const bound = path === undefined ? address.text.replace(/:\d+$/, `:${port}`) : address.text
   let closed: Promise<void> | undefined
-  const shutDown = (graceMs: number): Promise<void> => {
+  const shutDown = async (graceMs: number): Promise<void> => {
     setHealth(false)
+    const end = performance.now() + graceMs
+    await active.drain(graceMs)
     tls[Symbol.dispose]()
-    return new Promise((resolve) => {
-      const force = setTimeout(() => server.forceShutdown(), graceMs)
+    // What is left are answers being flushed and idle watchers of health; those need no more than a moment.
+    const moment = Math.max(0, Math.min(FLUSH_MS, end - performance.now()))
+    await new Promise<void>((resolve) => {
+      const force = setTimeout(() => server.forceShutdown(), moment)
       server.tryShutdown(() => {
         clearTimeout(force)
         resolve()

@@ -30,7 +30,11 @@ let sockNumber = 0
 
 const unixSockets = async (served: OffloadApi): Promise<Pair> => {
   sockNumber += 1
-  const server = await createOffloadServer({ listen: `unix:${certificates.dir}/agent${sockNumber}.sock`, tls: certificates.agent, api: served })
+  const server = await createOffloadServer({
+    listen: `unix:${certificates.dir}/agent${sockNumber}.sock`,
+    tls: certificates.agent,
+    api: served,
+  })
   const client = createOffloadClient({ address: server.address, tls: certificates.host, node: NODE })
   return {
     client,
@@ -240,7 +244,8 @@ describe.each([
   })
 
   describe('resync', () => {
-    const wired = (count: number): (typeof ATTACH)[] => Array.from({ length: count }, (_, index) => ({ ...ATTACH, key: { ...KEY, containerId: `c${index}` } }))
+    const wired = (count: number): (typeof ATTACH)[] =>
+      Array.from({ length: count }, (_, index) => ({ ...ATTACH, key: { ...KEY, containerId: `c${index}` } }))
 
     test('streams both ways', async () => {
       const events = [
@@ -374,7 +379,10 @@ describe.each([
         yield ATTACH
         throw new OffloadError('JOURNAL_FAILURE', 'the disk is gone')
       }
-      expect(await failure(collect(pair.client.resync(input(), ctx())))).toMatchObject({ code: 'JOURNAL_FAILURE', message: 'the disk is gone' })
+      expect(await failure(collect(pair.client.resync(input(), ctx())))).toMatchObject({
+        code: 'JOURNAL_FAILURE',
+        message: 'the disk is gone',
+      })
     })
 
     test('a handler may answer without reading its input', async () => {

@@ -15,7 +15,10 @@ export const RESULT: AttachResult = {
   mac: '02:00:00:00:00:01',
   mtu: 1450,
   ips: [{ address: '10.0.0.2/32', gateway: '10.0.0.1' }, { address: 'fd00::2/128' }],
-  routes: [{ dst: '0.0.0.0/0', gw: '10.0.0.1', mtu: 1400, advmss: 1360, priority: 10, table: 254, scope: 0 }, { dst: '10.0.0.1/32', scope: 253 }],
+  routes: [
+    { dst: '0.0.0.0/0', gw: '10.0.0.1', mtu: 1400, advmss: 1360, priority: 10, table: 254, scope: 0 },
+    { dst: '10.0.0.1/32', scope: 253 },
+  ],
   neighbours: [{ ip: '10.0.0.1', mac: '02:00:00:00:00:02' }],
   dns: { nameservers: ['10.96.0.10'], domain: 'cluster.local', search: [] },
   sysctls: { 'net.ipv4.conf.eth0.arp_filter': '1' },

@@ -57,12 +57,18 @@ const RETRY_FLOOR_MS = 100
  * One unary call with a deadline that includes waiting for the connection. Repeated once, after a short random pause, if the
  * connection went away before the call was put on it; a call that the agent may have seen is never repeated here.
  */
-export async function unary<Call, Reply>(deps: CallDeps, method: Method<Call, Reply>, call: Call, ctx: CallContext, timeoutMs: number): Promise<Reply> {
+export async function unary<Call, Reply>(
+  deps: CallDeps,
+  method: Method<Call, Reply>,
+  call: Call,
+  ctx: CallContext,
+  timeoutMs: number,
+): Promise<Reply> {
   const what = `${method.name} on ${deps.address}`
   const bytes = method.call.encode(call)
   const end = Date.now() + timeoutMs
   for (let attempt = 0; ; attempt += 1) {
-    await deps.link.ready(ctx.signal, false)
+    await deps.link.ready(ctx.signal, end - Date.now())
     const sent = await send(deps, method.path, bytes, requestMetadata(ctx.requestId), { deadline: end }, ctx.signal)
     if (sent.reply !== undefined) return method.reply.decode(sent.reply)
     const again = attempt === 0 && !sent.placed && sent.failure?.code === status.UNAVAILABLE && !ctx.signal.aborted
@@ -74,11 +80,17 @@ export async function unary<Call, Reply>(deps: CallDeps, method: Method<Call, Re
 }
 
 /** One call that answers a stream. Leaving the iteration early cancels the call. */
-export async function* serverStream<Call, Reply>(deps: CallDeps, method: Method<Call, Reply>, call: Call, ctx: CallContext, timeoutMs: number): AsyncGenerator<Reply, void, undefined> {
+export async function* serverStream<Call, Reply>(
+  deps: CallDeps,
+  method: Method<Call, Reply>,
+  call: Call,
+  ctx: CallContext,
+  timeoutMs: number,
+): AsyncGenerator<Reply, void, undefined> {
   const what = `${method.name} on ${deps.address}`
   const bytes = method.call.encode(call)
   const deadline = Date.now() + timeoutMs
-  await deps.link.ready(ctx.signal, false)
+  await deps.link.ready(ctx.signal, timeoutMs)
   const stream = deps.client.makeServerStreamRequest(method.path, asIs, asIs, bytes, requestMetadata(ctx.requestId), { deadline })
   const cancel = (): void => stream.cancel()
   ctx.signal.addEventListener('abort', cancel, { once: true })
@@ -97,10 +109,17 @@ export async function* serverStream<Call, Reply>(deps: CallDeps, method: Method<
  * One call that streams both ways. The input is pulled as fast as the agent takes it, and `last` follows it; if it fails, the call is cancelled
  * and the iteration rejects with the input's error. Leaving the iteration early cancels the call and returns the input.
  */
-export async function* bidi<Call, Reply>(deps: CallDeps, method: Method<Call, Reply>, input: AsyncIterable<Call>, last: Call, ctx: CallContext, timeoutMs: number): AsyncGenerator<Reply, void, undefined> {
+export async function* bidi<Call, Reply>(
+  deps: CallDeps,
+  method: Method<Call, Reply>,
+  input: AsyncIterable<Call>,
+  last: Call,
+  ctx: CallContext,
+  timeoutMs: number,
+): AsyncGenerator<Reply, void, undefined> {
   const what = `${method.name} on ${deps.address}`
   const deadline = Date.now() + timeoutMs
-  await deps.link.ready(ctx.signal, false)
+  await deps.link.ready(ctx.signal, timeoutMs)
   const stream = deps.client.makeBidiStreamRequest(method.path, asIs, asIs, requestMetadata(ctx.requestId), { deadline })
   const ended = new AbortController()
   const cancel = (): void => stream.cancel()
@@ -129,7 +148,13 @@ interface Sink {
   end(): unknown
 }
 
-async function pump<Call>(input: AsyncIterable<Call>, last: Call, method: Method<Call, unknown>, sink: Sink, ended: AbortSignal): Promise<void> {
+async function pump<Call>(
+  input: AsyncIterable<Call>,
+  last: Call,
+  method: Method<Call, unknown>,
+  sink: Sink,
+  ended: AbortSignal,
+): Promise<void> {
   const stop = new Promise<undefined>((resolve) => ended.addEventListener('abort', () => resolve(undefined), { once: true }))
   const items = input[Symbol.asyncIterator]()
   try {
@@ -137,7 +162,8 @@ async function pump<Call>(input: AsyncIterable<Call>, last: Call, method: Method
       const next = await Promise.race([items.next(), stop])
       if (next === undefined) return
       if (next.done === true) break
-      if (!sink.write(method.call.encode(next.value))) await Promise.race([new Promise<void>((resolve) => sink.once('drain', resolve)), stop])
+      if (!sink.write(method.call.encode(next.value)))
+        await Promise.race([new Promise<void>((resolve) => sink.once('drain', resolve)), stop])
       if (ended.aborted) return
     }
     sink.write(method.call.encode(last))

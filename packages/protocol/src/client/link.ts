@@ -82,16 +82,16 @@ export class Link {
   /**
    * Resolves when the connection is ready.
    *
-   * @param patient - whether to wait until the signal aborts; otherwise only as long as a connection is reasonably expected
+   * @param limitMs - how long to wait at most; without it until the signal aborts, even if no connection is expected soon
    * @throws OffloadError AGENT_UNREACHABLE, CANCELLED, DEADLINE_EXCEEDED
    */
-  async ready(signal: AbortSignal, patient: boolean): Promise<void> {
+  async ready(signal: AbortSignal, limitMs?: number): Promise<void> {
     if (signal.aborted) throw reasonOf(signal, `waiting for the agent at ${this.#options.address}`)
     if (this.#state === 'ready') return
-    const left = this.#downSince + this.#options.patienceMs - performance.now()
-    if (this.#state === 'closed' || (!patient && left <= 0)) throw this.unreachable()
+    const left = limitMs === undefined ? undefined : Math.min(limitMs, this.#downSince + this.#options.patienceMs - performance.now())
+    if (this.#state === 'closed' || (left !== undefined && left <= 0)) throw this.unreachable()
     await new Promise<void>((resolve, reject) => {
-      const timer = patient ? undefined : setTimeout(() => settle(this.unreachable()), left)
+      const timer = left === undefined ? undefined : setTimeout(() => settle(this.unreachable()), left)
       const settle = (error?: OffloadError): void => {
         clearTimeout(timer)
         this.#listeners.delete(look)

@@ -31,7 +31,13 @@ interface MessageType<W> {
   decode(input: Uint8Array): W
 }
 
-function codec<T, W>(what: string, type: MessageType<W>, schema: z.ZodType<T>, toWire: (value: T) => W, fromWire: (message: W) => unknown): Codec<T> {
+function codec<T, W>(
+  what: string,
+  type: MessageType<W>,
+  schema: z.ZodType<T>,
+  toWire: (value: T) => W,
+  fromWire: (message: W) => unknown,
+): Codec<T> {
   return {
     encode(value) {
       let bytes: Uint8Array
@@ -96,7 +102,13 @@ export const METHODS: {
       ({ protocol, node, bootId, features }) => ({ minProtocol: protocol.min, maxProtocol: protocol.max, node, bootId, features }),
       ({ minProtocol, maxProtocol, ...rest }) => ({ protocol: { min: minProtocol, max: maxProtocol }, ...rest }),
     ),
-    reply: codec('HandshakeResponse', wire.HandshakeResponse, schemas.handshakeReply, (reply) => reply, (message) => message),
+    reply: codec(
+      'HandshakeResponse',
+      wire.HandshakeResponse,
+      schemas.handshakeReply,
+      (reply) => reply,
+      (message) => message,
+    ),
   },
   attach: {
     name: 'attach',
@@ -113,7 +125,13 @@ export const METHODS: {
   detach: {
     name: 'detach',
     path: service.detach.path,
-    call: codec('DetachRequest', wire.DetachRequest, schemas.detachCall, ({ key, vf }) => ({ key, vf }), ({ key, vf }) => present({ key, vf })),
+    call: codec(
+      'DetachRequest',
+      wire.DetachRequest,
+      schemas.detachCall,
+      ({ key, vf }) => ({ key, vf }),
+      ({ key, vf }) => present({ key, vf }),
+    ),
     reply: empty('DetachResponse', wire.DetachResponse),
   },
   check: {
@@ -131,7 +149,13 @@ export const METHODS: {
   status: {
     name: 'status',
     path: service.status.path,
-    call: codec('StatusRequest', wire.StatusRequest, schemas.statusCall, ({ network }) => ({ network }), ({ network }) => present({ network })),
+    call: codec(
+      'StatusRequest',
+      wire.StatusRequest,
+      schemas.statusCall,
+      ({ network }) => ({ network }),
+      ({ network }) => present({ network }),
+    ),
     reply: empty('StatusResponse', wire.StatusResponse),
   },
   list: {

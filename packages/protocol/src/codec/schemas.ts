@@ -1,4 +1,12 @@
-import { type AttachmentKey, type AttachResult, attachmentKeySchema, attachResult, isErrorCode, macAddress, type VfId } from '@cni-offload/sdk'
+import {
+  type AttachmentKey,
+  type AttachResult,
+  attachmentKeySchema,
+  attachResult,
+  isErrorCode,
+  macAddress,
+  type VfId,
+} from '@cni-offload/sdk'
 import { z } from 'zod'
 import type { AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
 import { MAX_JSON_LENGTH, MAX_LIST_LENGTH, MAX_TEXT_LENGTH } from '../limits.ts'
@@ -138,6 +146,9 @@ export const resyncEvent: z.ZodType<ResyncEvent> = z.object({
   action: z.enum(['kept', 'reattached', 'detached', 'failed']),
   result: result.exactOptional(),
   error: z
-    .object({ code: z.string().transform((code) => (isErrorCode(code) ? code : ('INTERNAL' as const))), message: z.string().max(64 * 1024) })
+    .object({
+      code: z.string().transform((code) => (isErrorCode(code) ? code : ('INTERNAL' as const))),
+      message: z.string().max(64 * 1024),
+    })
     .exactOptional(),
 })

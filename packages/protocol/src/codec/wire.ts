@@ -61,7 +61,9 @@ export function attachToWire(call: AttachCall): wire.AttachRequest {
     runtimeConfigJson: JSON.stringify(runtimeConfig),
     cniArgs,
     hostIpam:
-      hostIpam === undefined ? undefined : { ips: ipsToWire(hostIpam.ips), routes: routesToWire(hostIpam.routes), dns: dnsToWire(hostIpam.dns) },
+      hostIpam === undefined
+        ? undefined
+        : { ips: ipsToWire(hostIpam.ips), routes: routesToWire(hostIpam.routes), dns: dnsToWire(hostIpam.dns) },
     vlan,
     flags,
   }
@@ -79,7 +81,8 @@ export function attachFromWire(message: wire.AttachRequest): unknown {
     prevResult: prevResultJson,
     runtimeConfig: runtimeConfigJson,
     cniArgs,
-    hostIpam: hostIpam === undefined ? undefined : { ips: each(hostIpam.ips), routes: each(hostIpam.routes), dns: dnsFromWire(hostIpam.dns) },
+    hostIpam:
+      hostIpam === undefined ? undefined : { ips: each(hostIpam.ips), routes: each(hostIpam.routes), dns: dnsFromWire(hostIpam.dns) },
     vlan,
     flags: flags ?? { ipsec: false },
   })

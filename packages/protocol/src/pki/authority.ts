@@ -74,9 +74,13 @@ export async function readAuthority(dir: string): Promise<Authority> {
   const files = authorityFiles(dir)
   const [pem, keyPem] = await Promise.all([readIfThere(files.cert), readIfThere(files.key)])
   if (pem === undefined || keyPem === undefined)
-    throw new OffloadError('INVALID_CONFIG', `authority = ${JSON.stringify(dir)}: ${pem === undefined ? files.cert : files.key} does not exist`, {
-      hint: 'Make an authority with `offload pki init`.',
-    })
+    throw new OffloadError(
+      'INVALID_CONFIG',
+      `authority = ${JSON.stringify(dir)}: ${pem === undefined ? files.cert : files.key} does not exist`,
+      {
+        hint: 'Make an authority with `offload pki init`.',
+      },
+    )
   try {
     return { certificate: new x509.X509Certificate(pem), pem, key: await importKey(keyPem) }
   } catch (error) {

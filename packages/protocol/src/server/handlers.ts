@@ -1,19 +1,15 @@
 import type { Logger } from '@cni-offload/sdk'
 import { OffloadError } from '@cni-offload/sdk'
 import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { AttachCall, CallContext, OffloadApi, PeerIdentity } from '../api.ts'
+import type { AttachCall, CallContext, OffloadApi } from '../api.ts'
 import { type Codec, type Method, METHODS } from '../codec/methods.ts'
 import { statusFromError } from '../errors.ts'
-import { type Identities, openCall, whenAborted } from './incoming.ts'
+import { type Entrance, openCall, whenAborted } from './incoming.ts'
 
 /** What the handlers need. */
-export interface HandlerDeps {
+export interface HandlerDeps extends Entrance {
   /** The implementation that is served. */
   readonly api: OffloadApi
-  /** Throws if the peer has no right to call. */
-  readonly authorize: ((peer: PeerIdentity) => void) | undefined
-  /** Who is at the other end of each session, remembered. */
-  readonly identities: Identities
   /** Where defects are logged. */
   readonly log: Logger
 }
@@ -23,9 +19,13 @@ const refuse = (deps: HandlerDeps, method: { readonly name: string }, error: unk
   return statusFromError(error)
 }
 
-function unary<Call, Reply>(deps: HandlerDeps, method: Method<Call, Reply>, run: (call: Call, ctx: CallContext) => Promise<Reply>): handleUnaryCall<Buffer, Buffer> {
+function unary<Call, Reply>(
+  deps: HandlerDeps,
+  method: Method<Call, Reply>,
+  run: (call: Call, ctx: CallContext) => Promise<Reply>,
+): handleUnaryCall<Buffer, Buffer> {
   const serve = async (call: Parameters<handleUnaryCall<Buffer, Buffer>>[0]): Promise<Buffer> => {
-    const incoming = openCall(call, deps.identities, deps.authorize)
+    const incoming = openCall(call, deps)
     try {
       return method.reply.encode(await run(method.call.decode(call.request), incoming.ctx))
     } finally {
@@ -68,7 +68,7 @@ async function answer<Reply>(stream: AnswerStream, codec: Codec<Reply>, replies:
 function list(deps: HandlerDeps): handleServerStreamingCall<Buffer, Buffer> {
   const method = METHODS.list
   const serve = async (call: Parameters<handleServerStreamingCall<Buffer, Buffer>>[0]): Promise<void> => {
-    const incoming = openCall(call, deps.identities, deps.authorize)
+    const incoming = openCall(call, deps)
     try {
       method.call.decode(call.request)
       const states = await deps.api.list(incoming.ctx)
@@ -95,7 +95,7 @@ function list(deps: HandlerDeps): handleServerStreamingCall<Buffer, Buffer> {
 function resync(deps: HandlerDeps): handleBidiStreamingCall<Buffer, Buffer> {
   const method = METHODS.resync
   const serve = async (call: Parameters<handleBidiStreamingCall<Buffer, Buffer>>[0]): Promise<void> => {
-    const incoming = openCall(call, deps.identities, deps.authorize)
+    const incoming = openCall(call, deps)
     const { signal } = incoming.ctx
     const wired = async function* (): AsyncGenerator<AttachCall, void, undefined> {
       try {

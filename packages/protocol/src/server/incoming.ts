@@ -3,6 +3,7 @@ import type { ServerUnaryCall } from '@grpc/grpc-js'
 import type { CallContext, PeerIdentity } from '../api.ts'
 import { identityFromSan, identityUri } from '../identity.ts'
 import { requestIdOf } from '../request-id.ts'
+import type { ActiveCalls } from './active-calls.ts'
 
 /** What grpc-js's calls of every kind have in common. */
 type ServerSurfaceCall = Pick<ServerUnaryCall<Buffer, Buffer>, 'getAuthContext' | 'getDeadline' | 'metadata' | 'cancelled'> & {
@@ -40,23 +41,38 @@ function authenticate(call: ServerSurfaceCall, identities: Identities): PeerIden
   const certificate = call.getAuthContext().sslPeerCertificate
   const peer = identityFromSan(certificate?.subjectaltname)
   if (peer === undefined)
-    throw new OffloadError('PERMISSION_DENIED', `the client's certificate carries no identity of ours: ${certificate?.subjectaltname ?? 'it has no SAN'}`, {
-      hint: 'A host needs a certificate with the URI SAN spiffe://cni-offload/host/<node>.',
-    })
+    throw new OffloadError(
+      'PERMISSION_DENIED',
+      `the client's certificate carries no identity of ours: ${certificate?.subjectaltname ?? 'it has no SAN'}`,
+      {
+        hint: 'A host needs a certificate with the URI SAN spiffe://cni-offload/host/<node>.',
+      },
+    )
   if (peer.role !== 'host')
     throw new OffloadError('PERMISSION_DENIED', `only hosts may call the agent, the client's certificate names ${identityUri(peer)}`)
   if (session !== undefined) identities.set(session, peer)
   return peer
 }
 
+/** What it takes to let a call in. */
+export interface Entrance {
+  /** Who is at the other end of each session, remembered. */
+  readonly identities: Identities
+  /** Throws if the peer has no right to call. */
+  readonly authorize: ((peer: PeerIdentity) => void) | undefined
+  /** The calls under way. */
+  readonly active: ActiveCalls
+}
+
 /**
  * Finds out who calls and prepares what the handler gets.
  *
- * @throws OffloadError PERMISSION_DENIED, or whatever `authorize` throws
+ * @throws OffloadError PERMISSION_DENIED, or whatever `authorize` throws; AGENT_UNREACHABLE during a drain
  */
-export function openCall(call: ServerSurfaceCall, identities: Identities, authorize: ((peer: PeerIdentity) => void) | undefined): Incoming {
-  const peer = authenticate(call, identities)
-  authorize?.(peer)
+export function openCall(call: ServerSurfaceCall, entrance: Entrance): Incoming {
+  const peer = authenticate(call, entrance.identities)
+  entrance.authorize?.(peer)
+  entrance.active.enter()
   const abort = new AbortController()
   const deadline = call.getDeadline()
   const end = deadline instanceof Date ? deadline.getTime() : deadline
@@ -83,7 +99,10 @@ export function openCall(call: ServerSurfaceCall, identities: Identities, author
       cancelled()
       return abort.signal.reason
     },
-    close: () => call.off('cancelled', cancelled),
+    close() {
+      call.off('cancelled', cancelled)
+      entrance.active.leave()
+    },
   }
 }
 

@@ -5,7 +5,7 @@ import { CallCredentials, ChannelCredentials, type experimental } from '@grpc/gr
 import type { Address } from '../address.ts'
 import type { PeerIdentity } from '../api.ts'
 import { identityFromSan, identityUri } from '../identity.ts'
-import type { TlsMaterial } from './files.ts'
+import { ownProblem, type TlsMaterial } from './files.ts'
 
 /** Settings of {@link ReloadableChannelCredentials}. */
 export interface ChannelCredentialsOptions {
@@ -28,19 +28,28 @@ export interface ChannelCredentialsOptions {
  * for TLS for ever. So TCP is tried first, with a limit, and the TLS handshake has the same limit.
  */
 export class ReloadableChannelCredentials extends ChannelCredentials {
+  #material: TlsMaterial
   #context: SecureContext
+  #unconfirmed: Socket | undefined
   readonly #options: ChannelCredentialsOptions
   readonly #calls: CallCredentials = CallCredentials.createEmpty()
 
   constructor(options: ChannelCredentialsOptions) {
     super()
     this.#options = options
+    this.#material = options.material
     this.#context = createSecureContext(options.material.options)
   }
 
   /** Uses other certificates for connections made from now on. */
   replace(material: TlsMaterial): void {
+    this.#material = material
     this.#context = createSecureContext(material.options)
+  }
+
+  /** The newest connection works: the peer has accepted our certificate. */
+  confirm(): void {
+    this.#unconfirmed = undefined
   }
 
   override _isSecure(): boolean {
@@ -84,8 +93,16 @@ export class ReloadableChannelCredentials extends ChannelCredentials {
     const checkServerIdentity = (_host: string, certificate: PeerCertificate): Error | undefined => this.#checkIdentity(certificate)
     const socket = tlsConnect({ socket: raw, secureContext: this.#context, ALPNProtocols: ['h2'], checkServerIdentity })
     return this.#bounded(pending, socket, 'secureConnect', `no TLS handshake within ${connectTimeoutMs} ms`, () => {
-      // With TLS 1.3 the peer judges our certificate after the handshake: its refusal arrives as an error of the connection.
-      socket.on('error', this.#options.onFailure)
+      // With TLS 1.3 the peer judges our certificate after the handshake is over for us, and Node as a server then closes the
+      // connection without saying why.
+      this.#unconfirmed = socket
+      socket.once('close', () => {
+        if (this.#unconfirmed !== socket) return
+        const own = ownProblem(this.#material)
+        this.#options.onFailure(
+          new Error(`the peer closed the connection right after the TLS handshake${own === undefined ? '' : `: ${own}`}`),
+        )
+      })
       return { socket, secure: true }
     })
   }
@@ -98,7 +115,13 @@ export class ReloadableChannelCredentials extends ChannelCredentials {
     return new OffloadError('PERMISSION_DENIED', `the peer's certificate names ${found}, expected ${identityUri(expected)}`)
   }
 
-  #bounded<S extends Socket, T>(pending: Set<Socket>, socket: S, event: 'connect' | 'secureConnect', late: string, done: (socket: S) => T): Promise<T> {
+  #bounded<S extends Socket, T>(
+    pending: Set<Socket>,
+    socket: S,
+    event: 'connect' | 'secureConnect',
+    late: string,
+    done: (socket: S) => T,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const failed = (error: Error): void => {
         settled()

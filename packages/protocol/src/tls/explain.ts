@@ -10,21 +10,46 @@ const RENEW = (role: 'host' | 'agent'): string => `Renew it with \`offload pki i
 const SAME_AUTHORITY = 'Host and agent need certificates of the same authority: compare both ends with `offload pki show`.'
 
 const KNOWN: readonly (readonly [pattern: RegExp, reason: string, hint: string])[] = [
+  // These first: their text also matches what is said of the agent's certificate.
+  [/own certificate has expired/, "the agent refuses the host's certificate: it has expired", RENEW('host')],
+  [
+    /own certificate is not valid yet/,
+    "the agent refuses the host's certificate: it is not valid yet",
+    'Compare the clocks of host and DPU.',
+  ],
+  [
+    /own certificate .*(issued|for TLS clients)/,
+    "the agent refuses the host's certificate",
+    'Issue one with `offload pki issue --role host`.',
+  ],
+  [/right after the TLS handshake/, "the agent refuses the host's certificate", SAME_AUTHORITY],
   [/ECONNREFUSED|ENOENT/, 'nothing listens there', 'Check that the agent runs, and the address under "agent".'],
   [/EHOSTUNREACH|ENETUNREACH|ENETDOWN/, 'there is no route to it', 'Check the link between host and DPU and its addresses.'],
   [/ENOTFOUND|EAI_AGAIN|Name resolution failed/, 'its name cannot be resolved', 'Check the name, or use the IP address.'],
   [/no answer to TCP|ETIMEDOUT/, 'it does not answer', 'Check that the DPU is up and that no firewall drops the port.'],
-  [/no TLS handshake/, 'it accepts connections but does not speak TLS', 'Check that the agent, and not something else, listens at the address.'],
+  [
+    /no TLS handshake/,
+    'it accepts connections but does not speak TLS',
+    'Check that the agent, and not something else, listens at the address.',
+  ],
   [/CERT_HAS_EXPIRED|certificate has expired/, "the agent's certificate has expired", RENEW('agent')],
   [/CERT_NOT_YET_VALID|not yet valid/, "the agent's certificate is not valid yet", 'Compare the clocks of host and DPU.'],
-  [/alert (number 45|certificate expired)|CERTIFICATE_EXPIRED/i, "the agent refuses the host's certificate: it has expired", RENEW('host')],
-  [/alert (number 116|certificate required)|CERTIFICATE_REQUIRED/i, 'the agent demands a client certificate and got none', 'Set tls.cert and tls.key.'],
-  [/alert (number 48|unknown ca)|ALERT_UNKNOWN_CA/i, "the agent does not know the authority of the host's certificate", SAME_AUTHORITY],
-  [/alert (number 4[236]|bad certificate|unsupported certificate|certificate unknown)|ALERT_(BAD|UNSUPPORTED)_CERT|ALERT_CERTIFICATE_UNKNOWN/i, "the agent refuses the host's certificate", 'A host needs a certificate of role "host".'],
-  [/alert (number 70|protocol version)|PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/i, 'it does not speak TLS 1.3', 'Both ends must be cni-offload of a supported version.'],
-  [/alert (number 51|decrypt error)|DECRYPT_ERROR/i, "the agent could not verify the host's certificate", SAME_AUTHORITY],
-  [/WRONG_VERSION_NUMBER|wrong version number|packet length too long/i, 'it does not speak TLS', 'Check that the agent, and not something else, listens at the address.'],
-  [/INVALID_PURPOSE|certificate purpose/i, 'the certificate that it shows is not for an agent', 'An agent needs a certificate of role "agent".'],
+  [/connection was lost|Connection dropped/, 'the connection was lost', 'Check the link between host and DPU, and that the agent runs.'],
+  [
+    /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|protocol version/i,
+    'it does not speak TLS 1.3',
+    'Both ends must be cni-offload of a supported version.',
+  ],
+  [
+    /WRONG_VERSION_NUMBER|wrong version number|packet length too long/i,
+    'it does not speak TLS',
+    'Check that the agent, and not something else, listens at the address.',
+  ],
+  [
+    /INVALID_PURPOSE|certificate purpose/i,
+    'the certificate that it shows is not for an agent',
+    'An agent needs a certificate of role "agent".',
+  ],
   [
     /UNABLE_TO_(VERIFY|GET_ISSUER)|SELF_SIGNED|CERT_SIGNATURE_FAILURE|unable to (verify|get)|self-signed|signature failure|CERT_UNTRUSTED/i,
     "the agent's certificate is from another authority",

@@ -42,7 +42,10 @@ export function loadTls(files: TlsFiles): TlsMaterial {
   try {
     own = new X509Certificate(cert)
   } catch (error) {
-    throw new OffloadError('INVALID_CONFIG', `tls.cert = ${JSON.stringify(files.cert)} is not a PEM certificate`, { cause: error, hint: HINT })
+    throw new OffloadError('INVALID_CONFIG', `tls.cert = ${JSON.stringify(files.cert)} is not a PEM certificate`, {
+      cause: error,
+      hint: HINT,
+    })
   }
   try {
     createSecureContext(options)
@@ -51,6 +54,25 @@ export function loadTls(files: TlsFiles): TlsMaterial {
     throw new OffloadError('INVALID_CONFIG', message, { cause: error, hint: HINT })
   }
   return { options, notAfter: own.validToDate }
+}
+
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
+
+/**
+ * What is wrong with the own certificate for a client, as far as one can tell without asking the peer.
+ *
+ * @param now - milliseconds since the epoch
+ */
+export function ownProblem(material: TlsMaterial, now: number = Date.now()): string | undefined {
+  const own = new X509Certificate(material.options.cert as Buffer)
+  const ca = new X509Certificate(material.options.ca as Buffer)
+  if (own.validToDate.getTime() < now) return `own certificate has expired on ${own.validToDate.toISOString()}`
+  if (own.validFromDate.getTime() > now) return `own certificate is not valid yet, before ${own.validFromDate.toISOString()}`
+  // Node's types do not know that a certificate without the extension has no usages at all.
+  const usages = own.keyUsage as readonly string[] | undefined
+  if (usages !== undefined && !usages.includes(CLIENT_AUTH)) return 'own certificate is not for TLS clients'
+  if (!own.checkIssued(ca) || !own.verify(ca.publicKey)) return 'own certificate was not issued by the authority in tls.ca'
+  return undefined
 }
 
 /** TLS files that are read again when they change. */

@@ -1,0 +1,171 @@
+import { deepStrictEqual } from 'node:assert'
+import { ERROR_CODES, type ErrorCode, OffloadError } from '@cni-offload/sdk'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Codec, METHODS } from '../src/codec/methods.ts'
+import { ATTACH, KEY, RESULT } from './fixture.ts'
+
+const record = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Record<string, unknown>> =>
+  fc.record(fields, { noNullPrototype: true })
+
+const optional = <T>(name: string, value: fc.Arbitrary<T>): fc.Arbitrary<Record<string, T>> =>
+  fc.oneof(
+    fc.constant({}),
+    value.map((one) => ({ [name]: one })),
+  )
+
+/** An object of the given fields plus any subset of the optional ones, absent where absent. */
+const object = (
+  fields: Record<string, fc.Arbitrary<unknown>>,
+  optionals: Record<string, fc.Arbitrary<unknown>> = {},
+): fc.Arbitrary<Record<string, unknown>> =>
+  fc
+    .tuple(record(fields), ...Object.entries(optionals).map(([name, value]) => optional(name, value)))
+    .map((parts) => Object.assign({}, ...parts))
+
+const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+const nonEmpty = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+const texts = fc.array(text, { maxLength: 5 })
+const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
+const name = fc.stringMatching(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,40}$/)
+const ifName = fc.stringMatching(/^[a-z][a-z0-9_.-]{0,14}$/)
+const mac = fc
+  .uint8Array({ minLength: 6, maxLength: 6 })
+  .map((bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':'))
+const ip = fc.oneof(fc.ipV4(), fc.ipV6())
+const cidr = fc.oneof(
+  fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 32 })).map(([address, length]) => `${address}/${length}`),
+  fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 128 })).map(([address, length]) => `${address}/${length}`),
+)
+// A netconf's own "__proto__" is dropped on purpose.
+const json = fc
+  .dictionary(
+    nonEmpty.filter((name) => name !== '__proto__'),
+    fc.jsonValue({ maxDepth: 3 }),
+    { maxKeys: 6 },
+  )
+  .map((value) => JSON.parse(JSON.stringify(value)) as Record<string, unknown>)
+const map = (key: fc.Arbitrary<string>, value: fc.Arbitrary<string>): fc.Arbitrary<Record<string, string>> =>
+  fc.dictionary(key, value, { maxKeys: 6, noNullPrototype: true }).filter((made) => !Object.hasOwn(made, '__proto__'))
+
+const key = record({ network: name, containerId: name, ifName })
+const vf = record({ device: nonEmpty, index: uint32 })
+const ips = fc.array(object({ address: cidr }, { gateway: ip }), { maxLength: 4 })
+const routes = fc.array(
+  object({ dst: cidr }, { gw: ip, mtu: uint32, advmss: uint32, priority: uint32, table: uint32, scope: fc.integer({ min: 0, max: 255 }) }),
+  { maxLength: 4 },
+)
+const dns = object({}, { nameservers: texts, domain: text, search: texts, options: texts })
+const result = record({
+  mac,
+  mtu: fc.integer({ min: 68, max: 65_535 }),
+  ips,
+  routes,
+  neighbours: fc.array(record({ ip, mac }), { maxLength: 3 }),
+  dns,
+  sysctls: map(fc.stringMatching(/^net(\.[a-z0-9_-]{1,10}){1,4}$/), text),
+})
+const attach = object(
+  {
+    key,
+    pod: record({ namespace: text, name: text, uid: text }),
+    vf,
+    vfMac: mac,
+    netconf: json,
+    runtimeConfig: json,
+    cniArgs: map(text, text),
+    flags: record({ ipsec: fc.boolean() }),
+  },
+  { prevResult: json, hostIpam: record({ ips, routes, dns }), vlan: fc.integer({ min: 1, max: 4094 }) },
+)
+const version = fc.integer({ min: 1, max: 1_000_000 })
+const code = fc.constantFrom(...(Object.keys(ERROR_CODES) as ErrorCode[]))
+
+const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<unknown>][] = [
+  [
+    'handshake call',
+    METHODS.handshake.call as Codec<never>,
+    record({
+      protocol: fc.tuple(version, version).map(([a, b]) => ({ min: Math.min(a, b), max: Math.max(a, b) })),
+      node: nonEmpty,
+      bootId: text,
+      features: texts,
+    }),
+  ],
+  [
+    'handshake reply',
+    METHODS.handshake.reply as Codec<never>,
+    record({ protocol: version, instanceId: nonEmpty, networks: texts, features: texts }),
+  ],
+  ['attach call', METHODS.attach.call as Codec<never>, attach],
+  ['attach reply', METHODS.attach.reply as Codec<never>, record({ result, port: text })],
+  ['detach call', METHODS.detach.call as Codec<never>, object({ key }, { vf })],
+  ['check call', METHODS.check.call as Codec<never>, object({ key }, { expected: result })],
+  ['status call', METHODS.status.call as Codec<never>, object({}, { network: nonEmpty })],
+  [
+    'list reply',
+    METHODS.list.reply as Codec<never>,
+    object({ key, vf, port: text, state: fc.constantFrom('attaching', 'attached', 'detaching') }, { result }),
+  ],
+  ['resync call', METHODS.resync.call as Codec<never>, fc.oneof(attach, fc.constant('complete'))],
+  [
+    'resync event',
+    METHODS.resync.reply as Codec<never>,
+    object(
+      { key, action: fc.constantFrom('kept', 'reattached', 'detached', 'failed') },
+      { result, error: record({ code, message: text }) },
+    ),
+  ],
+]
+
+describe.each(cases)('%s', (_name, codec, values) => {
+  test('comes back from the wire as it was', () => {
+    fc.assert(
+      fc.property(values, (value) => {
+        // Vitest's own strict equality stumbles over keys like "constructor".
+        deepStrictEqual(codec.decode(codec.encode(value as never)), value)
+      }),
+    )
+  })
+
+  test('any bytes give a value or an UNDECODABLE, and nothing else', () => {
+    const mangled = fc.tuple(values, fc.nat(), fc.nat({ max: 255 })).map(([value, at, byte]) => {
+      const bytes = Buffer.from(codec.encode(value as never))
+      if (bytes.length > 0) bytes[at % bytes.length] = byte
+      return bytes
+    })
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), mangled), (bytes) => {
+        try {
+          codec.decode(bytes)
+        } catch (error) {
+          expect(OffloadError.is(error) && error.code).toBe('UNDECODABLE')
+        }
+      }),
+    )
+  })
+})
+
+test('a message of a newer peer with fields and error codes that are not known is understood', () => {
+  const unknownField = Buffer.from([0xfa, 0x3f, 0x03, 0x61, 0x62, 0x63])
+  expect(METHODS.attach.call.decode(Buffer.concat([METHODS.attach.call.encode(ATTACH), unknownField]))).toStrictEqual(ATTACH)
+  const event = { key: KEY, action: 'failed', error: { code: 'FROM_THE_FUTURE' as ErrorCode, message: 'm' } } as const
+  expect(METHODS.resync.reply.decode(METHODS.resync.reply.encode(event))).toMatchObject({ error: { code: 'INTERNAL', message: 'm' } })
+})
+
+test('what cannot be JSON is refused before it is sent', () => {
+  const circular: Record<string, unknown> = {}
+  circular['self'] = circular
+  expect(() => METHODS.attach.call.encode({ ...ATTACH, netconf: circular })).toThrow(/AttachRequest can't be encoded/)
+})
+
+test('a result beyond the limits of the wire is refused', () => {
+  const many = Array.from({ length: 1025 }, () => ({ dst: '10.0.0.0/8' }))
+  expect(() => METHODS.attach.reply.decode(METHODS.attach.reply.encode({ result: { ...RESULT, routes: many }, port: 'p' }))).toThrow(
+    /result\.routes/,
+  )
+  const dnsLong = { nameservers: ['x'.repeat(1025)] }
+  expect(() => METHODS.attach.reply.decode(METHODS.attach.reply.encode({ result: { ...RESULT, dns: dnsLong }, port: 'p' }))).toThrow(
+    /result\.dns\.nameservers/,
+  )
+})
