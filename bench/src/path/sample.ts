@@ -44,6 +44,7 @@ export async function takeSamples(net: LinuxNet, input: SampleInput): Promise<Sa
   await net.apply(OWN_NETNS, [
     { op: 'link.add-veth', dev: 'bench-hd', peer: { name: 'bench-hdp' } },
     { op: 'link.add-veth', dev: 'bench-mv', peer: { name: 'bench-mvp' } },
+    { op: 'link.set', dev: 'bench-hdp', up: true },
   ])
   const samples: Samples = { true: [], shimVersion: [], shimAdd: [], oursAdd: [], oursDel: [], hostDeviceAdd: [], hostDeviceDel: [], bridgeAdd: [], bridgeDel: [], moveIn: [], moveBack: [] }
   const ours = readFileSync(input.netconf, 'utf8')
@@ -71,7 +72,10 @@ export async function takeSamples(net: LinuxNet, input: SampleInput): Promise<Sa
   return samples
 }
 
-/** host-device and bridge with two ranges and default routes: the addresses that ours assigns, too. */
+/**
+ * host-device and bridge get one IPv4 address, ours get one of each family: the Go plugins wait for duplicate address
+ * detection of IPv6, a second and more, and a comparison that counts waiting would say nothing.
+ */
 function goNetconf(type: string, fields: object, dataDir: string): string {
   return JSON.stringify({
     cniVersion: '1.0.0',
@@ -81,8 +85,8 @@ function goNetconf(type: string, fields: object, dataDir: string): string {
     ipam: {
       type: 'host-local',
       dataDir,
-      ranges: [[{ subnet: type === 'bridge' ? '10.251.0.0/24' : '10.250.0.0/24' }], [{ subnet: type === 'bridge' ? 'fd00:251::/64' : 'fd00:250::/64' }]],
-      routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+      ranges: [[{ subnet: type === 'bridge' ? '10.251.0.0/24' : '10.250.0.0/24' }]],
+      routes: [{ dst: '0.0.0.0/0' }],
     },
   })
 }
