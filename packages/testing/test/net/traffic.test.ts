@@ -22,7 +22,8 @@ describe.skipIf(!isRoot())(`pods that are wired together (${ROOT_REASON})`, () =
 
   /** Two pods whose ports are in one bridge. */
   async function twoPods(): Promise<{ bench: PortBench; first: string; second: string }> {
-    const bench = await PortBench.create({ net, ports: 2 })
+    await using made = new AsyncDisposableStack()
+    const bench = made.use(await PortBench.create({ net, ports: 2 }))
     await net.apply(bench.dpuNetns, [
       { op: 'link.add-bridge', dev: 'br0' },
       { op: 'link.set', dev: 'br0', up: true },
@@ -31,6 +32,7 @@ describe.skipIf(!isRoot())(`pods that are wired together (${ROOT_REASON})`, () =
     const [first = '', second = ''] = bench.ports.map(({ pod }) => pod.path)
     await wirePod(net, first, 'eth0', wiring(2))
     await wirePod(net, second, 'eth0', wiring(3))
+    made.move()
     return { bench, first, second }
   }
 
