@@ -82,7 +82,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       listen: address,
       stateDir: paths.agentState,
       tls: input.tls.agent,
-      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: input.device, vfs: input.vfs } },
+      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: input.device, vfs: input.vfs, node: input.seed } },
       adapters: [{ network: input.network, ...adapterConfig(input) }],
       metrics: { listen: ADDRESSES.metrics.agent },
       log: { level: 'info' },
