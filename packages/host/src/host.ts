@@ -66,7 +66,10 @@ class HostDaemon implements Host {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    if (this.#state !== 'INITIALIZED') throw new OffloadError('INTERNAL', `the host daemon of node "${this.node}" was run before`, { hint: 'Make a new one with createHost().' })
+    if (this.#state !== 'INITIALIZED')
+      throw new OffloadError('INTERNAL', `the host daemon of node "${this.node}" was run before`, {
+        hint: 'Make a new one with createHost().',
+      })
     try {
       await this.#live(signal)
     } catch (error) {
@@ -98,7 +101,13 @@ class HostDaemon implements Host {
   #serve({ verbs, metrics, clock }: Runtime): Promise<SocketServer> {
     const { socket: path = DEFAULT_SOCKET } = this.#options
     const log = this.#log.child({ component: 'host.server' })
-    const handle = createDispatcher({ verbs, clock, log, inspect: () => this.#inspect(verbs), observe: (outcome) => metrics.observe(outcome) })
+    const handle = createDispatcher({
+      verbs,
+      clock,
+      log,
+      inspect: () => this.#inspect(verbs),
+      observe: (outcome) => metrics.observe(outcome),
+    })
     return SocketServer.listen({ path, log, handle })
   }
 
@@ -110,7 +119,10 @@ class HostDaemon implements Host {
     const { metrics: listen } = this.#options
     if (listen === undefined) return undefined
     // The agent being away is no fault of this process: restarting it would not help.
-    const health = (): { ok: boolean; text: string } => ({ ok: this.#state === 'RUNNING', text: `${this.#state}, agent ${verbs.agent.connected ? 'connected' : 'not connected'}` })
+    const health = (): { ok: boolean; text: string } => ({
+      ok: this.#state === 'RUNNING',
+      text: `${this.#state}, agent ${verbs.agent.connected ? 'connected' : 'not connected'}`,
+    })
     return stack.use(await serveMetrics({ listen, registry: metrics.registry, health })).port
   }
 

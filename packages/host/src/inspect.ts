@@ -23,13 +23,24 @@ export interface HostInspection {
     readonly createdAt: string
   }[]
   /** All VFs. */
-  readonly leases: readonly { readonly vf: string; readonly state: VfState; readonly health: string; readonly key: AttachmentKey | undefined }[]
+  readonly leases: readonly {
+    readonly vf: string
+    readonly state: VfState
+    readonly health: string
+    readonly key: AttachmentKey | undefined
+  }[]
   /** What is left to do for attachments that are over, oldest first. */
   readonly queue: readonly (Pick<CleanupRow, 'key' | 'release' | 'detach' | 'reason'> & { readonly vf: string })[]
 }
 
 /** Puts the daemon's state together. */
-export function inspectHost(of: { node: string; state: HostState; address: string; agent: AgentLink; journal: AttachmentJournal }): HostInspection {
+export function inspectHost(of: {
+  node: string
+  state: HostState
+  address: string
+  agent: AgentLink
+  journal: AttachmentJournal
+}): HostInspection {
   return {
     node: of.node,
     state: of.state,

@@ -33,7 +33,8 @@ const configFile = (argv: string[]): string | undefined => {
 const readyDescriptor = (): number | undefined => {
   const text = process.env['OFFLOAD_READY_FD']
   if (text === undefined) return undefined
-  if (!/^\d{1,6}$/.test(text)) throw new OffloadError('INVALID_CONFIG', `OFFLOAD_READY_FD = ${JSON.stringify(text)}: the number of an open descriptor is expected`)
+  if (!/^\d{1,6}$/.test(text))
+    throw new OffloadError('INVALID_CONFIG', `OFFLOAD_READY_FD = ${JSON.stringify(text)}: the number of an open descriptor is expected`)
   return Number(text)
 }
 
@@ -62,7 +63,11 @@ const main = async (argv: string[]): Promise<void> => {
   const fd = readyDescriptor()
   const host = createHost(await hostOptions(await readHostConfig(file), file))
   const running = host.run(stop.signal)
-  if (fd !== undefined) void host.listening.then(() => sayReady(fd), () => {})
+  if (fd !== undefined)
+    void host.listening.then(
+      () => sayReady(fd),
+      () => {},
+    )
   await running
 }
 

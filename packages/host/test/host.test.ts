@@ -28,18 +28,33 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
     await expect(lab.host.run(new AbortController().signal)).rejects.toMatchObject({ code: 'INTERNAL' })
     expect(lab.host.state, 'the running one is not harmed').toBe('RUNNING')
     await lab.stopHost()
-    expect(records.filter(({ message }) => message === 'host state').map(({ to }) => to)).toEqual(['STARTING', 'RUNNING', 'DRAINING', 'STOPPED'])
+    expect(records.filter(({ message }) => message === 'host state').map(({ to }) => to)).toEqual([
+      'STARTING',
+      'RUNNING',
+      'DRAINING',
+      'STOPPED',
+    ])
   })
 
   it('stops without a fuss when it is told so while it starts', async () => {
-    await using lab = await HostLab.make({ device: (device) => ({ ...methodsOf(device), discover: async () => (queueMicrotask(() => void lab.stopHost()), device.discover({ signal: new AbortController().signal, log: silentLogger })) }) })
+    await using lab = await HostLab.make({
+      device: (device) => ({
+        ...methodsOf(device),
+        discover: async () => (
+          queueMicrotask(() => void lab.stopHost()),
+          device.discover({ signal: new AbortController().signal, log: silentLogger })
+        ),
+      }),
+    })
     await lab.startHost().catch(() => {})
     await lab.stopHost()
     expect(lab.host.state).toBe('STOPPED')
   })
 
   it('says why it cannot start', async () => {
-    await using lab = await HostLab.make({ device: (device) => ({ ...methodsOf(device), discover: () => Promise.reject(new OffloadError('HARDWARE_FAILURE', 'no card')) }) })
+    await using lab = await HostLab.make({
+      device: (device) => ({ ...methodsOf(device), discover: () => Promise.reject(new OffloadError('HARDWARE_FAILURE', 'no card')) }),
+    })
     await expect(lab.startHost()).rejects.toMatchObject({ code: 'HARDWARE_FAILURE' })
     expect(lab.host.state).toBe('STOPPED')
     await lab.stopHost().catch(() => {})
@@ -69,7 +84,9 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
     const agent = new FakeAgent()
     const reached = Promise.withResolvers<void>()
     agent.before = (method, { signal }) =>
-      method === 'attach' ? (reached.resolve(), new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))) : undefined
+      method === 'attach'
+        ? (reached.resolve(), new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))))
+        : undefined
     await using lab = await HostLab.start({ agent, limits: { drainMs: 20 } })
     await using pod = await lab.pod()
     const add = lab.call('ADD', pod)
@@ -168,7 +185,8 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
       'cni_offload_host_agent_connected 1',
     ])
       expect(text).toContain(line)
-    for (const stage of ['precheck', 'lease', 'acquire', 'move', 'attach', 'wire']) expect(text).toContain(`cni_offload_host_stage_seconds_count{verb="ADD",stage="${stage}"} `)
+    for (const stage of ['precheck', 'lease', 'acquire', 'move', 'attach', 'wire'])
+      expect(text).toContain(`cni_offload_host_stage_seconds_count{verb="ADD",stage="${stage}"} `)
     expect([(await get('/healthz')).status, await (await get('/healthz')).text()]).toEqual([200, 'RUNNING, agent connected\n'])
     expect((await get('/etc/passwd')).status).toBe(404)
     expect((await fetch(`http://127.0.0.1:${port}/metrics`, { method: 'POST' })).status).toBe(405)
@@ -184,7 +202,13 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
     }
     await lab.call('ADD', pod)
     const [undoing] = records.filter(({ message }) => message === 'ADD failed, undoing it')
-    expect(undoing).toMatchObject({ component: 'host.server', node: lab.node, key: `podnet/${pod.containerId}/eth0`, code: 'ADAPTER_FAILED', vf: 'soft0/0' })
+    expect(undoing).toMatchObject({
+      component: 'host.server',
+      node: lab.node,
+      key: `podnet/${pod.containerId}/eth0`,
+      code: 'ADAPTER_FAILED',
+      vf: 'soft0/0',
+    })
     const [done] = records.filter(({ message }) => message === 'request')
     expect(done).toMatchObject({ requestId: undoing?.['requestId'], verb: 'ADD', code: 'ADAPTER_FAILED' })
   })

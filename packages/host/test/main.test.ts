@@ -61,51 +61,59 @@ async function world(stack: AsyncDisposableStack): Promise<{ lab: HostLab; confi
   return { lab, config, server }
 }
 
-describe.skipIf(process.getuid?.() !== 0)('offload-host as a process (needs root: makes network namespaces and links)', { timeout: 90_000 }, () => {
-  it('serves over mTLS, drains on SIGTERM and keeps its attachments', async () => {
-    await using stack = new AsyncDisposableStack()
-    const { lab, config } = await world(stack)
-    await using pod = await lab.pod()
-    const go = Promise.withResolvers<void>()
-    const reached = Promise.withResolvers<void>()
-    {
-      await using daemon = await startDaemon(lab, config)
-      lab.agent.afterAttach = () => (reached.resolve(), go.promise)
-      const add = lab.call('ADD', pod)
-      await reached.promise
-      daemon.child.kill('SIGTERM')
-      await eventually(() => !existsSync(lab.socket), 'it takes no more requests')
-      go.resolve()
-      expect((await add).exitCode).toBe(0)
-      expect(await daemon.exited).toBe(0)
-    }
-    expect(await lab.net.link(pod.path, 'eth0')).toMatchObject({ up: true })
-    await using _daemon = await startDaemon(lab, config)
-    expect((await lab.call('DEL', pod)).exitCode).toBe(0)
-    expect(await lab.remains()).toEqual([])
-  })
+describe.skipIf(process.getuid?.() !== 0)(
+  'offload-host as a process (needs root: makes network namespaces and links)',
+  { timeout: 90_000 },
+  () => {
+    it('serves over mTLS, drains on SIGTERM and keeps its attachments', async () => {
+      await using stack = new AsyncDisposableStack()
+      const { lab, config } = await world(stack)
+      await using pod = await lab.pod()
+      const go = Promise.withResolvers<void>()
+      const reached = Promise.withResolvers<void>()
+      {
+        await using daemon = await startDaemon(lab, config)
+        lab.agent.afterAttach = () => (reached.resolve(), go.promise)
+        const add = lab.call('ADD', pod)
+        await reached.promise
+        daemon.child.kill('SIGTERM')
+        await eventually(() => !existsSync(lab.socket), 'it takes no more requests')
+        go.resolve()
+        expect((await add).exitCode).toBe(0)
+        expect(await daemon.exited).toBe(0)
+      }
+      expect(await lab.net.link(pod.path, 'eth0')).toMatchObject({ up: true })
+      await using _daemon = await startDaemon(lab, config)
+      expect((await lab.call('DEL', pod)).exitCode).toBe(0)
+      expect(await lab.remains()).toEqual([])
+    })
 
-  it('undoes, at its next start, what it was killed in', async () => {
-    await using stack = new AsyncDisposableStack()
-    const { lab, config } = await world(stack)
-    await using pod = await lab.pod()
-    {
-      await using daemon = await startDaemon(lab, config)
-      lab.agent.afterAttach = (_call, { signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
-      const add = lab.call('ADD', pod).catch(() => 'gone')
-      await eventually(async () => (await lab.net.link(pod.path, 'eth0')) !== undefined && lab.agent.attachments.size === 1, 'the VF is in the pod and attached')
-      daemon.child.kill('SIGKILL')
-      expect(await daemon.exited).toBe('SIGKILL')
-      await add
-    }
-    lab.agent.afterAttach = () => {}
-    await using _daemon = await startDaemon(lab, config)
-    expect(await lab.net.link(pod.path, 'eth0')).toBeUndefined()
-    await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed as well')
-    expect((await lab.call('ADD', pod)).exitCode).toBe(0)
-    await lab.call('DEL', pod)
-  })
-})
+    it('undoes, at its next start, what it was killed in', async () => {
+      await using stack = new AsyncDisposableStack()
+      const { lab, config } = await world(stack)
+      await using pod = await lab.pod()
+      {
+        await using daemon = await startDaemon(lab, config)
+        lab.agent.afterAttach = (_call, { signal }) =>
+          new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+        const add = lab.call('ADD', pod).catch(() => 'gone')
+        await eventually(
+          async () => (await lab.net.link(pod.path, 'eth0')) !== undefined && lab.agent.attachments.size === 1,
+          'the VF is in the pod and attached',
+        )
+        daemon.child.kill('SIGKILL')
+        expect(await daemon.exited).toBe('SIGKILL')
+        await add
+      }
+      lab.agent.afterAttach = () => {}
+      await using _daemon = await startDaemon(lab, config)
+      expect(await lab.net.link(pod.path, 'eth0')).toBeUndefined()
+      await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed as well')
+      expect((await lab.call('ADD', pod)).exitCode).toBe(0)
+      await lab.call('DEL', pod)
+    })
+  },
+)
 
 describe('offload-host', { timeout: 90_000 }, () => {
   const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {

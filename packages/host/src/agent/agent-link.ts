@@ -1,4 +1,12 @@
-import { type AttachCall, type AttachReply, type CallContext, type HandshakeReply, type OffloadApi, PROTOCOL_VERSIONS, type ResyncEvent } from '@cni-offload/protocol'
+import {
+  type AttachCall,
+  type AttachReply,
+  type CallContext,
+  type HandshakeReply,
+  type OffloadApi,
+  PROTOCOL_VERSIONS,
+  type ResyncEvent,
+} from '@cni-offload/protocol'
 import { type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
@@ -129,10 +137,14 @@ export class AgentLink {
   #unreachable(error: unknown): OffloadError {
     const failure = this.#failure
     if (failure?.code === 'INCOMPATIBLE_PEER' || failure?.code === 'PERMISSION_DENIED') return failure
-    return new OffloadError('AGENT_UNREACHABLE', `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'there is no connection yet'}`, {
-      cause: failure ?? error,
-      hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up? See `offload doctor`.',
-    })
+    return new OffloadError(
+      'AGENT_UNREACHABLE',
+      `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'there is no connection yet'}`,
+      {
+        cause: failure ?? error,
+        hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up? See `offload doctor`.',
+      },
+    )
   }
 
   #close(): void {
@@ -160,7 +172,8 @@ export class AgentLink {
       } catch (error) {
         if (signal.aborted) return
         const failure = OffloadError.from(error)
-        if (failure.message !== this.#failure?.message) log.error({ err: failure, code: failure.code, hint: failure.hint }, 'agent cannot be used')
+        if (failure.message !== this.#failure?.message)
+          log.error({ err: failure, code: failure.code, hint: failure.hint }, 'agent cannot be used')
         this.#failure = failure
         await clock.sleep(RETRY_MS, signal).catch(() => {})
       }
@@ -171,9 +184,13 @@ export class AgentLink {
     const { client, node, bootId } = this.#deps
     const session = await client.handshake({ protocol: PROTOCOL_VERSIONS, node, bootId, features: [] }, { signal })
     if (session.protocol < PROTOCOL_VERSIONS.min || session.protocol > PROTOCOL_VERSIONS.max)
-      throw new OffloadError('INCOMPATIBLE_PEER', `the agent chose protocol version ${session.protocol}, this daemon speaks ${PROTOCOL_VERSIONS.min} to ${PROTOCOL_VERSIONS.max}`, {
-        hint: 'Install versions of host daemon and agent that are at most one release apart.',
-      })
+      throw new OffloadError(
+        'INCOMPATIBLE_PEER',
+        `the agent chose protocol version ${session.protocol}, this daemon speaks ${PROTOCOL_VERSIONS.min} to ${PROTOCOL_VERSIONS.max}`,
+        {
+          hint: 'Install versions of host daemon and agent that are at most one release apart.',
+        },
+      )
     return session
   }
 
@@ -193,10 +210,12 @@ export class AgentLink {
 
   #report(event: ResyncEvent, row: AttachmentRow | undefined, log: Logger): void {
     const fields = { key: formatAttachmentKey(event.key), action: event.action }
-    if (event.action === 'failed') log.error({ ...fields, code: event.error?.code, reason: event.error?.message }, 'attachment could not be brought back on the DPU')
+    if (event.action === 'failed')
+      log.error({ ...fields, code: event.error?.code, reason: event.error?.message }, 'attachment could not be brought back on the DPU')
     else if (event.action === 'kept') log.debug(fields, 'resync')
     else log.info(fields, 'resync')
     const changed = row?.result === undefined || event.result === undefined ? undefined : addressesChanged(row.result, event.result)
-    if (changed !== undefined) log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
+    if (changed !== undefined)
+      log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
   }
 }

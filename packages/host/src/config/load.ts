@@ -21,7 +21,8 @@ export async function readHostConfig(file: string): Promise<HostConfig> {
   })
   const document = parseDocument(text)
   const [problem] = document.errors
-  if (problem !== undefined) throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
+  if (problem !== undefined)
+    throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
   const config = parseWith(hostConfig, document.toJS({ maxAliasCount: 0 }) ?? {}, file, 'INVALID_CONFIG')
   const absolute = (path: string): string => resolve(dirname(file), path)
   const { address, tls } = config.agent
@@ -47,8 +48,19 @@ export async function hostOptions(
 ): Promise<HostOptions> {
   const hardware = await loadPlugin('host-device', config.hardware, importer).catch((error: unknown) => {
     const failure = OffloadError.from(error, 'INVALID_CONFIG')
-    throw new OffloadError(failure.code, `${file}: hardware: ${failure.message}`, { cause: error, ...(failure.hint === undefined ? {} : { hint: failure.hint }) })
+    throw new OffloadError(failure.code, `${file}: hardware: ${failure.message}`, {
+      cause: error,
+      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+    })
   })
   const { node, socket, stateDir, agent, metrics } = config
-  return { node, socket, stateDir, agent, hardware, log: stderrLogger(config.log.level), ...(metrics === undefined ? {} : { metrics: metrics.listen }) }
+  return {
+    node,
+    socket,
+    stateDir,
+    agent,
+    hardware,
+    log: stderrLogger(config.log.level),
+    ...(metrics === undefined ? {} : { metrics: metrics.listen }),
+  }
 }

@@ -72,9 +72,13 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   try {
     const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
     if (version > SCHEMA_VERSION)
-      throw new OffloadError('JOURNAL_FAILURE', `journal ${file} has schema version ${version}, this daemon knows up to ${SCHEMA_VERSION}`, {
-        hint: 'Run the newer daemon, or drain the node and remove the file.',
-      })
+      throw new OffloadError(
+        'JOURNAL_FAILURE',
+        `journal ${file} has schema version ${version}, this daemon knows up to ${SCHEMA_VERSION}`,
+        {
+          hint: 'Run the newer daemon, or drain the node and remove the file.',
+        },
+      )
     if (version === 0) db.exec(TABLES)
     db.exec('COMMIT')
   } catch (error) {

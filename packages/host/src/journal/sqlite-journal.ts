@@ -119,7 +119,19 @@ export class SqliteJournal implements AttachmentJournal {
       this.#sql.insert.run(...keyOf(intent.key), device, index, ...texts, now, now)
       const { netns, netnsIdentity, bootId } = request
       const { mac: vfMac, pciAddress } = vf
-      const lease = { key: intent.key, vf: { device, index }, vfMac, phase: 'leased' as const, netns, netnsIdentity, pod: intent.pod, intent, bootId, createdAt: now, updatedAt: now }
+      const lease = {
+        key: intent.key,
+        vf: { device, index },
+        vfMac,
+        phase: 'leased' as const,
+        netns,
+        netnsIdentity,
+        pod: intent.pod,
+        intent,
+        bootId,
+        createdAt: now,
+        updatedAt: now,
+      }
       return pciAddress === undefined ? lease : { ...lease, pciAddress }
     })
   }
@@ -138,7 +150,12 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   keysOf(network: string, phases: readonly AttachmentPhase[]): AttachmentKey[] {
     const wanted: readonly string[] = phases
-    return this.#guard('read', () => this.#sql.keysOf.all(network).filter((row) => wanted.includes(text(row, 'phase'))).map(decodeKey))
+    return this.#guard('read', () =>
+      this.#sql.keysOf
+        .all(network)
+        .filter((row) => wanted.includes(text(row, 'phase')))
+        .map(decodeKey),
+    )
   }
 
   /** @inheritDoc */
@@ -169,7 +186,16 @@ export class SqliteJournal implements AttachmentJournal {
     this.#transaction(() => {
       const { vf, netns, netnsIdentity } = this.#remove(key)
       this.#sql.quarantineVf.run(vf.device, vf.index)
-      this.#sql.enqueue.run(...keyOf(key), vf.device, vf.index, netns, netnsIdentity, left.release ? 1 : 0, left.detach ? 1 : 0, left.reason)
+      this.#sql.enqueue.run(
+        ...keyOf(key),
+        vf.device,
+        vf.index,
+        netns,
+        netnsIdentity,
+        left.release ? 1 : 0,
+        left.detach ? 1 : 0,
+        left.reason,
+      )
     })
   }
 
@@ -222,9 +248,13 @@ export class SqliteJournal implements AttachmentJournal {
     const row = this.#sql.pickFree.get()
     if (row !== undefined) return chosen(row)
     const { vfs } = this.counts()
-    throw new OffloadError('NO_FREE_VF', `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`, {
-      hint: 'Wait for pods to end, add VFs to the device, or see `offload inspect` for what keeps VFs quarantined.',
-    })
+    throw new OffloadError(
+      'NO_FREE_VF',
+      `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`,
+      {
+        hint: 'Wait for pods to end, add VFs to the device, or see `offload inspect` for what keeps VFs quarantined.',
+      },
+    )
   }
 
   #pickPci(pciAddress: string): VfId & { readonly mac: string; readonly pciAddress?: string } {
@@ -234,18 +264,27 @@ export class SqliteJournal implements AttachmentJournal {
         hint: 'Is the resource of the SR-IOV device plugin made of this device’s VFs?',
       })
     if (row['state'] !== 'free' || row['healthy'] !== 1)
-      throw new OffloadError('NO_FREE_VF', `deviceID = "${pciAddress}": that VF is ${row['healthy'] === 1 ? text(row, 'state') : 'unhealthy'}`)
+      throw new OffloadError(
+        'NO_FREE_VF',
+        `deviceID = "${pciAddress}": that VF is ${row['healthy'] === 1 ? text(row, 'state') : 'unhealthy'}`,
+      )
     return chosen(row)
   }
 
   #remove(key: AttachmentKey): { vf: VfId; netns: string; netnsIdentity: string } {
     const row = this.#sql.remove.get(...keyOf(key))
-    if (row === undefined) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
-    return { vf: { device: text(row, 'device'), index: Number(row['vf_index']) }, netns: text(row, 'netns'), netnsIdentity: text(row, 'netns_identity') }
+    if (row === undefined)
+      throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
+    return {
+      vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+      netns: text(row, 'netns'),
+      netnsIdentity: text(row, 'netns_identity'),
+    }
   }
 
   #one(key: AttachmentKey, changes: number): void {
-    if (changes !== 1) throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
+    if (changes !== 1)
+      throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
   }
 
   #write(statement: StatementSync, ...values: SQLInputValue[]): number {
@@ -271,10 +310,14 @@ export class SqliteJournal implements AttachmentJournal {
       return work()
     } catch (error) {
       if (OffloadError.is(error)) throw error
-      throw new OffloadError('JOURNAL_FAILURE', `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-        hint: 'Is another daemon running on the same stateDir? Is the disk full or the file damaged?',
-      })
+      throw new OffloadError(
+        'JOURNAL_FAILURE',
+        `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
+        {
+          cause: error,
+          hint: 'Is another daemon running on the same stateDir? Is the disk full or the file damaged?',
+        },
+      )
     }
   }
 }

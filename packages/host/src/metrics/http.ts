@@ -63,6 +63,9 @@ export function parseListen(listen: string): { host: string; port: number } {
   const port = Number(match?.[3])
   const host = match?.[1] ?? match?.[2]
   if (host === undefined || port > 65_535)
-    throw new OffloadError('INVALID_CONFIG', `metrics.listen = ${JSON.stringify(listen)}: an address and a port are expected, such as 127.0.0.1:9401`)
+    throw new OffloadError(
+      'INVALID_CONFIG',
+      `metrics.listen = ${JSON.stringify(listen)}: an address and a port are expected, such as 127.0.0.1:9401`,
+    )
   return { host, port }
 }

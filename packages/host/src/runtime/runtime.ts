@@ -44,7 +44,13 @@ interface Facts {
  *
  * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE
  */
-export async function startRuntime(scope: Scope, options: HostOptions, parts: HostParts, log: Logger, signal: AbortSignal): Promise<Runtime> {
+export async function startRuntime(
+  scope: Scope,
+  options: HostOptions,
+  parts: HostParts,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Runtime> {
   const { clock = systemClock, stateDir = DEFAULT_STATE_DIR } = options
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   await mkdir(join(stateDir, 'hardware'), { recursive: true, mode: 0o700 })
@@ -90,7 +96,8 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
   const { node } = options
   if (parts.net === undefined) scope.factory(NET, () => createLinuxNet())
   else scope.value(NET, parts.net)
-  if (parts.agent === undefined) scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
+  if (parts.agent === undefined)
+    scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
   else scope.value(CLIENT, parts.agent)
   scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'host.db'), clock))
   scope.factory(METRICS, (from) => new HostMetrics(() => from.get(JOURNAL).counts()))
@@ -112,7 +119,10 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
 }
 
 function provideVerbs(scope: Scope, { limits, clock, log, bootId: boot }: Facts, hostNetns: HostNetns): void {
-  scope.factory(UNDO, (from) => new Undo({ journal: from.get(JOURNAL), device: from.get(DEVICE), agent: from.get(AGENT), net: from.get(NET), limits }))
+  scope.factory(
+    UNDO,
+    (from) => new Undo({ journal: from.get(JOURNAL), device: from.get(DEVICE), agent: from.get(AGENT), net: from.get(NET), limits }),
+  )
   scope.factory(DRAINER, (from) => {
     const agent = from.get(AGENT)
     return new Drainer({
@@ -146,7 +156,11 @@ function provideVerbs(scope: Scope, { limits, clock, log, bootId: boot }: Facts,
 /** A plugin is made asynchronously, a scope's factories are not: it is made here and given up by the scope. */
 async function makeDevice(scope: Scope, options: HostOptions, { log, clock, stateDir }: Facts): Promise<HostDevice> {
   const { hardware } = options
-  const device = await hardware.create({ log: log.child({ component: 'host.hardware', plugin: hardware.name }), clock, stateDir: join(stateDir, 'hardware') })
+  const device = await hardware.create({
+    log: log.child({ component: 'host.hardware', plugin: hardware.name }),
+    clock,
+    stateDir: join(stateDir, 'hardware'),
+  })
   scope.factory(DEVICE, () => device)
   return scope.get(DEVICE)
 }

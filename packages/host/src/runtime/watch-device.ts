@@ -36,7 +36,10 @@ export async function watchDevice(deps: WatchDeps): Promise<void> {
 async function note({ device, journal, log, signal }: WatchDeps, event: DeviceEvent): Promise<void> {
   switch (event.kind) {
     case 'vf-health':
-      log[event.health === 'healthy' ? 'info' : 'error']({ vf: formatVfId(event.vf), health: event.health, reason: event.reason }, 'VF health')
+      log[event.health === 'healthy' ? 'info' : 'error'](
+        { vf: formatVfId(event.vf), health: event.health, reason: event.reason },
+        'VF health',
+      )
       return journal.setHealth(event.vf, event.health)
     case 'device-lost':
       log.error({ device: event.device, reason: event.reason }, 'device lost')

@@ -18,7 +18,9 @@ export async function claimPath(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined)
   if (found === undefined) return
   if (!found.isSocket())
-    throw new OffloadError('INVALID_CONFIG', `socket = ${path}: there is something that is no socket`, { hint: 'Remove it, or choose another path.' })
+    throw new OffloadError('INVALID_CONFIG', `socket = ${path}: there is something that is no socket`, {
+      hint: 'Remove it, or choose another path.',
+    })
   if (await answers(path))
     throw new OffloadError('INVALID_CONFIG', `socket = ${path}: another process listens on it`, {
       hint: 'Is a host daemon running already? Stop it first, or choose another path.',

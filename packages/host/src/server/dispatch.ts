@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
-import { answerVersion, type CniEnvironment, encodeError, encodeResult, parseEnvironment, parseNetconf, versionReply } from '@cni-offload/sdk/cni'
+import {
+  answerVersion,
+  type CniEnvironment,
+  encodeError,
+  encodeResult,
+  parseEnvironment,
+  parseNetconf,
+  versionReply,
+} from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { Stages } from '../metrics/stages.ts'
 import { add } from '../verbs/add.ts'

@@ -12,6 +12,7 @@ import { OffloadError } from '@cni-offload/sdk'
 export function peerUid(socket: Socket): number {
   const handle = '_handle' in socket ? socket._handle : undefined
   const fd = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined
-  if (typeof fd !== 'number' || fd < 0) throw new OffloadError('PERMISSION_DENIED', 'the caller cannot be identified: its socket has no descriptor')
+  if (typeof fd !== 'number' || fd < 0)
+    throw new OffloadError('PERMISSION_DENIED', 'the caller cannot be identified: its socket has no descriptor')
   return peerCredentials(fd).uid
 }

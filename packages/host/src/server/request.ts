@@ -45,7 +45,9 @@ export function parseRequest(content: Buffer): HostRequest {
   try {
     decoded = JSON.parse(strictUtf8.decode(content))
   } catch (error) {
-    throw new OffloadError('UNDECODABLE', `request is not JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new OffloadError('UNDECODABLE', `request is not JSON: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    })
   }
   return parseWith(request, decoded, 'request', 'UNDECODABLE')
 }

@@ -109,7 +109,7 @@ export class SocketServer implements AsyncDisposable {
       this.#authorise(socket)
     } catch (error) {
       log.warn({ err: error }, 'caller refused')
-      answer(socket, failure(error))
+      void answer(socket, failure(error))
       return
     }
     this.#read(socket)
@@ -126,7 +126,7 @@ export class SocketServer implements AsyncDisposable {
     const refuse = (error: unknown): void => {
       socket.removeAllListeners('data')
       socket.removeAllListeners('timeout')
-      answer(socket, failure(error))
+      void answer(socket, failure(error))
     }
     socket.setTimeout(REQUEST_MS, () => refuse(new OffloadError('UNDECODABLE', `no complete request within ${REQUEST_MS} ms`)))
     socket.on('data', (chunk) => {

@@ -1,5 +1,13 @@
 import type { LinuxNet } from '@cni-offload/linux'
-import { type AttachmentKey, formatAttachmentKey, formatVfId, type HostDevice, type Logger, OffloadError, type VfId } from '@cni-offload/sdk'
+import {
+  type AttachmentKey,
+  formatAttachmentKey,
+  formatVfId,
+  type HostDevice,
+  type Logger,
+  OffloadError,
+  type VfId,
+} from '@cni-offload/sdk'
 import type { AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'

@@ -29,7 +29,13 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   })
   await deps.agent.ready(signal)
   const { deviceId: pciAddress } = netconf
-  const request: LeaseRequest = { intent, netns: env.netns, netnsIdentity, bootId: deps.bootId, ...(pciAddress === undefined ? {} : { pciAddress }) }
+  const request: LeaseRequest = {
+    intent,
+    netns: env.netns,
+    netnsIdentity,
+    bootId: deps.bootId,
+    ...(pciAddress === undefined ? {} : { pciAddress }),
+  }
   const row = await ctx.stages.time('lease', () => deps.journal.lease(request))
   const touched = { release: false, detach: false }
   try {
@@ -54,13 +60,18 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
 /** Refuses namespaces that must be refused before anything is touched. */
 async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<{ identity: string; occupied: boolean }> {
   // Both at once: each would cost a round trip to the kernel's thread.
-  const [identity, link] = await Promise.all([deps.net.netnsIdentity(env.netns), deps.net.link(env.netns, env.ifName).catch(() => undefined)])
+  const [identity, link] = await Promise.all([
+    deps.net.netnsIdentity(env.netns),
+    deps.net.link(env.netns, env.ifName).catch(() => undefined),
+  ])
   if (identity === undefined)
     throw new OffloadError('INVALID_ENVIRONMENT', `CNI_NETNS = ${env.netns} is no network namespace`, {
       hint: 'The runtime must make the namespace of the sandbox before it calls ADD.',
     })
   if (identity === deps.hostNetns.identity)
-    throw new OffloadError('OWN_NETNS', `CNI_NETNS = ${env.netns} is the network namespace of the host`, { hint: 'Pods with hostNetwork need no CNI.' })
+    throw new OffloadError('OWN_NETNS', `CNI_NETNS = ${env.netns} is the network namespace of the host`, {
+      hint: 'Pods with hostNetwork need no CNI.',
+    })
   return { identity, occupied: link !== undefined }
 }
 
@@ -73,18 +84,26 @@ async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: Verb
   const row = deps.journal.get(key)
   if (row !== undefined) {
     if (row.phase === 'wired' && (await deps.net.netnsIdentity(row.netns)) === row.netnsIdentity)
-      throw new OffloadError('ALREADY_EXISTS', `attachment ${formatAttachmentKey(key)} exists already, with VF ${formatVfId(row.vf)} in ${row.netns}`, {
-        hint: 'The runtime must call DEL before it calls ADD again.',
-      })
+      throw new OffloadError(
+        'ALREADY_EXISTS',
+        `attachment ${formatAttachmentKey(key)} exists already, with VF ${formatVfId(row.vf)} in ${row.netns}`,
+        {
+          hint: 'The runtime must call DEL before it calls ADD again.',
+        },
+      )
     ctx.log.warn({ phase: row.phase }, 'undoing what an earlier ADD left')
     await deps.undo.attachment(row, { release: true, detach: true }, ctx.log)
   }
   const queued = deps.journal.queued(key).length > 0
   const left = queued ? await deps.undo.queued(key, ctx.log) : undefined
   if (left !== undefined)
-    throw new OffloadError('AGENT_UNREACHABLE', `an earlier attachment ${formatAttachmentKey(key)} could not be undone yet: ${left.reason}`, {
-      hint: 'It is tried again in the background; the runtime may try again too.',
-    })
+    throw new OffloadError(
+      'AGENT_UNREACHABLE',
+      `an earlier attachment ${formatAttachmentKey(key)} could not be undone yet: ${left.reason}`,
+      {
+        hint: 'It is tried again in the background; the runtime may try again too.',
+      },
+    )
   return row !== undefined || queued
 }
 
@@ -92,7 +111,12 @@ async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: Verb
  * The work: the kernel's move of the VF (many milliseconds) and the agent's work run at the same time; addresses follow
  * when both are done. `touched` tells, at any moment, what would have to be undone.
  */
-async function wire(deps: VerbDeps, row: AttachmentRow, touched: { release: boolean; detach: boolean }, ctx: VerbContext): Promise<AttachResult> {
+async function wire(
+  deps: VerbDeps,
+  row: AttachmentRow,
+  touched: { release: boolean; detach: boolean },
+  ctx: VerbContext,
+): Promise<AttachResult> {
   const { ifName } = row.key
   const failed = new AbortController()
   const both = AbortSignal.any([ctx.signal, failed.signal])
@@ -130,20 +154,24 @@ async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { releas
 async function attach(deps: VerbDeps, row: AttachmentRow, touched: { detach: boolean }, ctx: VerbContext): Promise<AttachResult> {
   touched.detach = true
   const call = attachCall(row, row.vfMac)
-  const reply = await deps.agent.attach(call, { signal: ctx.signal, requestId: ctx.requestId }, ({ result }) => deps.journal.attached(row.key, result))
+  const reply = await deps.agent.attach(call, { signal: ctx.signal, requestId: ctx.requestId }, ({ result }) =>
+    deps.journal.attached(row.key, result),
+  )
   return reply.result
 }
 
 /** Drivers may ignore a MAC or an MTU without a word; then the pod would be silent, or lose large packets only. */
 async function verify(deps: VerbDeps, row: AttachmentRow, result: AttachResult): Promise<void> {
   const link = await deps.net.link(row.netns, row.key.ifName)
-  if (link === undefined) throw new OffloadError('KERNEL_REFUSED', `${row.key.ifName} is gone from ${row.netns} although it was moved there`)
+  if (link === undefined)
+    throw new OffloadError('KERNEL_REFUSED', `${row.key.ifName} is gone from ${row.netns} although it was moved there`)
   const wrong = [
     ...(link.mac === result.mac ? [] : [`MAC is ${link.mac} instead of ${result.mac}`]),
     ...(link.mtu === result.mtu ? [] : [`MTU is ${link.mtu} instead of ${result.mtu}`]),
     ...(link.up ? [] : ['it is down']),
   ]
-  if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `VF ${formatVfId(row.vf)} did not take its settings in the pod: ${wrong.join('; ')}`)
+  if (wrong.length > 0)
+    throw new OffloadError('HARDWARE_FAILURE', `VF ${formatVfId(row.vf)} did not take its settings in the pod: ${wrong.join('; ')}`)
 }
 
 function taken(env: CniEnvironment): OffloadError {

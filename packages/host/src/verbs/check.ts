@@ -12,18 +12,24 @@ import type { VerbContext, VerbDeps } from './deps.ts'
 export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<void> {
   const key = { network: netconf.name, containerId: env.containerId, ifName: env.ifName }
   const { prevResult } = netconf
-  if (prevResult === undefined) throw new OffloadError('INVALID_NETCONF', 'prevResult is missing: CHECK needs the result of the ADD', { hint: 'Has the runtime lost its cache of results?' })
+  if (prevResult === undefined)
+    throw new OffloadError('INVALID_NETCONF', 'prevResult is missing: CHECK needs the result of the ADD', {
+      hint: 'Has the runtime lost its cache of results?',
+    })
   const name = formatAttachmentKey(key)
   using _key = await deps.locks.acquire(name, ctx.signal)
   const row = deps.journal.get(key)
   if (row?.phase !== 'wired' || row.result === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name} is not known`)
   const identity = await deps.net.netnsIdentity(env.netns)
-  if (identity !== row.netnsIdentity) throw new OffloadError('CHECK_FAILED', `attachment ${name}: CNI_NETNS = ${env.netns} is not the namespace that it was made in`)
+  if (identity !== row.netnsIdentity)
+    throw new OffloadError('CHECK_FAILED', `attachment ${name}: CNI_NETNS = ${env.netns} is not the namespace that it was made in`)
   const expected = row.result
   const has = await ctx.stages.time('pod', () => readPodInterface(deps.net, env.netns, env.ifName))
   if (has === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name}: there is no interface ${env.ifName} in ${env.netns}`)
   const wrong = [...differences(has, expected), ...contradictions(has, prevResult, env.netns)]
   if (wrong.length > 0) throw new OffloadError('CHECK_FAILED', `attachment ${name}: ${wrong.join('; ')}`)
   const signal = deadline(ctx.signal, deps.limits.statusMs)
-  await ctx.stages.time('agent', () => deps.agent.check({ key, expected }, { signal, timeoutMs: deps.limits.statusMs, requestId: ctx.requestId }))
+  await ctx.stages.time('agent', () =>
+    deps.agent.check({ key, expected }, { signal, timeoutMs: deps.limits.statusMs, requestId: ctx.requestId }),
+  )
 }

@@ -19,5 +19,8 @@ export async function gc(deps: VerbDeps, netconf: Netconf, ctx: VerbContext): Pr
   const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [OffloadError.from(outcome.reason)] : []))
   ctx.log.info({ network: netconf.name, removed: stale.length - failures.length, failed: failures.length }, 'GC')
   const [first] = failures
-  if (first !== undefined) throw new OffloadError(first.code, `${failures.length} of ${stale.length} attachments could not be removed: ${first.message}`, { cause: first })
+  if (first !== undefined)
+    throw new OffloadError(first.code, `${failures.length} of ${stale.length} attachments could not be removed: ${first.message}`, {
+      cause: first,
+    })
 }

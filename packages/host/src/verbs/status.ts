@@ -15,7 +15,9 @@ export async function status(deps: VerbDeps, network: string, ctx: VerbContext):
     })
   const signal = deadline(ctx.signal, deps.limits.statusMs)
   try {
-    await ctx.stages.time('agent', () => deps.agent.status({ network }, { signal, timeoutMs: deps.limits.statusMs, requestId: ctx.requestId }))
+    await ctx.stages.time('agent', () =>
+      deps.agent.status({ network }, { signal, timeoutMs: deps.limits.statusMs, requestId: ctx.requestId }),
+    )
   } catch (error) {
     const failure = OffloadError.from(error)
     if (failure.code === 'NOT_READY' || failure.code === 'LIMITED_CONNECTIVITY') throw failure

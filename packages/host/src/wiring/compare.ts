@@ -25,7 +25,11 @@ export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: 
   const link = links.find(({ name }) => name === ifName)
   if (link === undefined) return undefined
   const others = links.filter(({ name }) => name !== ifName && name !== 'lo')
-  const [addresses, routes, ...rest] = await Promise.all([net.addresses(netns, ifName), net.routes(netns, ifName), ...others.map(({ name }) => net.routes(netns, name))])
+  const [addresses, routes, ...rest] = await Promise.all([
+    net.addresses(netns, ifName),
+    net.routes(netns, ifName),
+    ...others.map(({ name }) => net.routes(netns, name)),
+  ])
   return { link, addresses, routes, otherRoutes: rest.flat() }
 }
 
@@ -35,7 +39,8 @@ const sameRoute = (a: Route, b: Route): boolean =>
   a.dst === b.dst && a.gw === b.gw && a.table === b.table && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss
 
 /** Whether the kernel would not have both: then the other interface's came first, and ours was never made. */
-const excludes = (other: Route, ours: Route): boolean => other.dst === ours.dst && other.table === ours.table && other.priority === ours.priority
+const excludes = (other: Route, ours: Route): boolean =>
+  other.dst === ours.dst && other.table === ours.table && other.priority === ours.priority
 
 /**
  * What an interface lacks of the network that it was given, as readable phrases; empty if all is there. Addresses and
@@ -50,8 +55,12 @@ export function differences(has: PodInterface, expected: AttachResult): string[]
     ...(link.up ? [] : [`${link.name} is down`]),
     ...(link.mac === expected.mac ? [] : [`MAC is ${link.mac} instead of ${expected.mac}`]),
     ...(link.mtu === expected.mtu ? [] : [`MTU is ${link.mtu} instead of ${expected.mtu}`]),
-    ...expected.ips.filter(({ address }) => !has.addresses.includes(normalizeCidr(address))).map(({ address }) => `address ${address} is missing`),
-    ...routes.filter((route) => !has.routes.some((candidate) => sameRoute(route, candidate))).map((route) => `route ${shownRoute(route)} is missing`),
+    ...expected.ips
+      .filter(({ address }) => !has.addresses.includes(normalizeCidr(address)))
+      .map(({ address }) => `address ${address} is missing`),
+    ...routes
+      .filter((route) => !has.routes.some((candidate) => sameRoute(route, candidate)))
+      .map((route) => `route ${shownRoute(route)} is missing`),
   ]
 }
 

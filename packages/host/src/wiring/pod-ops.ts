@@ -20,7 +20,12 @@ export function podOps(ifName: string, has: Pick<NetdevRef, 'mac' | 'mtu'>, resu
   const addresses = result.ips.map(({ address }) => address)
   return [
     ...(Object.keys(mac).length + Object.keys(mtu).length === 0 ? [] : [{ op: 'link.set' as const, dev: ifName, ...mac, ...mtu }]),
-    ...(ipv6 ? ipv6Ops(ifName, addresses.some((address) => address.includes(':'))) : []),
+    ...(ipv6
+      ? ipv6Ops(
+          ifName,
+          addresses.some((address) => address.includes(':')),
+        )
+      : []),
     ...Object.entries(result.sysctls).map(([key, value]): NetOp => ({ op: 'sysctl', key, value })),
     { op: 'link.set', dev: ifName, up: true },
     ...addresses.map((address): NetOp => ({ op: 'addr.add', dev: ifName, address })),

@@ -31,7 +31,16 @@ describe('AgentLink', () => {
     const errors: object[] = []
     const log = { ...silentLogger, error: (fields: object, message: string) => void errors.push({ ...fields, message }) }
     const observer = { connected: () => {}, resynced: (event: ResyncEvent) => void events.push(event) }
-    const link = new AgentLink({ client: agent, journal, node: 'node-1', bootId: 'boot-1', limits: { ...DEFAULT_LIMITS, agentMs: 100 }, clock: hastyClock, log, observer })
+    const link = new AgentLink({
+      client: agent,
+      journal,
+      node: 'node-1',
+      bootId: 'boot-1',
+      limits: { ...DEFAULT_LIMITS, agentMs: 100 },
+      clock: hastyClock,
+      log,
+      observer,
+    })
     const stop = new AbortController()
     let ready = 0
     const running = link.run(stop.signal, () => ready++)
@@ -126,7 +135,10 @@ describe('AgentLink', () => {
     agent.protocol = 7
     const { link, errors } = start(agent)
     await eventually(() => errors.length > 0, 'the reason is logged')
-    await expect(link.ready(CTX.signal)).rejects.toMatchObject({ code: 'INCOMPATIBLE_PEER', message: expect.stringContaining('protocol version 7') })
+    await expect(link.ready(CTX.signal)).rejects.toMatchObject({
+      code: 'INCOMPATIBLE_PEER',
+      message: expect.stringContaining('protocol version 7'),
+    })
     agent.before = (method) => {
       if (method === 'resync') throw new OffloadError('ADAPTER_FAILED', 'not yet')
     }

@@ -9,11 +9,20 @@ const env = parseEnvironment({
   CNI_IFNAME: 'eth0',
   CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web;K8S_POD_UID=u1',
 })
-const intent = (netconf: object) => attachIntent(env, parseNetconf(JSON.stringify({ cniVersion: '1.0.0', name: 'net', type: 'x', ...netconf }), 'ADD'))
+const intent = (netconf: object) =>
+  attachIntent(env, parseNetconf(JSON.stringify({ cniVersion: '1.0.0', name: 'net', type: 'x', ...netconf }), 'ADD'))
 
 describe('attachIntent', () => {
   it('takes identity, arguments and configuration apart', () => {
-    expect(intent({ runtimeConfig: { mac: '02:00:00:00:00:01' }, mtu: 1400, vlan: 100, ipsec: true, prevResult: { cniVersion: '1.0.0', dns: { domain: 'x' } } })).toEqual({
+    expect(
+      intent({
+        runtimeConfig: { mac: '02:00:00:00:00:01' },
+        mtu: 1400,
+        vlan: 100,
+        ipsec: true,
+        prevResult: { cniVersion: '1.0.0', dns: { domain: 'x' } },
+      }),
+    ).toEqual({
       key: { network: 'net', containerId: 'c1', ifName: 'eth0' },
       pod: { namespace: 'ns', name: 'web', uid: 'u1' },
       netconf: { cniVersion: '1.0.0', name: 'net', type: 'x', mtu: 1400, vlan: 100, ipsec: true },

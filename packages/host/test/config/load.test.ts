@@ -30,7 +30,10 @@ describe('readHostConfig', () => {
       node: 'node-1',
       socket: '/run/cni-offload/host.sock',
       stateDir: '/var/lib/cni-offload/host',
-      agent: { address: 'tcp://10.0.0.2:8000', tls: { ca: join(dir, 'pki/ca.crt'), cert: '/etc/host.crt', key: join(dir, 'pki/host.key') } },
+      agent: {
+        address: 'tcp://10.0.0.2:8000',
+        tls: { ca: join(dir, 'pki/ca.crt'), cert: '/etc/host.crt', key: join(dir, 'pki/host.key') },
+      },
       hardware: { plugin: '@cni-offload/hw-soft', export: 'softHost', options: { device: 'soft0', vfs: 4 } },
       log: { level: 'info' },
     })
@@ -52,7 +55,11 @@ describe('readHostConfig', () => {
   })
 
   it('says which file it cannot read', async () => {
-    await expect(readHostConfig('/no/such/host.yaml')).rejects.toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringContaining('/no/such/host.yaml'), hint: expect.stringContaining('--config') })
+    await expect(readHostConfig('/no/such/host.yaml')).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringContaining('/no/such/host.yaml'),
+      hint: expect.stringContaining('--config'),
+    })
   })
 })
 
@@ -65,9 +72,15 @@ describe('hostOptions', () => {
 
   it('says which entry of which file is wrong', async () => {
     const file = write(GOOD.replace('vfs: 4', 'vfs: many'))
-    await expect(hostOptions(await readHostConfig(file), file)).rejects.toMatchObject({ code: 'INVALID_CONFIG', message: expect.stringMatching(/host\.yaml: hardware: .*vfs = "many"/) })
+    await expect(hostOptions(await readHostConfig(file), file)).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringMatching(/host\.yaml: hardware: .*vfs = "many"/),
+    })
     const missing = write(GOOD.replace('hw-soft', 'hw-none'))
-    await expect(hostOptions(await readHostConfig(missing), missing)).rejects.toMatchObject({ message: expect.stringContaining('@cni-offload/hw-none'), hint: expect.stringContaining('npm install') })
+    await expect(hostOptions(await readHostConfig(missing), missing)).rejects.toMatchObject({
+      message: expect.stringContaining('@cni-offload/hw-none'),
+      hint: expect.stringContaining('npm install'),
+    })
   })
 })
 

@@ -28,7 +28,9 @@ describe('SqliteJournal', () => {
     using journal = open()
     const [a, b] = [journal.lease(leaseOf('a')), journal.lease(leaseOf('b'))]
     expect([a.vf.index, b.vf.index].toSorted()).toEqual([0, 1])
-    expect(() => journal.lease(leaseOf('c'))).toThrow(expect.objectContaining({ code: 'NO_FREE_VF', message: 'no VF is free: 2 leased, 0 quarantined, 0 unhealthy' }))
+    expect(() => journal.lease(leaseOf('c'))).toThrow(
+      expect.objectContaining({ code: 'NO_FREE_VF', message: 'no VF is free: 2 leased, 0 quarantined, 0 unhealthy' }),
+    )
     expect(() => journal.lease(leaseOf('a'))).toThrow(expect.objectContaining({ code: 'ALREADY_EXISTS' }))
     expect(journal.counts()).toEqual({ vfs: { free: 0, leased: 2, quarantined: 0, unhealthy: 0 }, queue: 0 })
   })
@@ -37,7 +39,14 @@ describe('SqliteJournal', () => {
     using journal = open()
     const row = journal.lease(leaseOf('a'))
     expect(journal.get(row.key)).toEqual(row)
-    expect(row).toMatchObject({ phase: 'leased', vfMac: '02:00:00:00:00:00', pciAddress: '0000:01:00.0', netns: '/run/netns/a', netnsIdentity: '4:a', bootId: 'boot-1' })
+    expect(row).toMatchObject({
+      phase: 'leased',
+      vfMac: '02:00:00:00:00:00',
+      pciAddress: '0000:01:00.0',
+      netns: '/run/netns/a',
+      netnsIdentity: '4:a',
+      bootId: 'boot-1',
+    })
   })
 
   it('gives the VF that was given back longest ago', () => {
@@ -50,7 +59,9 @@ describe('SqliteJournal', () => {
   it('gives the very VF that a device plugin has chosen, or none', () => {
     using journal = open()
     expect(journal.lease(leaseOf('a', { pciAddress: '0000:01:00.1' })).vf.index).toBe(1)
-    expect(() => journal.lease(leaseOf('b', { pciAddress: '0000:01:00.1' }))).toThrow(expect.objectContaining({ code: 'NO_FREE_VF', message: expect.stringContaining('leased') }))
+    expect(() => journal.lease(leaseOf('b', { pciAddress: '0000:01:00.1' }))).toThrow(
+      expect.objectContaining({ code: 'NO_FREE_VF', message: expect.stringContaining('leased') }),
+    )
     expect(() => journal.lease(leaseOf('b', { pciAddress: '0000:09:00.0' }))).toThrow(expect.objectContaining({ code: 'INVALID_NETCONF' }))
     expect(journal.get(leaseOf('b').intent.key)).toBeUndefined()
   })
@@ -119,7 +130,9 @@ describe('SqliteJournal', () => {
       const names = Array.from({ length: 8 }, (_unused, n) => `w${worker}x${n}`)
       return new Worker(new URL('../support/race-worker.ts', import.meta.url), { workerData: { file: file(), names } })
     })
-    const outcomes = await Promise.all(workers.map(async (worker) => ((await once(worker, 'message')) as { got: number[]; refused: number }[])[0]!))
+    const outcomes = await Promise.all(
+      workers.map(async (worker) => ((await once(worker, 'message')) as { got: number[]; refused: number }[])[0]!),
+    )
     const got = outcomes.flatMap((outcome) => outcome.got)
     expect(got.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n))
     expect(outcomes.reduce((sum, { refused }) => sum + refused, 0)).toBe(12)
@@ -139,7 +152,13 @@ describe('SqliteJournal', () => {
   it('says so when an attachment has vanished', () => {
     using journal = open()
     const { key } = leaseOf('a').intent
-    for (const change of [() => journal.attached(key, RESULT), () => journal.wired(key), () => journal.detaching(key), () => journal.free(key), () => journal.quarantine(key, LATER)])
+    for (const change of [
+      () => journal.attached(key, RESULT),
+      () => journal.wired(key),
+      () => journal.detaching(key),
+      () => journal.free(key),
+      () => journal.quarantine(key, LATER),
+    ])
       expect(change).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE' }))
   })
 
@@ -148,15 +167,22 @@ describe('SqliteJournal', () => {
     const db = new DatabaseSync(file())
     db.exec('PRAGMA user_version = 99')
     db.close()
-    expect(() => new SqliteJournal(file(), systemClock)).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('schema version 99') }))
+    expect(() => new SqliteJournal(file(), systemClock)).toThrow(
+      expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('schema version 99') }),
+    )
     const garbage = join(dir, 'garbage.db')
     writeFileSync(garbage, 'x'.repeat(8192))
-    expect(() => new SqliteJournal(garbage, systemClock)).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining(garbage) }))
+    expect(() => new SqliteJournal(garbage, systemClock)).toThrow(
+      expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining(garbage) }),
+    )
   })
 
   it('is in step with a simple model, whatever happens in which order', () => {
     const names = ['a', 'b', 'c', 'd']
-    const step = fc.record({ what: fc.constantFrom('lease', 'wired', 'free', 'quarantine', 'finish', 'reopen'), name: fc.constantFrom(...names) })
+    const step = fc.record({
+      what: fc.constantFrom('lease', 'wired', 'free', 'quarantine', 'finish', 'reopen'),
+      name: fc.constantFrom(...names),
+    })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         rmSync(join(dir, 'state'), { recursive: true, force: true })
@@ -184,8 +210,13 @@ describe('SqliteJournal', () => {
               if (what === 'quarantine') quarantined.push((journal.quarantine(key, LATER), name))
             }
             expect(new Map(journal.all().map((row) => [row.key.containerId, row.phase as string]))).toEqual(new Map([...held].toSorted()))
-            expect(journal.counts()).toMatchObject({ vfs: { free: 3 - held.size - quarantined.length, leased: held.size, quarantined: quarantined.length }, queue: quarantined.length })
-            expect(new Set(journal.vfs().flatMap((vf) => (vf.key === undefined ? [] : [vf.key.containerId]))).size).toBe(new Set([...held.keys(), ...quarantined]).size)
+            expect(journal.counts()).toMatchObject({
+              vfs: { free: 3 - held.size - quarantined.length, leased: held.size, quarantined: quarantined.length },
+              queue: quarantined.length,
+            })
+            expect(new Set(journal.vfs().flatMap((vf) => (vf.key === undefined ? [] : [vf.key.containerId]))).size).toBe(
+              new Set([...held.keys(), ...quarantined]).size,
+            )
           }
         } finally {
           journal[Symbol.dispose]()

@@ -45,7 +45,11 @@ describe('parseRequest', () => {
     ['bytes that are no UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'not JSON'],
     ['an unknown kind', Buffer.from('{"v":1,"kind":"exec"}'), 'kind = "exec"'],
     ['another version', Buffer.from('{"v":2,"kind":"inspect"}'), 'v = 2'],
-    ['a variable that is no text', Buffer.from('{"v":1,"kind":"cni","env":{"CNI_COMMAND":1},"stdin":"","deadlineMs":1}'), 'env.CNI_COMMAND = 1'],
+    [
+      'a variable that is no text',
+      Buffer.from('{"v":1,"kind":"cni","env":{"CNI_COMMAND":1},"stdin":"","deadlineMs":1}'),
+      'env.CNI_COMMAND = 1',
+    ],
     ['no deadline', Buffer.from('{"v":1,"kind":"cni","env":{},"stdin":""}'), 'deadlineMs is missing'],
     ['null', Buffer.from('null'), 'request'],
   ])('refuses %s', (_what, content, text) => {
@@ -54,13 +58,19 @@ describe('parseRequest', () => {
 
   it('never throws anything but OffloadError', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.json().map((text) => Buffer.from(text)), fc.uint8Array().map((bytes) => Buffer.from(bytes))), (content) => {
-        try {
-          parseRequest(content)
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'UNDECODABLE' })
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.json().map((text) => Buffer.from(text)),
+          fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+        ),
+        (content) => {
+          try {
+            parseRequest(content)
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'UNDECODABLE' })
+          }
+        },
+      ),
     )
   })
 })

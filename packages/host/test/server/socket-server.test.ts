@@ -159,8 +159,12 @@ describe('SocketServer', () => {
     expect((await request(path, INSPECT)).output, 'the first one is not harmed').toBe('hello')
     const plain = join(dir, 'plain')
     writeFileSync(plain, '')
-    await expect(SocketServer.listen({ path: plain, handle: answering, log: silentLogger })).rejects.toMatchObject({ message: expect.stringContaining('no socket') })
-    await expect(SocketServer.listen({ path: `/${'x'.repeat(120)}`, handle: answering, log: silentLogger })).rejects.toMatchObject({ message: expect.stringContaining('at most 100') })
+    await expect(SocketServer.listen({ path: plain, handle: answering, log: silentLogger })).rejects.toMatchObject({
+      message: expect.stringContaining('no socket'),
+    })
+    await expect(SocketServer.listen({ path: `/${'x'.repeat(120)}`, handle: answering, log: silentLogger })).rejects.toMatchObject({
+      message: expect.stringContaining('at most 100'),
+    })
   })
 
   it('leaves the path alone that a newer daemon has taken over', async () => {

@@ -1,4 +1,12 @@
-import type { AttachCall, AttachmentState, AttachReply, CallContext, HandshakeCall, HandshakeReply, ResyncEvent } from '@cni-offload/protocol'
+import type {
+  AttachCall,
+  AttachmentState,
+  AttachReply,
+  CallContext,
+  HandshakeCall,
+  HandshakeReply,
+  ResyncEvent,
+} from '@cni-offload/protocol'
 import { type AttachResult, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import type { AgentClient } from '../../src/agent/agent-link.ts'
 

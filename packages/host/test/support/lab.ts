@@ -36,7 +36,15 @@ export class HostLab implements AsyncDisposable {
   #stop = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
-  private constructor(net: LinuxNet, hostNetns: TestNetns, dpuNetns: TestNetns, dir: string, node: string, options: LabOptions, stack: AsyncDisposableStack) {
+  private constructor(
+    net: LinuxNet,
+    hostNetns: TestNetns,
+    dpuNetns: TestNetns,
+    dir: string,
+    node: string,
+    options: LabOptions,
+    stack: AsyncDisposableStack,
+  ) {
     this.net = net
     this.hostNetns = hostNetns
     this.dpuNetns = dpuNetns
@@ -83,7 +91,11 @@ export class HostLab implements AsyncDisposable {
     this.#stop = new AbortController()
     const soft = softHost({ device: 'soft0', vfs: this.vfs, node: this.node, netns: this.hostNetns.path, dpuNetns: this.dpuNetns.path })
     const wrap = this.#options.device ?? ((device: HostDevice) => device)
-    const hardware: ConfiguredPlugin<'host-device'> = { kind: 'host-device', name: 'soft', create: async (deps) => wrap(await soft.create(deps)) }
+    const hardware: ConfiguredPlugin<'host-device'> = {
+      kind: 'host-device',
+      name: 'soft',
+      create: async (deps) => wrap(await soft.create(deps)),
+    }
     const wrapNet = this.#options.net ?? ((net: LinuxNet) => net)
     this.host = createHost(
       {
@@ -112,7 +124,11 @@ export class HostLab implements AsyncDisposable {
     return fakePod({ net: this.net, name })
   }
 
-  call(verb: string, pod: Pick<FakePod, 'path' | 'containerId' | 'identity'>, more: { env?: Record<string, string>; netconf?: object; signal?: AbortSignal; deadlineMs?: number } = {}): Promise<Answer> {
+  call(
+    verb: string,
+    pod: Pick<FakePod, 'path' | 'containerId' | 'identity'>,
+    more: { env?: Record<string, string>; netconf?: object; signal?: AbortSignal; deadlineMs?: number } = {},
+  ): Promise<Answer> {
     const { namespace, name, uid } = pod.identity
     const env = {
       CNI_COMMAND: verb,
@@ -123,7 +139,11 @@ export class HostLab implements AsyncDisposable {
       CNI_PATH: '/opt/cni/bin',
       ...more.env,
     }
-    return request(this.socket, cniFrame(env, { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni', ...more.netconf }, more.deadlineMs), more.signal)
+    return request(
+      this.socket,
+      cniFrame(env, { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni', ...more.netconf }, more.deadlineMs),
+      more.signal,
+    )
   }
 
   async inspect(): Promise<HostInspection> {
@@ -139,7 +159,8 @@ export class HostLab implements AsyncDisposable {
     for (let index = 0; index < this.vfs; index++) {
       const link = named.get(`soft0v${index}`)
       if (link === undefined) wrong.push(`soft0v${index} is not at home`)
-      else if (link.up || link.mtu !== 1500 || (await this.net.addresses(this.hostNetns.path, link.name)).length > 0) wrong.push(`${link.name} is not pristine`)
+      else if (link.up || link.mtu !== 1500 || (await this.net.addresses(this.hostNetns.path, link.name)).length > 0)
+        wrong.push(`${link.name} is not pristine`)
     }
     if (links.length !== this.vfs + 1) wrong.push(`links ${[...named.keys()].join()}`)
     wrong.push(...attachments.map(({ key }) => `attachment ${key.containerId}`), ...queue.map(({ reason }) => `queued: ${reason}`))

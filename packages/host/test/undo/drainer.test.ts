@@ -41,7 +41,14 @@ describe('Drainer', () => {
       },
     }
     const locks = new KeyedMutex()
-    const drainer = new Drainer({ journal: { queue: () => world.rows }, undo, locks, connected: () => world.connected, clock, log: silentLogger })
+    const drainer = new Drainer({
+      journal: { queue: () => world.rows },
+      undo,
+      locks,
+      connected: () => world.connected,
+      clock,
+      log: silentLogger,
+    })
     const end = new AbortController()
     const running = drainer.run(end.signal)
     stop = async () => {

@@ -26,14 +26,25 @@ describe.skipIf(process.getuid?.() !== 0)('ADD and DEL (needs root: makes networ
       routes: [{ dst: '0.0.0.0/0', gw: '10.77.0.1' }, { dst: '::/0' }],
       dns: { nameservers: ['10.77.0.53'] },
     })
-    expect((await lab.net.addresses(pod.path, 'eth0')).toSorted()).toEqual(result.ips.map(({ address }: { address: string }) => address).toSorted())
+    expect((await lab.net.addresses(pod.path, 'eth0')).toSorted()).toEqual(
+      result.ips.map(({ address }: { address: string }) => address).toSorted(),
+    )
     expect(await lab.net.routes(pod.path, 'eth0')).toEqual([
       { dst: '0.0.0.0/0', gw: '10.77.0.1' },
       { dst: '::/0', gw: 'fd77::1' },
     ])
     const [told] = [...lab.agent.attachments.values()]
-    expect(told).toMatchObject({ pod: pod.identity, netconf: { name: 'podnet', type: 'offload-cni' }, flags: { ipsec: false }, vfMac: link.mac })
-    expect(await lab.inspect()).toMatchObject({ state: 'RUNNING', agent: { connected: true, instanceId: 'run-1' }, attachments: [{ phase: 'wired', pod: pod.identity, mac: link.mac }] })
+    expect(told).toMatchObject({
+      pod: pod.identity,
+      netconf: { name: 'podnet', type: 'offload-cni' },
+      flags: { ipsec: false },
+      vfMac: link.mac,
+    })
+    expect(await lab.inspect()).toMatchObject({
+      state: 'RUNNING',
+      agent: { connected: true, instanceId: 'run-1' },
+      attachments: [{ phase: 'wired', pod: pod.identity, mac: link.mac }],
+    })
 
     expect(await lab.call('DEL', pod)).toEqual({ exitCode: 0, output: '' })
     expect(await lab.net.link(pod.path, 'eth0')).toBeUndefined()
@@ -70,7 +81,12 @@ describe.skipIf(process.getuid?.() !== 0)('ADD and DEL (needs root: makes networ
 
   it('puts its result behind that of the previous plugin', async () => {
     await using pod = await lab.pod()
-    const prevResult = { interfaces: [{ name: 'lo', sandbox: pod.path }], ips: [{ address: '127.0.0.1/8', interface: 0 }], routes: [{ dst: '192.0.2.0/24' }], dns: { domain: 'x' } }
+    const prevResult = {
+      interfaces: [{ name: 'lo', sandbox: pod.path }],
+      ips: [{ address: '127.0.0.1/8', interface: 0 }],
+      routes: [{ dst: '192.0.2.0/24' }],
+      dns: { domain: 'x' },
+    }
     const result = JSON.parse((await lab.call('ADD', pod, { netconf: { prevResult } })).output)
     expect(result.interfaces.map(({ name }: { name: string }) => name)).toEqual(['lo', 'eth0'])
     expect(result.ips.map((ip: { interface: number }) => ip.interface)).toEqual([0, 1, 1])

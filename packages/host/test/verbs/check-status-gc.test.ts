@@ -25,7 +25,9 @@ describe.skipIf(process.getuid?.() !== 0)('CHECK (needs root: makes network name
     expect(output === '', output).toBe(exitCode === 0)
     return output === '' ? {} : JSON.parse(output)
   }
-  const withIp = (address: string, at = 0): object => ({ prevResult: { ...prevResult, ips: [...prevResult.ips, { address, interface: at }] } })
+  const withIp = (address: string, at = 0): object => ({
+    prevResult: { ...prevResult, ips: [...prevResult.ips, { address, interface: at }] },
+  })
 
   it('passes right after ADD, and asks the agent as well', async () => {
     expect(await check()).toEqual({})
@@ -39,21 +41,34 @@ describe.skipIf(process.getuid?.() !== 0)('CHECK (needs root: makes network name
   it('tells what prevResult says and is not so', async () => {
     expect(await check(withIp('10.1.2.3/24'))).toMatchObject({ code: 101, msg: expect.stringContaining('10.1.2.3/24') })
     const mac = [{ ...prevResult.interfaces[0], mac: '02:00:00:00:00:77' }]
-    expect(await check({ prevResult: { ...prevResult, interfaces: mac } })).toMatchObject({ code: 101, msg: expect.stringContaining('02:00:00:00:00:77') })
+    expect(await check({ prevResult: { ...prevResult, interfaces: mac } })).toMatchObject({
+      code: 101,
+      msg: expect.stringContaining('02:00:00:00:00:77'),
+    })
     const elsewhere = [{ ...prevResult.interfaces[0], sandbox: '/run/netns/x' }]
-    expect(await check({ prevResult: { ...prevResult, interfaces: elsewhere } })).toMatchObject({ code: 101, msg: expect.stringContaining('no interface eth0') })
+    expect(await check({ prevResult: { ...prevResult, interfaces: elsewhere } })).toMatchObject({
+      code: 101,
+      msg: expect.stringContaining('no interface eth0'),
+    })
   })
 
   it('accepts what later plugins have added', async () => {
     await lab.net.apply(pod.path, [{ op: 'addr.add', dev: 'eth0', address: '10.77.9.9/32' }])
     expect(await check(withIp('10.77.9.9/32'))).toEqual({})
-    const more = { ...prevResult, interfaces: [...prevResult.interfaces, { name: 'host1' }], ips: [...prevResult.ips, { address: '192.0.2.1/24', interface: 1 }] }
+    const more = {
+      ...prevResult,
+      interfaces: [...prevResult.interfaces, { name: 'host1' }],
+      ips: [...prevResult.ips, { address: '192.0.2.1/24', interface: 1 }],
+    }
     expect(await check({ prevResult: more })).toEqual({})
   })
 
   it('does not know an attachment that was never made, nor one in another namespace', async () => {
     expect(await check({ prevResult }, { CNI_IFNAME: 'eth9' })).toMatchObject({ code: 101, msg: expect.stringContaining('not known') })
-    expect(await check({ prevResult }, { CNI_NETNS: lab.dpuNetns.path })).toMatchObject({ code: 101, msg: expect.stringContaining('CNI_NETNS') })
+    expect(await check({ prevResult }, { CNI_NETNS: lab.dpuNetns.path })).toMatchObject({
+      code: 101,
+      msg: expect.stringContaining('CNI_NETNS'),
+    })
   })
 
   it('passes on what the agent finds', async () => {
@@ -76,7 +91,15 @@ describe.skipIf(process.getuid?.() !== 0)('CHECK (needs root: makes network name
     ])
     const { code, msg } = await check()
     expect(code).toBe(101)
-    for (const text of ['eth0 is down', 'MAC is 02:00:00:00:00:99', 'MTU is 1300', 'address 10.77.0.', 'address fd77::', 'route 0.0.0.0/0 via 10.77.0.1', 'route ::/0 via fd77::1'])
+    for (const text of [
+      'eth0 is down',
+      'MAC is 02:00:00:00:00:99',
+      'MTU is 1300',
+      'address 10.77.0.',
+      'address fd77::',
+      'route 0.0.0.0/0 via 10.77.0.1',
+      'route ::/0 via fd77::1',
+    ])
       expect(msg).toContain(text)
     await lab.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', name: 'eth7' }])
     expect(await check()).toMatchObject({ code: 101, msg: expect.stringContaining('no interface eth0') })
@@ -89,7 +112,11 @@ describe.skipIf(process.getuid?.() !== 0)('STATUS (needs root: makes network nam
   it('is ready, then tells what is not', async () => {
     await using lab = await HostLab.start({ vfs: 1 })
     const status = async (): Promise<unknown> => {
-      const { output } = await lab.call('STATUS', { path: '', containerId: '', identity: { namespace: '', name: '', uid: '' } }, { env: { CNI_IFNAME: '' } })
+      const { output } = await lab.call(
+        'STATUS',
+        { path: '', containerId: '', identity: { namespace: '', name: '', uid: '' } },
+        { env: { CNI_IFNAME: '' } },
+      )
       return output === '' ? '' : JSON.parse(output)
     }
     expect(await status()).toBe('')
@@ -132,7 +159,8 @@ describe.skipIf(process.getuid?.() !== 0)('GC (needs root: makes network namespa
     const add = lab.call('ADD', coming!)
     await reached.promise
     const nobody = { path: '', containerId: '', identity: { namespace: '', name: '', uid: '' } }
-    const gc = (netconf: object): Promise<{ exitCode: number; output: string }> => lab.call('GC', nobody, { env: { CNI_IFNAME: '' }, netconf })
+    const gc = (netconf: object): Promise<{ exitCode: number; output: string }> =>
+      lab.call('GC', nobody, { env: { CNI_IFNAME: '' }, netconf })
     expect(await gc({}), 'no list, nothing to do').toEqual({ exitCode: 0, output: '' })
     expect((await lab.inspect()).attachments).toHaveLength(4)
     expect(JSON.parse((await gc({ 'cni.dev/valid-attachments': 'all' })).output)).toMatchObject({ code: 7 })

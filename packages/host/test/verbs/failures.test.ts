@@ -76,12 +76,19 @@ describe.skipIf(process.getuid?.() !== 0)('an ADD that fails leaves nothing (nee
       new Proxy(real, {
         get(target, name: keyof LinuxNet) {
           if (name !== 'apply') return (target[name] as (...args: unknown[]) => unknown).bind(target)
-          return (netns: string, ops: readonly NetOp[]) => target.apply(netns, ops.filter((op) => !(op.op === 'link.set' && op.mtu !== undefined)))
+          return (netns: string, ops: readonly NetOp[]) =>
+            target.apply(
+              netns,
+              ops.filter((op) => !(op.op === 'link.set' && op.mtu !== undefined)),
+            )
         },
       })
     await using lab = await HostLab.start({ net })
     await using pod = await lab.pod()
-    expect(JSON.parse((await lab.call('ADD', pod)).output)).toMatchObject({ code: 106, msg: expect.stringContaining('MTU is 1500 instead of 1400') })
+    expect(JSON.parse((await lab.call('ADD', pod)).output)).toMatchObject({
+      code: 106,
+      msg: expect.stringContaining('MTU is 1500 instead of 1400'),
+    })
     expect(await lab.remains()).toEqual([])
   })
 
@@ -116,7 +123,11 @@ describe.skipIf(process.getuid?.() !== 0)('an ADD that fails leaves nothing (nee
     await using lab = await HostLab.start({ agent: new FakeAgent('unreachable') })
     await using pod = await lab.pod()
     const { output } = await lab.call('ADD', pod)
-    expect(JSON.parse(output)).toMatchObject({ code: 11, msg: expect.stringContaining(`DPU agent of node ${lab.node}`), details: expect.stringContaining('offload doctor') })
+    expect(JSON.parse(output)).toMatchObject({
+      code: 11,
+      msg: expect.stringContaining(`DPU agent of node ${lab.node}`),
+      details: expect.stringContaining('offload doctor'),
+    })
     expect(lab.agent.calls).toEqual([])
     expect(await lab.remains()).toEqual([])
   })
@@ -142,77 +153,85 @@ describe.skipIf(process.getuid?.() !== 0)('an ADD that fails leaves nothing (nee
     let broken = true
     await using lab = await HostLab.start({ agent: agentFailing('attach'), device: failingDevice('release', () => broken) })
     await using pod = await lab.pod()
-    expect(JSON.parse((await lab.call('ADD', pod)).output), 'the first failure is told').toMatchObject({ msg: expect.stringContaining('injected at attach') })
+    expect(JSON.parse((await lab.call('ADD', pod)).output), 'the first failure is told').toMatchObject({
+      msg: expect.stringContaining('injected at attach'),
+    })
     expect((await lab.inspect()).queue).toMatchObject([{ release: true, detach: false }])
     broken = false
     await eventually(async () => (await lab.remains()).length === 0, 'the VF is free again')
   })
 })
 
-describe.skipIf(process.getuid?.() !== 0)('a DEL is never lost and never in the way (needs root: makes network namespaces and links)', () => {
-  it('succeeds without the agent; the VF is back home, but not leasable before the agent has confirmed', async () => {
-    await using lab = await HostLab.start({ vfs: 1 })
-    await using pod = await lab.pod()
-    await lab.call('ADD', pod)
-    lab.agent.become('unreachable')
-    await eventually(async () => !(await lab.inspect()).agent.connected, 'the loss is noticed')
-    expect(await lab.call('DEL', pod)).toEqual({ exitCode: 0, output: '' })
-    expect(await lab.call('DEL', pod), 'again').toEqual({ exitCode: 0, output: '' })
-    expect(await lab.net.link(lab.hostNetns.path, 'soft0v0')).toMatchObject({ up: false, mtu: 1500 })
-    expect(await lab.inspect()).toMatchObject({ leases: [{ state: 'quarantined', key: { containerId: pod.containerId } }], queue: [{ release: false, detach: true }] })
-    lab.agent.become('ready')
-    await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed')
-    expect((await lab.call('ADD', pod)).exitCode).toBe(0)
-    await lab.call('DEL', pod)
-  })
+describe.skipIf(process.getuid?.() !== 0)(
+  'a DEL is never lost and never in the way (needs root: makes network namespaces and links)',
+  () => {
+    it('succeeds without the agent; the VF is back home, but not leasable before the agent has confirmed', async () => {
+      await using lab = await HostLab.start({ vfs: 1 })
+      await using pod = await lab.pod()
+      await lab.call('ADD', pod)
+      lab.agent.become('unreachable')
+      await eventually(async () => !(await lab.inspect()).agent.connected, 'the loss is noticed')
+      expect(await lab.call('DEL', pod)).toEqual({ exitCode: 0, output: '' })
+      expect(await lab.call('DEL', pod), 'again').toEqual({ exitCode: 0, output: '' })
+      expect(await lab.net.link(lab.hostNetns.path, 'soft0v0')).toMatchObject({ up: false, mtu: 1500 })
+      expect(await lab.inspect()).toMatchObject({
+        leases: [{ state: 'quarantined', key: { containerId: pod.containerId } }],
+        queue: [{ release: false, detach: true }],
+      })
+      lab.agent.become('ready')
+      await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed')
+      expect((await lab.call('ADD', pod)).exitCode).toBe(0)
+      await lab.call('DEL', pod)
+    })
 
-  it('keeps the queue over a restart of the daemon', async () => {
-    await using lab = await HostLab.start({ vfs: 1 })
-    await using pod = await lab.pod()
-    await lab.call('ADD', pod)
-    lab.agent.become('unreachable')
-    await lab.call('DEL', pod)
-    await lab.stopHost()
-    await lab.startHost()
-    expect(await lab.inspect()).toMatchObject({ leases: [{ state: 'quarantined' }], queue: [{ detach: true }] })
-    lab.agent.become('ready')
-    await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed')
-  })
+    it('keeps the queue over a restart of the daemon', async () => {
+      await using lab = await HostLab.start({ vfs: 1 })
+      await using pod = await lab.pod()
+      await lab.call('ADD', pod)
+      lab.agent.become('unreachable')
+      await lab.call('DEL', pod)
+      await lab.stopHost()
+      await lab.startHost()
+      expect(await lab.inspect()).toMatchObject({ leases: [{ state: 'quarantined' }], queue: [{ detach: true }] })
+      lab.agent.become('ready')
+      await eventually(async () => (await lab.remains()).length === 0, 'the agent has confirmed')
+    })
 
-  it('undoes the earlier attachment first when the same key comes again', async () => {
-    const agent = new FakeAgent()
-    let refuse = true
-    agent.before = (method) => {
-      if (method === 'detach' && refuse) throw new OffloadError('ADAPTER_FAILED', 'not now')
-    }
-    await using lab = await HostLab.start({ agent })
-    await using pod = await lab.pod()
-    await lab.call('ADD', pod)
-    expect((await lab.call('DEL', pod)).exitCode).toBe(0)
-    expect(JSON.parse((await lab.call('ADD', pod)).output)).toMatchObject({ code: 11, msg: expect.stringContaining('not now') })
-    refuse = false
-    expect((await lab.call('ADD', pod)).exitCode).toBe(0)
-    expect(agent.calls.filter((call) => call === 'attach' || call === 'detach').slice(-2)).toEqual(['detach', 'attach'])
-    await lab.call('DEL', pod)
-    await eventually(async () => (await lab.remains()).length === 0, 'all is undone')
-  })
+    it('undoes the earlier attachment first when the same key comes again', async () => {
+      const agent = new FakeAgent()
+      let refuse = true
+      agent.before = (method) => {
+        if (method === 'detach' && refuse) throw new OffloadError('ADAPTER_FAILED', 'not now')
+      }
+      await using lab = await HostLab.start({ agent })
+      await using pod = await lab.pod()
+      await lab.call('ADD', pod)
+      expect((await lab.call('DEL', pod)).exitCode).toBe(0)
+      expect(JSON.parse((await lab.call('ADD', pod)).output)).toMatchObject({ code: 11, msg: expect.stringContaining('not now') })
+      refuse = false
+      expect((await lab.call('ADD', pod)).exitCode).toBe(0)
+      expect(agent.calls.filter((call) => call === 'attach' || call === 'detach').slice(-2)).toEqual(['detach', 'attach'])
+      await lab.call('DEL', pod)
+      await eventually(async () => (await lab.remains()).length === 0, 'all is undone')
+    })
 
-  it('waits for an ADD of the same attachment and ends what that made', async () => {
-    const agent = new FakeAgent()
-    const reached = Promise.withResolvers<void>()
-    const go = Promise.withResolvers<void>()
-    agent.afterAttach = () => {
-      reached.resolve()
-      return go.promise
-    }
-    await using lab = await HostLab.start({ agent })
-    await using pod = await lab.pod()
-    const add = lab.call('ADD', pod)
-    await reached.promise
-    const del = lab.call('DEL', pod)
-    go.resolve()
-    expect((await add).exitCode).toBe(0)
-    expect((await del).exitCode).toBe(0)
-    expect(await lab.remains()).toEqual([])
-  })
-})
+    it('waits for an ADD of the same attachment and ends what that made', async () => {
+      const agent = new FakeAgent()
+      const reached = Promise.withResolvers<void>()
+      const go = Promise.withResolvers<void>()
+      agent.afterAttach = () => {
+        reached.resolve()
+        return go.promise
+      }
+      await using lab = await HostLab.start({ agent })
+      await using pod = await lab.pod()
+      const add = lab.call('ADD', pod)
+      await reached.promise
+      const del = lab.call('DEL', pod)
+      go.resolve()
+      expect((await add).exitCode).toBe(0)
+      expect((await del).exitCode).toBe(0)
+      expect(await lab.remains()).toEqual([])
+    })
+  },
+)

@@ -31,13 +31,24 @@ describe('podOps', () => {
       'neigh.add',
       'announce',
     ])
-    expect(podOps('eth0', { mac: '02:00:00:00:00:09', mtu: 9000 }, RESULT, true)[0]).toEqual({ op: 'link.set', dev: 'eth0', mac: RESULT.mac, mtu: 1500 })
+    expect(podOps('eth0', { mac: '02:00:00:00:00:09', mtu: 9000 }, RESULT, true)[0]).toEqual({
+      op: 'link.set',
+      dev: 'eth0',
+      mac: RESULT.mac,
+      mtu: 1500,
+    })
   })
 
   it('writes dots of interface names as the kernel wants them, and nothing of IPv6 where there is none', () => {
-    expect(podOps('eth0.5', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)[0]).toMatchObject({ key: 'net.ipv6.conf.eth0/5.disable_ipv6', value: '0' })
+    expect(podOps('eth0.5', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)[0]).toMatchObject({
+      key: 'net.ipv6.conf.eth0/5.disable_ipv6',
+      value: '0',
+    })
     const plain = { ...RESULT, sysctls: {}, ips: [] }
-    expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, true)[0]).toMatchObject({ key: 'net.ipv6.conf.eth0.disable_ipv6', value: '1' })
+    expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, true)[0]).toMatchObject({
+      key: 'net.ipv6.conf.eth0.disable_ipv6',
+      value: '1',
+    })
     expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, false).some(({ op }) => op === 'sysctl')).toBe(false)
   })
 })
@@ -68,7 +79,17 @@ describe('cniResult', () => {
 })
 
 describe('differences and contradictions', () => {
-  const link = { index: 2, name: 'eth0', mac: RESULT.mac, mtu: 1500, up: true, carrier: true, alias: '', kind: '', stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n } }
+  const link = {
+    index: 2,
+    name: 'eth0',
+    mac: RESULT.mac,
+    mtu: 1500,
+    up: true,
+    carrier: true,
+    alias: '',
+    kind: '',
+    stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
+  }
   const has: PodInterface = {
     link,
     addresses: ['10.0.0.2/24', 'fd00::2/64', '10.9.9.9/32'],
@@ -88,8 +109,18 @@ describe('differences and contradictions', () => {
   })
 
   it('compare a prevResult by address, not by prefix or spelling', () => {
-    const told = { interfaces: [{ name: 'host' }, { name: 'eth0', sandbox: '/n', mac: RESULT.mac.toUpperCase() }], ips: [{ address: 'fd00:0::2/128', interface: 1 }, { address: '1.1.1.1/8', interface: 0 }], routes: [], dns: {} }
+    const told = {
+      interfaces: [{ name: 'host' }, { name: 'eth0', sandbox: '/n', mac: RESULT.mac.toUpperCase() }],
+      ips: [
+        { address: 'fd00:0::2/128', interface: 1 },
+        { address: '1.1.1.1/8', interface: 0 },
+      ],
+      routes: [],
+      dns: {},
+    }
     expect(contradictions(has, told, '/n')).toEqual([])
-    expect(contradictions(has, { ...told, ips: [{ address: '10.0.0.3/24', interface: 1 }] }, '/n')).toEqual(['address 10.0.0.3/24 of prevResult is missing'])
+    expect(contradictions(has, { ...told, ips: [{ address: '10.0.0.3/24', interface: 1 }] }, '/n')).toEqual([
+      'address 10.0.0.3/24 of prevResult is missing',
+    ])
   })
 })

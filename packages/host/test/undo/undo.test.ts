@@ -1,0 +1,103 @@
+import { type HostDevice, OffloadError, silentLogger, systemClock } from '@cni-offload/sdk'
+import { describe, expect, it } from 'vitest'
+import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
+import { recover } from '../../src/undo/recover.ts'
+import { Undo } from '../../src/undo/undo.ts'
+import { untilAborted } from '../support/fake-agent.ts'
+import { leaseOf, vfsOf } from '../support/row.ts'
+
+const BOTH = { release: true, detach: true }
+
+/** An undo over a real journal; hardware and agent note what they are asked. */
+function world(options: { identity?: string; release?: () => Promise<void>; detach?: (signal: AbortSignal) => Promise<void>; undoMs?: number } = {}) {
+  const journal = new SqliteJournal(':memory:', systemClock)
+  journal.syncVfs(vfsOf(3))
+  const calls: string[] = []
+  const release: HostDevice['release'] = async (vf, from) => {
+    calls.push(`release ${vf.index} ${from.ifName} ${from.netns ?? 'nowhere'}`)
+    await options.release?.()
+  }
+  const undo = new Undo({
+    journal,
+    device: { release } as HostDevice,
+    agent: {
+      detach: async ({ key, vf }, { signal }) => {
+        calls.push(`detach ${key.containerId} ${vf?.index}`)
+        await options.detach?.(signal)
+      },
+    },
+    net: { netnsIdentity: async () => ('identity' in options ? options.identity : '4:a') },
+    limits: { undoMs: options.undoMs ?? 5_000 },
+  })
+  return { journal, undo, calls, row: journal.lease(leaseOf('a')) }
+}
+
+describe('Undo', () => {
+  it('takes the VF out of the pod before the agent may give its address to another one', async () => {
+    const { journal, undo, calls, row } = world()
+    expect(await undo.attachment(row, BOTH, silentLogger)).toBeUndefined()
+    expect(calls).toEqual(['release 0 eth0 /run/netns/a', 'detach a 0'])
+    expect(journal.counts()).toMatchObject({ vfs: { free: 3 }, queue: 0 })
+  })
+
+  it('touches only the sides that were touched', async () => {
+    const { undo, calls, row } = world()
+    await undo.attachment(row, { release: false, detach: false }, silentLogger)
+    expect(calls).toEqual([])
+  })
+
+  it.each([
+    ['belongs to another namespace by now', '4:somebody'],
+    ['is gone', undefined],
+  ])('does not look into a path that %s', async (_what, identity) => {
+    const { undo, calls, row } = world({ identity: identity as string })
+    await undo.attachment(row, BOTH, silentLogger)
+    expect(calls[0]).toBe('release 0 eth0 nowhere')
+  })
+
+  it('tells the agent although the VF is stuck, and queues what is left', async () => {
+    const { journal, undo, calls, row } = world({ release: () => Promise.reject(new OffloadError('HARDWARE_FAILURE', 'stuck')) })
+    expect(await undo.attachment(row, BOTH, silentLogger)).toEqual({ release: true, detach: false, reason: 'HARDWARE_FAILURE: stuck' })
+    expect(calls).toHaveLength(2)
+    expect(journal.queue()).toMatchObject([{ release: true, detach: false, reason: 'HARDWARE_FAILURE: stuck' }])
+  })
+
+  it('does only what is left when it tries again', async () => {
+    let away = true
+    const detach = async (): Promise<void> => {
+      if (away) throw new OffloadError('AGENT_UNREACHABLE', 'away')
+    }
+    const { journal, undo, calls, row } = world({ detach })
+    await undo.attachment(row, BOTH, silentLogger)
+    expect(await undo.queued(row.key, silentLogger)).toMatchObject({ release: false, detach: true })
+    away = false
+    expect(await undo.queued(row.key, silentLogger)).toBeUndefined()
+    expect(calls.map((call) => call.split(' ')[0])).toEqual(['release', 'detach', 'detach', 'detach'])
+    expect(journal.counts()).toMatchObject({ vfs: { free: 3 }, queue: 0 })
+  })
+
+  it('does not wait for ever', async () => {
+    const { undo, row } = world({ detach: (signal) => untilAborted(signal), undoMs: 20 })
+    expect(await undo.attachment(row, BOTH, silentLogger)).toMatchObject({ detach: true, reason: expect.stringContaining('DEADLINE_EXCEEDED') })
+  })
+})
+
+describe('recover', () => {
+  it('undoes what is not complete and what is of another boot, without asking the agent', async () => {
+    const { journal, undo, calls } = world()
+    for (const [name, bootId] of [
+      ['wired', 'boot-1'],
+      ['old', 'boot-0'],
+    ] as const) {
+      journal.lease(leaseOf(name, { bootId }))
+      journal.wired(leaseOf(name).intent.key)
+    }
+    expect(await recover(journal, undo, 'boot-1', silentLogger)).toBe(2)
+    expect(calls.map((call) => call.split(' ')[0])).toEqual(['release', 'release'])
+    expect(journal.all().map(({ key }) => key.containerId)).toEqual(['wired'])
+    expect(journal.queue().map(({ key, release, detach }) => [key.containerId, release, detach])).toEqual([
+      ['a', false, true],
+      ['old', false, true],
+    ])
+  })
+})
