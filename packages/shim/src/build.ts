@@ -20,7 +20,7 @@ const run = promisify(execFile)
 const root = fileURLToPath(new URL('../', import.meta.url))
 const source = (name: string): string => join(root, 'src', name)
 const manifest = join(root, 'ffi.json')
-const SOURCES: readonly string[] = ['shim.ts', 'decide.ts', 'answers.ts', 'protocol.ts', 'libc.ts']
+const SOURCES: readonly string[] = ['shim.ts', 'decide.ts', 'answers.ts', 'validate.ts', 'protocol.ts', 'libc.ts']
 
 /**
  * Static, because a dynamic binary asks for the C library of the machine that built it, which old hosts do not have;

@@ -1,14 +1,6 @@
-import {
-  errorAnswer,
-  INVALID_ENVIRONMENT,
-  IO_FAILURE,
-  isJsonObject,
-  NOT_AVAILABLE,
-  TRY_AGAIN,
-  UNDECODABLE,
-  versionAnswer,
-} from './answers.ts'
+import { errorAnswer, INVALID_ENVIRONMENT, IO_FAILURE, NOT_AVAILABLE, TRY_AGAIN, versionAnswer } from './answers.ts'
 import { type Answer, frame } from './protocol.ts'
+import { attachmentProblem, netconfProblem } from './validate.ts'
 
 /** A request that the daemon has to answer. */
 export interface Call {
@@ -58,7 +50,8 @@ const environmentProblem = (lookup: Lookup): string => {
   const verb = lookup('CNI_COMMAND')
   const missing = verb === '' ? ['CNI_COMMAND'] : requiredFor(verb).filter((name) => lookup(name) === '')
   if (missing.length > 0) return `required env variables [${missing.join(',')}] missing`
-  return isVerb(verb) ? '' : `unknown CNI_COMMAND: ${verb.slice(0, 64)}`
+  if (!isVerb(verb)) return `unknown CNI_COMMAND: ${verb.slice(0, 64)}`
+  return attachmentProblem(verb, lookup('CNI_CONTAINERID'), lookup('CNI_IFNAME'), lookup('CNI_NETNS'))
 }
 
 /** A number of milliseconds; 0 for what is not one in range. */
@@ -113,8 +106,10 @@ export function decide(lookup: Lookup, stdin: string, readable: boolean): Decisi
   return { kind: 'ask', call: { socketPath, timeoutMs, request: frame(requestText(lookup, stdin, timeoutMs)), verb, stdin } }
 }
 
+/** A call that could not have succeeded is told so, and only others to try again. */
 const failed = (call: Call, msg: string, details: string): Answer => {
-  if (!isJsonObject(call.stdin)) return errorAnswer(call.stdin, UNDECODABLE, 'netconf: is not a JSON object', msg)
+  const problem = netconfProblem(call.verb, call.stdin)
+  if (problem !== null) return errorAnswer(call.stdin, problem.code, problem.msg, msg)
   return errorAnswer(call.stdin, call.verb === 'STATUS' ? NOT_AVAILABLE : TRY_AGAIN, msg, details)
 }
 

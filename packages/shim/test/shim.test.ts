@@ -18,7 +18,7 @@ const ADD = {
   CNI_ARGS: 'A=1;B=é',
   CNI_PATH: '/opt/cni/bin',
 }
-const CONF = '{"cniVersion":"1.0.0","name":"pods","type":"offload-cni"}'
+const CONF = '{"cniVersion":"1.1.0","name":"pods","type":"offload-cni"}'
 
 let compiled = ''
 // The first build of the executable takes a compiler's time.
@@ -100,7 +100,7 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
       try {
         parseEnvironment(env)
       } catch (error) {
-        expected = encodeError(error, '1.0.0').json
+        expected = encodeError(error, '1.1.0').json
       }
       expect(stdout).toBe(`${expected}\n`)
       expect(JSON.parse(stdout)).toMatchObject({ code: 4 })
@@ -113,7 +113,7 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
     it('says where the daemon should be and how to start it', async () => {
       const error = await failure({ ...ADD, ...nowhere })
       expect(error).toMatchObject({
-        cniVersion: '1.0.0',
+        cniVersion: '1.1.0',
         code: 11,
         msg: 'the host daemon cannot be reached at /nonexistent/host.sock: there is no socket',
       })
@@ -142,6 +142,31 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
         msg: expect.stringContaining('CNI_OFFLOAD_SOCKET'),
       })
       expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: `/${'x'.repeat(106)}` })).toMatchObject({ code: 11 })
+    })
+
+    it.each([
+      ['ADD', '{}', 7],
+      ['DEL', '{"name":"a/b","cniVersion":"9.9.9"}', 7],
+      ['DEL', '{"name":"a\\n"}', 7],
+      ['ADD', '{"name":5}', 6],
+      ['DEL', '{"name":"a","cniVersion":1.0}', 6],
+      ['DEL', '{"name":"a","cniVersion":"1.0.0 "}', 1],
+      ['CHECK', '{"name":"a","cniVersion":"0.3.1"}', 1],
+      ['GC', '{"name":"a"}', 1],
+    ])('does not promise that %s of %s will do later', async (verb, stdin, code) => {
+      expect(await failure({ ...ADD, ...nowhere, CNI_COMMAND: verb }, stdin)).toMatchObject({
+        code,
+        details: expect.stringContaining('cannot be reached'),
+      })
+    })
+
+    it.each([
+      { CNI_CONTAINERID: '../x' },
+      { CNI_IFNAME: 'much-too-long-for-an-interface' },
+      { CNI_IFNAME: 'éééééééé' },
+      { CNI_NETNS: 'relative' },
+    ])('refuses %j', async (env: Record<string, string>) => {
+      expect(await failure({ ...ADD, ...nowhere, ...env })).toMatchObject({ code: 4, msg: expect.stringContaining(Object.keys(env)[0]!) })
     })
 
     it('uses no words that make containerd forget a failed DEL', async () => {
@@ -240,7 +265,7 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
         () => {},
         (socket) => void socket.pause(),
       )
-      const big = JSON.stringify({ name: 'x'.repeat(5_000_000) })
+      const big = JSON.stringify({ name: 'pods', x: 'x'.repeat(5_000_000) })
       expect(await failure({ ...ADD, CNI_OFFLOAD_SOCKET: deaf.socketPath, CNI_OFFLOAD_TIMEOUT_MS: '300' }, big)).toMatchObject({
         code: 11,
         msg: expect.stringContaining('did not answer'),
@@ -257,7 +282,7 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
         (socket) => void socket.end(answer ?? ''),
         accept === undefined ? undefined : (socket) => void socket.destroy(),
       )
-      const big = JSON.stringify({ name: 'x'.repeat(accept === undefined ? 10 : 5_000_000) })
+      const big = JSON.stringify({ name: 'pods', x: 'x'.repeat(accept === undefined ? 10 : 5_000_000) })
       const error = await failure({ ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath }, big)
       expect(error).toMatchObject({ code: 11, msg: `the host daemon at ${daemon.socketPath} closed the connection before it had answered` })
       expect(await failure({ ...ADD, CNI_COMMAND: 'STATUS', CNI_OFFLOAD_SOCKET: daemon.socketPath })).toMatchObject({ code: 50 })
