@@ -77,6 +77,7 @@ describe('entries', () => {
       'KeyedMutex',
       'Limiter',
       'Scope',
+      'announceReady',
       'deadline',
       'importBeside',
       'loadPlugin',
