@@ -172,10 +172,14 @@ describe('with an agent that goes', () => {
     let second: Promise<OffloadServer> | undefined
     const attach = async (): Promise<never> => {
       calls += 1
-      if (calls === 1) second = first[Symbol.asyncDispose]().then(() => serve(first.address, { attach, status: async () => {} }))
+      if (calls === 1) second = restart()
       return await new Promise(() => {})
     }
     const first = await serve(undefined, { attach })
+    const restart = async (): Promise<OffloadServer> => {
+      await first[Symbol.asyncDispose]()
+      return await serve(first.address, { attach, status: async () => {} })
+    }
     await using client = dial(first.address, 5000)
     await client.waitReady(AbortSignal.timeout(10_000))
     expect((await failure(client.attach(ATTACH, ctx({ timeoutMs: 5000 })))).code).toBe('AGENT_UNREACHABLE')

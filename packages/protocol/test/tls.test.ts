@@ -1,4 +1,5 @@
 import { copyFile, readFile, rename } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connect as tlsConnect } from 'node:tls'
 import type { Logger, OffloadError } from '@cni-offload/sdk'
@@ -29,6 +30,20 @@ const attempt = async (
   await using client = createOffloadClient({ address: server.address, tls: host, node: NODE, connectTimeoutMs: 1500 })
   return await failure(client.status({}, ctx()))
 }
+
+const handshake = (port: number, options: object): Promise<Error | undefined> =>
+  new Promise((resolve) => {
+    const socket = tlsConnect({ port, host: '127.0.0.1', ALPNProtocols: ['h2'], rejectUnauthorized: false, ...options })
+    socket.once('error', resolve)
+    socket.once('close', () => resolve(new Error('closed')))
+    // TLS 1.3 refuses after the handshake; a server that accepts sends its HTTP/2 settings instead.
+    socket.once('data', () => {
+      socket.removeAllListeners()
+      socket.on('error', () => {}).destroy()
+      resolve(undefined)
+    })
+  })
+const portOf = (server: OffloadServer): number => Number(new URL(server.address).port)
 
 const DAY = 86_400_000
 const past = { notBefore: new Date(Date.now() - 3 * DAY), notAfter: new Date(Date.now() - DAY) }
@@ -114,20 +129,6 @@ describe('the server refuses', () => {
       expect(await failure(call())).toMatchObject({ code: 'PERMISSION_DENIED', message: 'this agent serves node-9' })
   })
 
-  const handshake = (port: number, options: object): Promise<Error | undefined> =>
-    new Promise((resolve) => {
-      const socket = tlsConnect({ port, host: '127.0.0.1', ALPNProtocols: ['h2'], rejectUnauthorized: false, ...options })
-      socket.once('error', resolve)
-      socket.once('close', () => resolve(new Error('closed')))
-      // TLS 1.3 refuses after the handshake; a server that accepts sends its HTTP/2 settings instead.
-      socket.once('data', () => {
-        socket.removeAllListeners()
-        socket.on('error', () => {}).destroy()
-        resolve(undefined)
-      })
-    })
-  const portOf = (server: OffloadServer): number => Number(new URL(server.address).port)
-
   test('a client without certificate', async () => {
     await using server = await serve(certificates.agent)
     expect(await handshake(portOf(server), {})).toBeInstanceOf(Error)
@@ -141,6 +142,29 @@ describe('the server refuses', () => {
     })
     expect(await handshake(portOf(server), own)).toBeUndefined()
   })
+})
+
+test('the client refuses a server that speaks TLS 1.2 only', async () => {
+  const { createServer } = await import('node:tls')
+  const files = certificates.agent
+  const old = createServer({
+    cert: await readFile(files.cert),
+    key: await readFile(files.key),
+    maxVersion: 'TLSv1.2',
+    ALPNProtocols: ['h2'],
+  })
+  old.on('tlsClientError', () => {})
+  await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve))
+  await using client = createOffloadClient({
+    address: `tcp://127.0.0.1:${(old.address() as AddressInfo).port}`,
+    tls: certificates.host,
+    node: NODE,
+    connectTimeoutMs: 1500,
+  })
+  const error = await failure(client.status({}, ctx()))
+  old.close()
+  expect(error.code).toBe('AGENT_UNREACHABLE')
+  expect(error.message).toMatch(/does not speak TLS 1\.3/)
 })
 
 describe('files', () => {
@@ -197,6 +221,8 @@ describe('rotation', () => {
     await client.status({}, ctx())
     await using fresh = createOffloadClient({ address: first.address, tls: own.host, node: NODE })
     await fresh.status({}, ctx())
+    const own12 = { cert: await readFile(own.host.cert), key: await readFile(own.host.key), maxVersion: 'TLSv1.2' }
+    expect(await handshake(portOf(first), own12)).toMatchObject({ message: expect.stringMatching(/protocol version/) })
     await using stranger = createOffloadClient({ address: first.address, tls: certificates.host, node: NODE })
     expect(await failure(stranger.status({}, ctx()))).toMatchObject({ code: 'AGENT_UNREACHABLE' })
 
