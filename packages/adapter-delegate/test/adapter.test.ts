@@ -1,4 +1,4 @@
-import { ping, tcpTransfer, unwirePod, wirePod } from '@cni-offload/testing'
+import { exec, inNetns, ping, tcpTransfer, unwirePod, wirePod } from '@cni-offload/testing'
 import type { AttachResult } from '@cni-offload/sdk'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { PORT_IN_PROXY } from '../src/index.ts'
@@ -66,6 +66,16 @@ describe.skipIf(!isRoot)(`stock bridge, tuning and host-local behind the splice 
     await lab.net.apply(lab.at(0).pod.path, [{ op: 'link.set', dev: 'eth0', up: false }])
     expect(await ping(lab.bench.dpuNetns, '10.77.0.2', { count: 2 })).toEqual({ sent: 2, received: 0 })
     expect(await ping(lab.bench.dpuNetns, 'fd77::2', { count: 2 })).toEqual({ sent: 2, received: 0 })
+  })
+
+  it('has nothing in the proxy that could speak IPv6 by itself', async () => {
+    await wired(0)
+    const addresses = await exec(inNetns(lab.proxy(0).path, ['ip', '-6', '-br', 'addr', 'show']))
+    const byLink = addresses.stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/@\S+/, '').split(/\s+/).toSpliced(1, 1).join(' ').trim())
+    expect(byLink.toSorted()).toEqual(['eth0 fd77::2/64', 'lo ::1/128'])
   })
 
   it('gives the same result again, without running the list again', async () => {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { PluginError, PORT_IN_PROXY } from '../src/index.ts'
+import { AttachmentStore, PluginError, PORT_IN_PROXY } from '../src/index.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
 
 describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
@@ -93,6 +93,21 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
     abort.abort()
     expect(await settled).toMatchObject({ code: 'CANCELLED' })
     expect(await verbs()).toBe('ADD DEL')
+    await expectPristine()
+  })
+
+  it('an attachment is on record before the first plugin acts, so that a crash loses nothing', async () => {
+    await withSecond(`echo started >${lab.folder}/started; sleep 300`)
+    const abort = new AbortController()
+    const settled = lab.adapter.attach(lab.request(0), ctx(abort.signal)).catch((error: unknown) => error)
+    await fileExists(join(lab.folder, 'started'))
+    const store = new AttachmentStore(join(lab.deps.stateDir, 'delegate.db'))
+    const row = store.get(lab.request(0).key)
+    store[Symbol.dispose]()
+    expect(row).toMatchObject({ port: lab.at(0).port, list: { name: 'labnet' } })
+    expect(row?.result).toBeUndefined()
+    abort.abort()
+    await settled
     await expectPristine()
   })
 

@@ -1,8 +1,7 @@
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ping, wirePod } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { PORT_IN_PROXY } from '../src/index.ts'
+import { attachmentNote, PORT_IN_PROXY } from '../src/index.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
 
 describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
@@ -73,12 +72,12 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
   it('what is attached is found and removed even if the database is lost', async () => {
     const first = await lab.adapter.attach(lab.request(0), ctx())
     await lab.stop()
-    await rm(join(lab.deps.stateDir), { recursive: true })
+    await rm(lab.deps.stateDir, { recursive: true })
     await lab.start([lab.bridge()])
     expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
     expect((await lab.adapter.attach(lab.request(0), ctx())).ips).toEqual(first.ips)
     await lab.stop()
-    await rm(join(lab.deps.stateDir), { recursive: true })
+    await rm(lab.deps.stateDir, { recursive: true })
     await lab.start([lab.bridge()])
     await lab.adapter.detach({ key: lab.request(0).key }, ctx())
     expect(await lab.reserved()).toEqual([])
@@ -90,6 +89,30 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
     await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
     await lab.adapter.detach({ key: lab.at(1).pod.key('podnet'), port: lab.at(0).port }, ctx())
     expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('detach of what was ousted from its port frees its addresses and leaves the successor alone', async () => {
+    const result = await lab.adapter.attach(lab.request(0), ctx())
+    await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
+    const successor = attachmentNote(lab.at(1).pod.key('podnet'))
+    await lab.net.apply(lab.proxy(0).path, [{ op: 'link.set', dev: 'eth0', alias: successor }])
+    await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
+    expect(await lab.reserved()).toEqual([])
+    expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
+  it('a port whose holder is known only by its note is not given to another', async () => {
+    await lab.adapter.attach(lab.request(0), ctx())
+    await lab.stop()
+    await rm(lab.deps.stateDir, { recursive: true })
+    await lab.start([lab.bridge()])
+    const { containerId } = lab.request(0).key
+    const second = lab.request(0, { key: lab.at(1).pod.key('podnet') })
+    await expect(lab.adapter.attach(second, ctx())).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+      message: expect.stringContaining(containerId),
+    })
+    expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
   })
 
   it('detach works when the proxy namespace is gone', async () => {
