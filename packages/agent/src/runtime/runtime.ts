@@ -145,6 +145,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
   health.start()
   await step('recovery', () => attachments.recover(), 'INTERNAL')
+  await step('recovery', () => attachments.reportMissing(starting), 'INTERNAL')
   return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics }
 }
 

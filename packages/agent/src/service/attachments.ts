@@ -134,6 +134,24 @@ export class Attachments implements AsyncDisposable {
     )
   }
 
+  /** Tells of attachments that the networks have lost meanwhile; the host's next resync attaches them again. */
+  async reportMissing(ctx: OpContext): Promise<void> {
+    const { journal, networks } = this.#deps
+    const attached = journal.all().filter((row) => row.state === 'attached')
+    await Promise.all(
+      networks.adapters.map(async (adapter) => {
+        try {
+          const held = new Set((await adapter.list(ctx)).map(formatAttachmentKey))
+          for (const { key, pod } of attached.map((row) => ({ key: row.key, pod: row.request.pod })))
+            if (networks.find(key.network) === adapter && !held.has(formatAttachmentKey(key)))
+              ctx.log.warn({ key: formatAttachmentKey(key), pod }, 'attachment is missing and waits for the resync of the host')
+        } catch (error) {
+          ctx.log.warn({ adapter: adapter.name, err: error }, 'the adapter cannot tell yet what it holds')
+        }
+      }),
+    )
+  }
+
   /** Stops retries and everything that still undoes something. The journal remembers what is due. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new OffloadError('CANCELLED', 'the agent is stopping'))

@@ -1,3 +1,4 @@
+import { type Logger, silentLogger } from '@cni-offload/sdk'
 import { describe, expect, test } from 'vitest'
 import { Barrier, Bench, call, ctx, key, rejection } from '../support/bench.ts'
 import { TestClock } from '../support/clock.ts'
@@ -73,5 +74,26 @@ describe('after a crash', () => {
     await bench.restart()
     expect(bench.states()).toEqual({})
     await bench.service.attach(call('b', 0), ctx())
+  })
+
+  test('what the network has lost is told and left to the resync; an adapter that cannot tell is no obstacle', async () => {
+    const warnings: string[] = []
+    const log: Logger = {
+      ...silentLogger,
+      warn: (fields, message) => {
+        warnings.push(`${String(fields['key'] ?? fields['adapter'])}: ${message}`)
+      },
+      child: () => log,
+    }
+    await using bench = await Bench.start({ log })
+    await bench.service.attach(call('a', 0), ctx())
+    await bench.service.attach(call('b', 1), ctx())
+    bench.network.connected.delete('podnet/b/eth0')
+    await bench.restart()
+    expect(warnings).toEqual(['podnet/b/eth0: attachment is missing and waits for the resync of the host'])
+    bench.network.before.list = () => Promise.reject(new Error('still starting'))
+    await bench.restart()
+    expect(warnings.at(-1)).toBe('fake: the adapter cannot tell yet what it holds')
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached', 'podnet/b/eth0': 'attached' })
   })
 })

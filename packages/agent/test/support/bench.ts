@@ -1,7 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type AdapterCapabilities, type AttachmentKey, type Clock, formatAttachmentKey, silentLogger, systemClock } from '@cni-offload/sdk'
+import {
+  type AdapterCapabilities,
+  type AttachmentKey,
+  type Clock,
+  formatAttachmentKey,
+  type Logger,
+  silentLogger,
+  systemClock,
+} from '@cni-offload/sdk'
 import { Scope } from '@cni-offload/sdk/runtime'
 import type { AttachCall, CallContext, PeerIdentity, ResyncEvent } from '@cni-offload/protocol'
 import type { AttachmentJournal } from '../../src/journal/types.ts'
@@ -35,6 +43,7 @@ export interface BenchOptions {
   readonly limits?: Partial<AgentLimits>
   readonly capabilities?: Partial<AdapterCapabilities>
   readonly networks?: readonly string[]
+  readonly log?: Logger
 }
 
 /** An agent without sockets over a network that survives its restarts. */
@@ -81,7 +90,7 @@ export class Bench implements AsyncDisposable {
         stateDir: this.dir,
         hardware: devicePlugin(() => this.device),
         adapters: Object.fromEntries(networks.map((name) => [name, plugin])),
-        log: silentLogger,
+        log: this.#options.log ?? silentLogger,
         clock: this.#clock,
         limits,
       },
