@@ -5,7 +5,7 @@ import { AgentLink } from '../../src/agent/agent-link.ts'
 import { attachCall } from '../../src/agent/intent.ts'
 import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../../src/limits.ts'
-import { FakeAgent } from '../support/fake-agent.ts'
+import { FakeAgent, untilAborted } from '../support/fake-agent.ts'
 import { eventually } from '../support/lab.ts'
 import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
 
@@ -97,6 +97,19 @@ describe('AgentLink', () => {
     agent.become('connecting')
     agent.become('ready')
     await eventually(() => agent.resyncs.length === 2 && link.connected, 'a second resync')
+  })
+
+  it('gives up on a resync whose connection is lost', async () => {
+    const agent = new FakeAgent()
+    const stuck = Promise.withResolvers<void>()
+    agent.before = (method, { signal }) => (method === 'resync' ? (stuck.resolve(), untilAborted(signal)) : undefined)
+    const { link } = start(agent, ['a'])
+    await stuck.promise
+    agent.before = () => {}
+    agent.become('connecting')
+    agent.become('ready')
+    await eventually(() => link.connected, 'the next connection is used')
+    expect(agent.resyncs).toEqual([['net/a/eth0']])
   })
 
   it('never resyncs while a call of before is under way, nor lets calls pass while it resyncs', async () => {

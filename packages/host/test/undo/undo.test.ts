@@ -9,7 +9,9 @@ import { leaseOf, vfsOf } from '../support/row.ts'
 const BOTH = { release: true, detach: true }
 
 /** An undo over a real journal; hardware and agent note what they are asked. */
-function world(options: { identity?: string; release?: () => Promise<void>; detach?: (signal: AbortSignal) => Promise<void>; undoMs?: number } = {}) {
+function world(
+  options: { identity?: string; release?: () => Promise<void>; detach?: (signal: AbortSignal) => Promise<void>; undoMs?: number } = {},
+) {
   const journal = new SqliteJournal(':memory:', systemClock)
   journal.syncVfs(vfsOf(3))
   const calls: string[] = []
@@ -78,7 +80,10 @@ describe('Undo', () => {
 
   it('does not wait for ever', async () => {
     const { undo, row } = world({ detach: (signal) => untilAborted(signal), undoMs: 20 })
-    expect(await undo.attachment(row, BOTH, silentLogger)).toMatchObject({ detach: true, reason: expect.stringContaining('DEADLINE_EXCEEDED') })
+    expect(await undo.attachment(row, BOTH, silentLogger)).toMatchObject({
+      detach: true,
+      reason: expect.stringContaining('DEADLINE_EXCEEDED'),
+    })
   })
 })
 

@@ -215,6 +215,33 @@ describe.skipIf(process.getuid?.() !== 0)(
       await eventually(async () => (await lab.remains()).length === 0, 'all is undone')
     })
 
+    it('has noted the end before anything is undone, for whoever finds the rest', async () => {
+      const reached = Promise.withResolvers<void>()
+      const go = Promise.withResolvers<void>()
+      const device = (real: HostDevice): HostDevice =>
+        new Proxy(real, {
+          get(target, name: keyof HostDevice) {
+            const own = target[name]
+            if (typeof own !== 'function') return own
+            if (name !== 'release') return own.bind(target)
+            return async (...args: Parameters<HostDevice['release']>) => {
+              reached.resolve()
+              await go.promise
+              await target.release(...args)
+            }
+          },
+        })
+      await using lab = await HostLab.start({ device })
+      await using pod = await lab.pod()
+      await lab.call('ADD', pod)
+      const del = lab.call('DEL', pod)
+      await reached.promise
+      expect((await lab.inspect()).attachments).toMatchObject([{ phase: 'detaching' }])
+      go.resolve()
+      expect((await del).exitCode).toBe(0)
+      expect(await lab.remains()).toEqual([])
+    })
+
     it('waits for an ADD of the same attachment and ends what that made', async () => {
       const agent = new FakeAgent()
       const reached = Promise.withResolvers<void>()
