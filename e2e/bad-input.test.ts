@@ -1,7 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
 
 describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
@@ -85,6 +88,19 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
     for (const pod of ['one', 'two', 'three']) await e2e.lab.deletePod(pod)
   })
 
+  test('no free address: try again later, nothing is kept, and a DEL makes room', async () => {
+    await using small = await E2eLab.up({ nodes: 1, vfs: 4, pool: 1, adapter: 'hello' })
+    const node = small.lab.node(1)
+    await small.addPod(node, 'one')
+    await small.lab.createPod('two')
+    expect((await small.call(node, 'ADD', 'two')).json).toMatchObject({ code: 11 })
+    expect(await small.held(node)).toEqual({ attachments: 1, leases: 1, agentAttachments: 1, vfsAway: 1 })
+    await small.call(node, 'DEL', 'one')
+    expect(await small.call(node, 'ADD', 'two')).toMatchObject({ exitCode: 0 })
+    await small.call(node, 'DEL', 'two')
+    expect(await small.held(node)).toEqual(NOTHING_HELD)
+  })
+
   test('the agent is away: ADD says so and leaves nothing; STATUS is 50; afterwards all is well', async () => {
     const node = e2e.lab.node(1)
     await e2e.lab.kill(node, 'agent')
@@ -111,16 +127,12 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
 
   test.each([
     ['a plugin that is not installed', { plugin: '@cni-offload/adapter-nowhere', options: {} }, /adapter-nowhere/],
-    ['an option of the wrong type', { plugin: '@cni-offload/example-hello-adapter', export: 'hello', options: { bridge: 7 } }, /bridge.*7/],
+    ['an option of the wrong type', { plugin: fileURLToPath(import.meta.resolve('@cni-offload/example-hello-adapter')), export: 'hello', options: { bridge: 7 } }, /bridge.*7/],
   ])('agent.yaml with %s names file, field and value', async (_, adapter, says) => {
     const node = e2e.lab.node(1)
-    const { parse, stringify } = await import('yaml')
-    const { readFile } = await import('node:fs/promises')
     const config = { ...(parse(await readFile(node.agent.config, 'utf8')) as object), stateDir: join(dir, 'agent'), listen: 'tcp://127.0.0.1:0', adapters: [{ network: 'podnet', ...adapter }] }
     const file = join(dir, 'agent.yaml')
     await writeFile(file, stringify(config))
-    const { spawnSync } = await import('node:child_process')
-    const { fileURLToPath } = await import('node:url')
     const run = spawnSync(process.execPath, [fileURLToPath(import.meta.resolve('@cni-offload/agent/main')), '--config', file], { encoding: 'utf8', timeout: 20_000 })
     expect(run.status).not.toBe(0)
     expect(run.stderr).toMatch(says)

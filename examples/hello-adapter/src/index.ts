@@ -9,7 +9,7 @@ import { definePlugin, type Plugin } from '@cni-offload/sdk'
 import { HelloAdapter } from './adapter.ts'
 import { AddressPool, type Pool } from './address-pool.ts'
 import { helloOptions } from './options.ts'
-import { offsetOf, parseSubnet } from './subnet.ts'
+import { firstPart, offsetOf, parseSubnet } from './subnet.ts'
 
 export type { HelloOptions, HelloOptionsInput, PoolOptions } from './options.ts'
 
@@ -23,7 +23,8 @@ export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
     const pools = [options.pools.ipv4, options.pools.ipv6].flatMap((pool): Pool[] => {
       if (pool === undefined) return []
       const subnet = parseSubnet(pool.subnet)
-      return [{ subnet, gatewayOffset: pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway) }]
+      const gatewayOffset = pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway)
+      return [{ subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }]
     })
     return new HelloAdapter(createLinuxNet(), new AddressPool(join(stateDir, 'hello.db'), pools), pools, options)
   },

@@ -9,6 +9,8 @@ export interface PoolOptions {
   readonly subnet: string
   /** Address of the bridge; the subnet's first host address unless given. */
   readonly gateway?: string
+  /** How many addresses pods may get, 1 or more; as many as the subnet has unless given. */
+  readonly size?: number
 }
 
 /** Options of the adapter after parsing. */
@@ -25,7 +27,7 @@ export interface HelloOptions {
 
 const pool = (subnet: z.ZodType<string, string>, gateway: z.ZodType<string, string>): z.ZodType<PoolOptions, PoolOptions> =>
   z
-    .object({ subnet, gateway: gateway.exactOptional() })
+    .strictObject({ subnet, gateway: gateway.exactOptional(), size: z.number().int().min(1).exactOptional() })
     .refine(({ subnet }) => parseSubnet(subnet).last >= 2, { path: ['subnet'], message: 'a prefix with room for a gateway and a pod' })
     .refine((given) => given.gateway === undefined || isHost(given.subnet, given.gateway), {
       path: ['gateway'],

@@ -30,6 +30,12 @@ export function parseSubnet(cidr: string): Subnet {
   }
 }
 
+/** The part of a subnet, from its start, that has `size` addresses besides the gateway's. */
+export function firstPart(subnet: Subnet, gatewayOffset: number, size: number): Subnet {
+  const last = gatewayOffset <= size + 1 ? size + 1 : size
+  return { ...subnet, last: Math.min(subnet.last, last) }
+}
+
 /** The address at an offset, in its canonical form. */
 export function addressAt(subnet: Subnet, offset: number): string {
   const value = subnet.base + BigInt(offset)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hello } from '../src/index.ts'
 import type { HelloOptionsInput } from '../src/options.ts'
-import { addressAt, offsetOf, parseSubnet } from '../src/subnet.ts'
+import { addressAt, firstPart, offsetOf, parseSubnet } from '../src/subnet.ts'
 
 describe('subnet', () => {
   it.each([
@@ -19,6 +19,15 @@ describe('subnet', () => {
   it('counts hosts without network and broadcast address, and never more than JavaScript counts exactly', () => {
     expect(parseSubnet('10.0.0.0/30')).toMatchObject({ first: 1, last: 2 })
     expect(parseSubnet('fd00::/64').last).toBe(0xffff_fffe)
+  })
+
+  it.each([
+    ['behind the gateway', 1, 5, 6],
+    ['around the gateway', 3, 5, 6],
+    ['before the gateway', 20, 5, 5],
+    ['never beyond the subnet', 1, 500, 254],
+  ])('a part of it lies %s', (_, gateway, size, last) => {
+    expect(firstPart(parseSubnet('10.0.0.0/24'), gateway, size)).toMatchObject({ first: 1, last })
   })
 
   it('is reversible for all addresses', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { stringify } from 'yaml'
-import { ADDRESSES, podSubnets } from './addresses.ts'
+import { ADDRESSES, type PodSubnet, podSubnets } from './addresses.ts'
 import type { DaemonRole, LabAdapter } from './model.ts'
 
 /** What a node's configuration files are made from. */
@@ -99,8 +99,9 @@ function moduleOf(name: string): string {
 
 function adapterConfig(input: NodeConfigInput): { plugin: string; export: string; options: object } {
   const pods = podSubnets(input.index, input.pool)
+  const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
   if (input.adapter === 'hello')
-    return { plugin: moduleOf('@cni-offload/example-hello-adapter'), export: 'hello', options: { bridge: 'hello0', pools: { ipv4: pods.ipv4, ipv6: pods.ipv6 } } }
+    return { plugin: moduleOf('@cni-offload/example-hello-adapter'), export: 'hello', options: { bridge: 'hello0', pools: { ipv4: helloPool(pods.ipv4), ipv6: helloPool(pods.ipv6) } } }
   return {
     plugin: moduleOf('@cni-offload/adapter-delegate'),
     export: 'delegate',

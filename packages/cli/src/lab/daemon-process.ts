@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -27,21 +28,24 @@ export async function startDaemon(options: { role: DaemonRole; netns: string; co
   const ready = child.stdio[READY_FD]
   if (ready === null || ready === undefined || !('on' in ready)) throw new OffloadError('INTERNAL', 'no readiness pipe')
   const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000)
+  const settled = new AbortController()
+  const signal = AbortSignal.any([settled.signal, timeout])
   const failed = (why: string, cause?: unknown): OffloadError =>
     new OffloadError('NOT_READY', `${options.role} daemon in ${options.netns} ${why}; end of ${options.log}:\n${tail(options.log)}`, { cause })
+  const ended = once(child, 'exit', { signal }).then(([code, by]) => {
+    throw failed(`ended with ${by ?? `exit code ${code}`} before it was ready`)
+  })
   try {
-    await new Promise<void>((resolve, reject) => {
-      ready.once('data', () => resolve())
-      child.once('error', (error) => reject(failed('could not be started', error)))
-      child.once('exit', (code, signal) => reject(failed(`ended with ${signal ?? `exit code ${code}`} before it was ready`)))
-      timeout.addEventListener('abort', () => reject(failed('was not ready in time')), { once: true })
-    })
+    // Whichever comes first; an 'error' of the child, it could not be started, rejects both.
+    await Promise.race([once(ready, 'data', { signal }), ended])
   } catch (error) {
     child.kill('SIGKILL')
-    throw error
+    throw OffloadError.is(error) ? error : failed(timeout.aborted ? 'was not ready in time' : 'could not be started', error)
   } finally {
+    settled.abort()
+    // The race is over; that the other wait was given up is no failure.
+    ended.catch(() => {})
     ready.destroy()
-    child.removeAllListeners()
     child.unref()
   }
   if (child.pid === undefined) throw failed('has no pid')
