@@ -26,9 +26,13 @@ export interface PluginList {
 
 /** A list as it is written in a `.conflist` or in options. */
 export interface PluginListInput {
+  /** Version of the specification that its plugins are spoken to in. */
   readonly cniVersion: CniVersion
+  /** Name of the network on the DPU. @defaultValue cni-offload */
   readonly name?: string | undefined
+  /** Whether CHECK must not be called; some write it as text. @defaultValue false */
   readonly disableCheck?: boolean | 'true' | 'false' | undefined
+  /** The plugins in the order of ADD, 1–32. */
   readonly plugins: readonly PluginConf[]
 }
 

@@ -4,14 +4,19 @@ import { Refusal } from './errno.ts'
 
 /** User and system time in milliseconds. */
 export interface CpuTimes {
+  /** Time in user mode, ms. */
   readonly userMs: number
+  /** Time in the kernel, ms. */
   readonly systemMs: number
 }
 
 /** Who is at the other end of a connected unix socket, as the kernel recorded it at connect time. */
 export interface PeerCredentials {
+  /** Process id. */
   readonly pid: number
+  /** Effective user id. */
   readonly uid: number
+  /** Effective group id. */
   readonly gid: number
 }
 
