@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { closeSync, writeSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { causeMessages, OffloadError } from '@cni-offload/sdk'
+import { announceReady } from '@cni-offload/sdk/runtime'
 import { hostOptions, readHostConfig } from './config/load.ts'
 import { createHost } from './host.ts'
 
@@ -30,23 +30,6 @@ const configFile = (argv: string[]): string | undefined => {
   }
 }
 
-const readyDescriptor = (): number | undefined => {
-  const text = process.env['OFFLOAD_READY_FD']
-  if (text === undefined) return undefined
-  if (!/^\d{1,6}$/.test(text))
-    throw new OffloadError('INVALID_CONFIG', `OFFLOAD_READY_FD = ${JSON.stringify(text)}: the number of an open descriptor is expected`)
-  return Number(text)
-}
-
-const sayReady = (fd: number): void => {
-  try {
-    writeSync(fd, 'ready\n')
-    closeSync(fd)
-  } catch {
-    // Whoever wanted to know has stopped listening; the daemon serves all the same.
-  }
-}
-
 const main = async (argv: string[]): Promise<void> => {
   const file = configFile(argv)
   if (file === undefined) {
@@ -60,14 +43,12 @@ const main = async (argv: string[]): Promise<void> => {
       if (stop.signal.aborted) process.exit(1)
       stop.abort(new OffloadError('CANCELLED', `the host daemon was told to stop (${name})`))
     })
-  const fd = readyDescriptor()
   const host = createHost(await hostOptions(await readHostConfig(file), file))
   const running = host.run(stop.signal)
-  if (fd !== undefined)
-    void host.listening.then(
-      () => sayReady(fd),
-      () => {},
-    )
+  void host.listening.then(
+    () => announceReady(),
+    () => {},
+  )
   await running
 }
 

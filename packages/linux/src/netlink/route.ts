@@ -71,7 +71,7 @@ const decodeRoute = (payload: Buffer): Route => {
 }
 
 /**
- * A route as {@link listRoutes} reports it: addresses in their usual text form, host bits of the destination cleared,
+ * A route as {@link LinuxNet.routes} reports it: addresses in their usual text form, host bits of the destination cleared,
  * numbers that equal the kernel's default left out. Two routes are the same if their normal forms are equal.
  *
  * @throws Refusal EINVAL if an address is none
