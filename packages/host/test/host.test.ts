@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type HostDevice, type LogFields, type Logger, OffloadError, silentLogger } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
@@ -135,6 +137,33 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
     alter(lab.journal, "UPDATE attachments SET boot_id = 'another', netns_identity = '4:1'")
     await lab.startHost()
     await eventually(async () => (await lab.remains()).length === 0, 'nothing is left of the former boot')
+  })
+
+  it('reclaims the VFs of a journal that was lost, and uses none that does not come back', async () => {
+    let stuck: number | undefined
+    const device = (real: HostDevice): HostDevice => ({
+      ...methodsOf(real),
+      release: (vf, from, ctx) =>
+        vf.index === stuck ? Promise.reject(new OffloadError('HARDWARE_FAILURE', 'stuck')) : real.release(vf, from, ctx),
+    })
+    await using lab = await HostLab.start({ vfs: 2, device })
+    await using one = await lab.pod('one')
+    await using two = await lab.pod('two')
+    for (const pod of [one, two]) expect((await lab.call('ADD', pod)).exitCode).toBe(0)
+    await lab.stopHost()
+    await rm(join(lab.dir, 'state'), { recursive: true })
+    stuck = 1
+    await lab.startHost()
+    expect((await lab.inspect()).leases).toMatchObject([
+      { state: 'free', health: 'healthy' },
+      { state: 'free', health: 'unhealthy' },
+    ])
+    await eventually(() => lab.agent.attachments.size === 0, 'the agent takes them for strays')
+    expect(await lab.net.link(lab.hostNetns.path, 'soft0v0')).toMatchObject({ up: false })
+    stuck = undefined
+    await lab.stopHost()
+    await lab.startHost()
+    expect(await lab.remains()).toEqual([])
   })
 
   it('leases no VF that the hardware calls unhealthy, until it recovers', async () => {

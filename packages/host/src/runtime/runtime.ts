@@ -11,7 +11,7 @@ import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
 import { DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
 import { Drainer } from '../undo/drainer.ts'
-import { recover } from '../undo/recover.ts'
+import { reclaim, recover } from '../undo/recover.ts'
 import { Undo } from '../undo/undo.ts'
 import type { HostNetns, VerbDeps } from '../verbs/deps.ts'
 import { AGENT, CLIENT, DEVICE, DRAINER, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
@@ -69,6 +69,7 @@ export async function startRuntime(
 
   const vfs = await device.discover({ signal, log })
   journal.syncVfs(vfs)
+  await reclaim({ device, journal, log, signal }, vfs)
   const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
   log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
 

@@ -1,4 +1,4 @@
-import { formatAttachmentKey, type Logger } from '@cni-offload/sdk'
+import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VirtualFunction } from '@cni-offload/sdk'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { Undo } from './undo.ts'
 
@@ -17,4 +17,27 @@ export async function recover(journal: AttachmentJournal, undo: Pick<Undo, 'atta
     }),
   )
   return remains.length
+}
+
+/**
+ * Brings home VFs that are away although the journal knows of nobody who has them: the journal has lost its last
+ * transactions with a power cut, or was removed. One that does not come home is not leased.
+ */
+export async function reclaim(
+  { device, journal, log, signal }: { device: HostDevice; journal: AttachmentJournal; log: Logger; signal: AbortSignal },
+  found: readonly VirtualFunction[],
+): Promise<void> {
+  const free = new Set(journal.vfs().flatMap(({ vf, state }) => (state === 'free' ? [formatVfId(vf)] : [])))
+  const away = found.filter(({ id, netdev }) => netdev === undefined && free.has(formatVfId(id)))
+  await Promise.all(
+    away.map(async ({ id }) => {
+      try {
+        await device.release(id, {}, { signal, log })
+        log.warn({ vf: formatVfId(id) }, 'VF was away without an attachment: it is back')
+      } catch (error) {
+        log.error({ vf: formatVfId(id), err: error }, 'VF is away without an attachment and does not come back: it is not used')
+        journal.setHealth(id, 'unhealthy')
+      }
+    }),
+  )
 }

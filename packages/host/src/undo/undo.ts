@@ -67,8 +67,11 @@ export class Undo {
   }
 
   /**
-   * Ends an attachment of the journal, host side first: its address may go to another pod as soon as the agent has let
-   * it go. Afterwards the row is gone, whatever happened: the VF is free, or it is quarantined and the rest is queued.
+   * Ends an attachment of the journal, on both sides at once. Afterwards the row is gone, whatever happened: the VF is
+   * free, or it is quarantined and the rest is queued.
+   *
+   * The order of the two does not matter to other pods: the agent disconnects the port before it gives the address away,
+   * and the VF goes to nobody before both sides are done.
    *
    * @param telling - `later` leaves the agent to the queue
    * @returns what is left to do, undefined if nothing
@@ -104,8 +107,10 @@ export class Undo {
 
   async #attempt(of: Remains, sides: Sides, log: Logger, telling: Telling): Promise<Left | undefined> {
     const signal = AbortSignal.timeout(this.#deps.limits.undoMs)
-    const released = sides.release ? await outcome(() => this.#release(of, log, signal)) : undefined
-    const detached = sides.detach ? await outcome(() => this.#detach(of, telling, signal)) : undefined
+    const [released, detached] = await Promise.all([
+      sides.release ? outcome(() => this.#release(of, log, signal)) : undefined,
+      sides.detach ? outcome(() => this.#detach(of, telling, signal)) : undefined,
+    ])
     if (released === undefined && detached === undefined) return undefined
     const reasons = [released, detached].flatMap((error) => (error === undefined ? [] : [`${error.code}: ${error.message}`]))
     return { release: released !== undefined, detach: detached !== undefined, reason: reasons.join('; ') }

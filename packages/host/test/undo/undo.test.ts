@@ -4,6 +4,7 @@ import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
 import { recover } from '../../src/undo/recover.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import { untilAborted } from '../support/fake-agent.ts'
+import { eventually } from '../support/lab.ts'
 import { leaseOf, vfsOf } from '../support/row.ts'
 
 const BOTH = { release: true, detach: true }
@@ -35,10 +36,17 @@ function world(
 }
 
 describe('Undo', () => {
-  it('takes the VF out of the pod before the agent may give its address to another one', async () => {
-    const { journal, undo, calls, row } = world()
-    expect(await undo.attachment(row, BOTH, silentLogger)).toBeUndefined()
-    expect(calls).toEqual(['release 0 eth0 /run/netns/a', 'detach a 0'])
+  it('undoes both sides at once, and frees the VF when both are done', async () => {
+    const [releasing, detaching] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const { journal, undo, calls, row } = world({ release: () => releasing.promise, detach: () => detaching.promise })
+    const done = undo.attachment(row, BOTH, silentLogger)
+    await eventually(() => calls.length === 2, 'both have begun')
+    expect(calls.toSorted()).toEqual(['detach a 0', 'release 0 eth0 /run/netns/a'])
+    detaching.resolve()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(journal.counts().vfs).toMatchObject({ leased: 1 })
+    releasing.resolve()
+    expect(await done).toBeUndefined()
     expect(journal.counts()).toMatchObject({ vfs: { free: 3 }, queue: 0 })
   })
 
@@ -54,7 +62,7 @@ describe('Undo', () => {
   ])('does not look into a path that %s', async (_what, identity) => {
     const { undo, calls, row } = world({ identity: identity as string })
     await undo.attachment(row, BOTH, silentLogger)
-    expect(calls[0]).toBe('release 0 eth0 nowhere')
+    expect(calls).toContain('release 0 eth0 nowhere')
   })
 
   it('tells the agent although the VF is stuck, and queues what is left', async () => {
@@ -74,7 +82,7 @@ describe('Undo', () => {
     expect(await undo.queued(row.key, silentLogger)).toMatchObject({ release: false, detach: true })
     away = false
     expect(await undo.queued(row.key, silentLogger)).toBeUndefined()
-    expect(calls.map((call) => call.split(' ')[0])).toEqual(['release', 'detach', 'detach', 'detach'])
+    expect(calls.map((call) => call.split(' ')[0]).toSorted()).toEqual(['detach', 'detach', 'detach', 'release'])
     expect(journal.counts()).toMatchObject({ vfs: { free: 3 }, queue: 0 })
   })
 

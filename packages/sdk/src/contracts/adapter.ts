@@ -87,7 +87,12 @@ export interface CniAdapter {
    * @throws OffloadError RESOURCE_EXHAUSTED, INVALID_NETCONF, UNSUPPORTED_FIELD, ADAPTER_FAILED
    */
   attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult>
-  /** Disconnects; idempotent: an attachment that is not there is success. @throws OffloadError ADAPTER_FAILED, retried by the agent */
+  /**
+   * Disconnects; idempotent: an attachment that is not there is success. The port forwards nothing any more before an
+   * address of it can go to another attachment: the pod behind it may still be up.
+   *
+   * @throws OffloadError ADAPTER_FAILED, retried by the agent
+   */
   detach(req: DetachRequest, ctx: OpContext): Promise<void>
   /** Compares what is with what `attach` answered. @throws OffloadError CHECK_FAILED that says what differs */
   check(req: CheckRequest, ctx: OpContext): Promise<void>
