@@ -36,10 +36,18 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
     'no container id': { env: { CNI_CONTAINERID: '' }, code: 4, says: /CNI_CONTAINERID/ },
     'no netns': { env: { CNI_NETNS: '' }, code: 4, says: /CNI_NETNS/ },
     'no interface name': { env: { CNI_IFNAME: '' }, code: 4, says: /CNI_IFNAME/ },
-    'an interface name that is too long': { env: { CNI_IFNAME: 'much-too-long-for-linux' }, code: 4, says: /CNI_IFNAME.*much-too-long-for-linux/ },
+    'an interface name that is too long': {
+      env: { CNI_IFNAME: 'much-too-long-for-linux' },
+      code: 4,
+      says: /CNI_IFNAME.*much-too-long-for-linux/,
+    },
     'a netns that is not there': { env: { CNI_NETNS: '/run/netns/never-made' }, code: 4, says: /CNI_NETNS.*never-made/ },
     'a netns that is no netns': { env: { CNI_NETNS: '/etc/hostname' }, code: 4, says: /CNI_NETNS.*\/etc\/hostname/ },
-    'a capability that nobody honours': { conf: { runtimeConfig: { bandwidth: { ingressRate: 1000, ingressBurst: 1000 } } }, code: 2, says: /bandwidth/ },
+    'a capability that nobody honours': {
+      conf: { runtimeConfig: { bandwidth: { ingressRate: 1000, ingressBurst: 1000 } } },
+      code: 2,
+      says: /bandwidth/,
+    },
   }
 
   test.each(Object.entries(cases))('%s', async (_, input) => {
@@ -121,19 +129,33 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
     const outcome = await e2e.call(node, 'ADD', 'nobody')
     expect(outcome.json).toMatchObject({ code: 11 })
     expect(`${outcome.json?.['msg']} ${outcome.json?.['details']}`).toMatch(/offload-host/)
-    expect((await e2e.call(node, 'VERSION', '')).json).toMatchObject({ supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] })
+    expect((await e2e.call(node, 'VERSION', '')).json).toMatchObject({
+      supportedVersions: ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'],
+    })
     await e2e.lab.start(node, 'host')
   })
 
   test.each([
     ['a plugin that is not installed', { plugin: '@cni-offload/adapter-nowhere', options: {} }, /adapter-nowhere/],
-    ['an option of the wrong type', { plugin: fileURLToPath(import.meta.resolve('@cni-offload/example-hello-adapter')), export: 'hello', options: { bridge: 7 } }, /bridge.*7/],
+    [
+      'an option of the wrong type',
+      { plugin: fileURLToPath(import.meta.resolve('@cni-offload/example-hello-adapter')), export: 'hello', options: { bridge: 7 } },
+      /bridge.*7/,
+    ],
   ])('agent.yaml with %s names file, field and value', async (_, adapter, says) => {
     const node = e2e.lab.node(1)
-    const config = { ...(parse(await readFile(node.agent.config, 'utf8')) as object), stateDir: join(dir, 'agent'), listen: 'tcp://127.0.0.1:0', adapters: [{ network: 'podnet', ...adapter }] }
+    const config = {
+      ...(parse(await readFile(node.agent.config, 'utf8')) as object),
+      stateDir: join(dir, 'agent'),
+      listen: 'tcp://127.0.0.1:0',
+      adapters: [{ network: 'podnet', ...adapter }],
+    }
     const file = join(dir, 'agent.yaml')
     await writeFile(file, stringify(config))
-    const run = spawnSync(process.execPath, [fileURLToPath(import.meta.resolve('@cni-offload/agent/main')), '--config', file], { encoding: 'utf8', timeout: 20_000 })
+    const run = spawnSync(process.execPath, [fileURLToPath(import.meta.resolve('@cni-offload/agent/main')), '--config', file], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    })
     expect(run.status).not.toBe(0)
     expect(run.stderr).toMatch(says)
     expect(run.stderr).toContain(file)

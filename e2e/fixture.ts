@@ -24,7 +24,12 @@ export class E2eLab implements AsyncDisposable {
   }
 
   /** Calls the shim of a node as a runtime would; the netconf is the lab's, with `conf` laid over it. */
-  async call(node: LabNode, verb: string, pod: string, more: { conf?: object; netns?: string; env?: Record<string, string>; ifName?: string; stdin?: string } = {}): Promise<CniOutcome> {
+  async call(
+    node: LabNode,
+    verb: string,
+    pod: string,
+    more: { conf?: object; netns?: string; env?: Record<string, string>; ifName?: string; stdin?: string } = {},
+  ): Promise<CniOutcome> {
     const netconf = JSON.parse(await readFile(node.netconf, 'utf8')) as object
     return await callCni(node.shim, this.lab.netns(node, 'host'), {
       verb,

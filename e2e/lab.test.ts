@@ -14,7 +14,8 @@ const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
   const prefix = `lt${(process.pid % 1000).toString(36)}`
   let dir: string
-  const lab = async (...args: string[]): Promise<string> => (await run(process.execPath, [cli, 'lab', ...args, '--state', join(dir, 'lab')], { timeout: 90_000 })).stdout
+  const lab = async (...args: string[]): Promise<string> =>
+    (await run(process.execPath, [cli, 'lab', ...args, '--state', join(dir, 'lab')], { timeout: 90_000 })).stdout
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'cni-offload-lab-test-'))
@@ -29,7 +30,8 @@ describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
   test('up, status, inspect, kill, start, down', async () => {
     const { nodes } = JSON.parse(await lab('up', '--nodes', '1', '--vfs', '2', '--pool', '5', '--prefix', prefix, '--json'))
     expect(nodes).toHaveLength(1)
-    for (const field of ['shim', 'netconf', 'env', 'hostNetns', 'dpuNetns', 'socket', 'agentAddress', 'journals', 'pids', 'metrics']) expect(nodes[0]).toHaveProperty(field)
+    for (const field of ['shim', 'netconf', 'env', 'hostNetns', 'dpuNetns', 'socket', 'agentAddress', 'journals', 'pids', 'metrics'])
+      expect(nodes[0]).toHaveProperty(field)
     await expect(lab('up', '--prefix', prefix)).rejects.toThrow(/lab already/)
     expect(JSON.parse(await lab('status', '--json')).map((row: { running: boolean }) => row.running)).toEqual([true, true])
     const inspected = JSON.parse(await lab('inspect', '--json'))
@@ -40,7 +42,12 @@ describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
     await expect(lab('status')).rejects.toThrow()
     await lab('start', 'agent')
     expect(JSON.parse(await lab('status', '--json')).map((row: { running: boolean }) => row.running)).toEqual([true, true])
-    const { stdout } = await run('nsenter', [`--net=/run/netns/${nodes[0].hostNetns}`, process.execPath, '-e', `fetch('${nodes[0].metrics.host}').then(r => r.text()).then(t => console.log(t))`])
+    const { stdout } = await run('nsenter', [
+      `--net=/run/netns/${nodes[0].hostNetns}`,
+      process.execPath,
+      '-e',
+      `fetch('${nodes[0].metrics.host}').then(r => r.text()).then(t => console.log(t))`,
+    ])
     expect(stdout).toMatch(/^cni_offload_/m)
   }, 120_000)
 })

@@ -23,13 +23,21 @@ describe.skipIf(needsRoot).each(['delegate', 'hello'] as const)('the whole path 
     expect(a.interfaces[0]).toMatchObject({ name: 'eth0', sandbox: e2e.lab.podPath('a') })
     const link = await e2e.net.link(e2e.lab.podPath('a'), 'eth0')
     expect(link).toMatchObject({ mac: a.interfaces[0].mac, up: true })
-    expect((await e2e.net.addresses(e2e.lab.podPath('a'), 'eth0')).sort()).toEqual(a.ips.map((ip: { address: string }) => ip.address).sort())
+    expect((await e2e.net.addresses(e2e.lab.podPath('a'), 'eth0')).sort()).toEqual(
+      a.ips.map((ip: { address: string }) => ip.address).sort(),
+    )
     for (const target of [b, c]) {
       expect(target.ips).toHaveLength(2)
-      for (const { address } of target.ips) expect(await ping(e2e.lab.podPath('a'), plain(address), { count: 2 })).toEqual({ sent: 2, received: 2 })
+      for (const { address } of target.ips)
+        expect(await ping(e2e.lab.podPath('a'), plain(address), { count: 2 })).toEqual({ sent: 2, received: 2 })
     }
-    for (const { address } of c.ips) expect(await tcpTransfer(e2e.lab.podPath('c'), e2e.lab.podPath('a'), plain(address), 1 << 20)).toMatchObject({ bytes: 1 << 20 })
-    for (const [pod, node, result] of [['a', one, a], ['b', one, b], ['c', two, c]] as const) {
+    for (const { address } of c.ips)
+      expect(await tcpTransfer(e2e.lab.podPath('c'), e2e.lab.podPath('a'), plain(address), 1 << 20)).toMatchObject({ bytes: 1 << 20 })
+    for (const [pod, node, result] of [
+      ['a', one, a],
+      ['b', one, b],
+      ['c', two, c],
+    ] as const) {
       expect(await e2e.call(node, 'CHECK', pod, { conf: { prevResult: result } })).toMatchObject({ exitCode: 0, stdout: '' })
       expect(await e2e.call(node, 'DEL', pod)).toMatchObject({ exitCode: 0, stdout: '' })
       expect(await e2e.call(node, 'DEL', pod, { netns: '' })).toMatchObject({ exitCode: 0, stdout: '' })
@@ -41,14 +49,17 @@ describe.skipIf(needsRoot).each(['delegate', 'hello'] as const)('the whole path 
     await e2e.lab.deletePod('c')
   })
 
-  test.each(['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'])('a netconf of cniVersion %s gets a result of that version', async (cniVersion) => {
-    const node = e2e.lab.node(1)
-    const result = await e2e.addPod(node, 'v', { cniVersion })
-    expect(result.cniVersion).toBe(cniVersion)
-    expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(/^10\.244\.1\.\d+\/24$/)
-    expect(await e2e.call(node, 'DEL', 'v', { conf: { cniVersion, prevResult: result } })).toMatchObject({ exitCode: 0 })
-    await e2e.lab.deletePod('v')
-  })
+  test.each(['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'])(
+    'a netconf of cniVersion %s gets a result of that version',
+    async (cniVersion) => {
+      const node = e2e.lab.node(1)
+      const result = await e2e.addPod(node, 'v', { cniVersion })
+      expect(result.cniVersion).toBe(cniVersion)
+      expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(/^10\.244\.1\.\d+\/24$/)
+      expect(await e2e.call(node, 'DEL', 'v', { conf: { cniVersion, prevResult: result } })).toMatchObject({ exitCode: 0 })
+      await e2e.lab.deletePod('v')
+    },
+  )
 
   test('a namespace that vanished with the interface inside costs nothing but the pod', async () => {
     const node = e2e.lab.node(1)

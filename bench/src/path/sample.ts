@@ -1,7 +1,6 @@
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { childrenCpuMs, type LinuxNet, OWN_NETNS, processCpuMs } from '@cni-offload/linux'
-import { OffloadError } from '@cni-offload/sdk'
+import { type LinuxNet, OWN_NETNS, processCpuMs } from '@cni-offload/linux'
+import { type ProcessCost, Spawner } from './spawner.ts'
 
 /** What the sampler needs to know. */
 export interface SampleInput {
@@ -19,20 +18,27 @@ export interface SampleInput {
   readonly daemonPid: number
   /** Namespace of the pod. */
   readonly pod: string
-  /** Folder for the Go plugins' address records. */
-  readonly ipamDir: string
-}
-
-/** One measured run, in milliseconds. */
-export interface Sample {
-  /** From start to end as the caller sees it. */
-  readonly ms: number
-  /** User and system time of everything that worked for it on the host. */
-  readonly cpuMs: number
+  /** Folder for the Go plugins' address records and for what processes read and print. */
+  readonly dir: string
 }
 
 /** All samples of a run by contender and verb. */
-export type Samples = Readonly<Record<'true' | 'shimVersion' | 'shimAdd' | 'oursAdd' | 'oursDel' | 'hostDeviceAdd' | 'hostDeviceDel' | 'bridgeAdd' | 'bridgeDel' | 'moveIn' | 'moveBack', Sample[]>>
+export type Samples = Readonly<
+  Record<
+    | 'true'
+    | 'shimVersion'
+    | 'shimAdd'
+    | 'oursAdd'
+    | 'oursDel'
+    | 'hostDeviceAdd'
+    | 'hostDeviceDel'
+    | 'bridgeAdd'
+    | 'bridgeDel'
+    | 'moveIn'
+    | 'moveBack',
+    ProcessCost[]
+  >
+>
 
 const CNI_BIN = '/usr/lib/cni'
 
@@ -46,12 +52,26 @@ export async function takeSamples(net: LinuxNet, input: SampleInput): Promise<Sa
     { op: 'link.add-veth', dev: 'bench-mv', peer: { name: 'bench-mvp' } },
     { op: 'link.set', dev: 'bench-hdp', up: true },
   ])
-  const samples: Samples = { true: [], shimVersion: [], shimAdd: [], oursAdd: [], oursDel: [], hostDeviceAdd: [], hostDeviceDel: [], bridgeAdd: [], bridgeDel: [], moveIn: [], moveBack: [] }
+  const samples: Samples = {
+    true: [],
+    shimVersion: [],
+    shimAdd: [],
+    oursAdd: [],
+    oursDel: [],
+    hostDeviceAdd: [],
+    hostDeviceDel: [],
+    bridgeAdd: [],
+    bridgeDel: [],
+    moveIn: [],
+    moveBack: [],
+  }
+  const spawner = new Spawner(input.dir)
   const ours = readFileSync(input.netconf, 'utf8')
   for (let round = -input.warmup; round < input.iterations; round++) {
-    const keep = (name: keyof Samples, sample: Sample): number => (round < 0 ? 0 : samples[name].push(sample))
-    const call = (executable: string, verb: string, stdin: string, env = {}): Sample => cni(executable, verb, input.pod, `bench${round + input.warmup}`, stdin, env)
-    keep('true', spawned('/bin/true', {}, ''))
+    const keep = (name: keyof Samples, sample: ProcessCost): number => (round < 0 ? 0 : samples[name].push(sample))
+    const call = (executable: string, verb: string, stdin: string, env = {}): ProcessCost =>
+      cni(spawner, executable, verb, input.pod, `bench${round + input.warmup}`, stdin, env)
+    keep('true', spawner.run('/bin/true', {}, ''))
     keep('shimVersion', call(input.shim, 'VERSION', '', input.env))
     const daemonBefore = await processCpuMs(input.daemonPid)
     const add = call(input.shim, 'ADD', ours, input.env)
@@ -60,10 +80,10 @@ export async function takeSamples(net: LinuxNet, input: SampleInput): Promise<Sa
     keep('shimAdd', add)
     keep('oursAdd', { ms: add.ms, cpuMs: add.cpuMs + daemonAfterAdd - daemonBefore })
     keep('oursDel', { ms: del.ms, cpuMs: del.cpuMs + (await processCpuMs(input.daemonPid)) - daemonAfterAdd })
-    const hostDevice = goNetconf('host-device', { device: 'bench-hd' }, input.ipamDir)
+    const hostDevice = goNetconf('host-device', { device: 'bench-hd' }, input.dir)
     keep('hostDeviceAdd', call(`${CNI_BIN}/host-device`, 'ADD', hostDevice))
     keep('hostDeviceDel', call(`${CNI_BIN}/host-device`, 'DEL', hostDevice))
-    const bridge = goNetconf('bridge', { bridge: 'bench-br', isGateway: true }, input.ipamDir)
+    const bridge = goNetconf('bridge', { bridge: 'bench-br', isGateway: true }, input.dir)
     keep('bridgeAdd', call(`${CNI_BIN}/bridge`, 'ADD', bridge))
     keep('bridgeDel', call(`${CNI_BIN}/bridge`, 'DEL', bridge))
     keep('moveIn', await timed(() => net.apply(OWN_NETNS, [{ op: 'link.move', dev: 'bench-mv', netns: input.pod, name: 'eth0' }])))
@@ -91,21 +111,28 @@ function goNetconf(type: string, fields: object, dataDir: string): string {
   })
 }
 
-function cni(executable: string, verb: string, netns: string, containerId: string, stdin: string, env: Readonly<Record<string, string>>): Sample {
-  return spawned(executable, { CNI_COMMAND: verb, CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: 'eth0', CNI_PATH: CNI_BIN, PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...env }, stdin)
+function cni(
+  spawner: Spawner,
+  executable: string,
+  verb: string,
+  netns: string,
+  containerId: string,
+  stdin: string,
+  env: Readonly<Record<string, string>>,
+): ProcessCost {
+  const variables = {
+    CNI_COMMAND: verb,
+    CNI_CONTAINERID: containerId,
+    CNI_NETNS: netns,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: CNI_BIN,
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+    ...env,
+  }
+  return spawner.run(executable, variables, stdin)
 }
 
-function spawned(executable: string, env: Readonly<Record<string, string>>, stdin: string): Sample {
-  const cpuBefore = childrenCpuMs()
-  const started = performance.now()
-  const { status, stdout, stderr, error } = spawnSync(executable, { env, input: stdin })
-  const ms = performance.now() - started
-  const cpuMs = childrenCpuMs() - cpuBefore
-  if (error !== undefined || status !== 0) throw new OffloadError('ADAPTER_FAILED', `${executable} ${env['CNI_COMMAND'] ?? ''}: ${error?.message ?? ''} ${String(stdout)} ${String(stderr)}`)
-  return { ms, cpuMs }
-}
-
-async function timed(action: () => Promise<void>): Promise<Sample> {
+async function timed(action: () => Promise<void>): Promise<ProcessCost> {
   const started = performance.now()
   await action()
   return { ms: performance.now() - started, cpuMs: 0 }

@@ -1,5 +1,6 @@
 import { latency, type Latency, percentile } from '@cni-offload/cli'
-import type { Sample, Samples } from './sample.ts'
+import type { Samples } from './sample.ts'
+import type { ProcessCost } from './spawner.ts'
 
 /** One row of the table, milliseconds. */
 export interface Contender {
@@ -49,21 +50,25 @@ const LIMITS: Readonly<Partial<Record<keyof PathRatios, number>>> = {
   delP50VsGoHostDevice: 0.6,
 }
 
-const wall = (samples: readonly Sample[]): number[] => samples.map((sample) => sample.ms)
-const p50 = (samples: readonly Sample[]): number => percentile(wall(samples), 50)
-const meanCpu = (samples: readonly Sample[]): number => samples.reduce((sum, sample) => sum + sample.cpuMs, 0) / samples.length
-const medianCpu = (samples: readonly Sample[]): number => percentile(samples.map((sample) => sample.cpuMs), 50)
+const wall = (samples: readonly ProcessCost[]): number[] => samples.map((sample) => sample.ms)
+const p50 = (samples: readonly ProcessCost[]): number => percentile(wall(samples), 50)
+const meanCpu = (samples: readonly ProcessCost[]): number => samples.reduce((sum, sample) => sum + sample.cpuMs, 0) / samples.length
+const medianCpu = (samples: readonly ProcessCost[]): number =>
+  percentile(
+    samples.map((sample) => sample.cpuMs),
+    50,
+  )
 
 /** Turns samples into the table, the ratios and the verdict on the targets. */
 export function summarise(samples: Samples): PathReport {
-  const verbs = (name: string, add: readonly Sample[], del: readonly Sample[]): Contender => ({
+  const verbs = (name: string, add: readonly ProcessCost[], del: readonly ProcessCost[]): Contender => ({
     name,
     addMs: latency(wall(add)),
     addCpuMs: meanCpu(add),
     delMs: latency(wall(del)),
     delCpuMs: meanCpu(del),
   })
-  const once = (name: string, runs: readonly Sample[]): Contender => ({ name, addMs: latency(wall(runs)), addCpuMs: meanCpu(runs) })
+  const once = (name: string, runs: readonly ProcessCost[]): Contender => ({ name, addMs: latency(wall(runs)), addCpuMs: meanCpu(runs) })
   const ratios: PathRatios = {
     shimCpuVsTrue: medianCpu(samples.shimAdd) / medianCpu(samples.true),
     addP50VsGoHostDevice: p50(samples.oursAdd) / p50(samples.hostDeviceAdd),
@@ -84,6 +89,11 @@ export function summarise(samples: Samples): PathReport {
       once('/bin/true', samples.true),
     ],
     ratios,
-    targets: names.map((name) => ({ name, value: ratios[name], limit: LIMITS[name] ?? Number.POSITIVE_INFINITY, ok: ratios[name] <= (LIMITS[name] ?? 0) })),
+    targets: names.map((name) => ({
+      name,
+      value: ratios[name],
+      limit: LIMITS[name] ?? Number.POSITIVE_INFINITY,
+      ok: ratios[name] <= (LIMITS[name] ?? 0),
+    })),
   }
 }

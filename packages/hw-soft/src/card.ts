@@ -43,9 +43,13 @@ export interface EndSpec {
 /** The pristine state of one end of function `index`. @throws OffloadError HARDWARE_FAILURE if the card has no such function */
 export function endOf(card: Card, vf: VfId, end: End): EndSpec {
   if (vf.device !== card.device || !Number.isInteger(vf.index) || vf.index < 0 || vf.index >= card.vfs)
-    throw new OffloadError('HARDWARE_FAILURE', `the software card "${card.device}" has functions 0 to ${card.vfs - 1}, none is "${vf.device}/${vf.index}"`, {
-      hint: 'compare the options device and vfs of the host, of the agent and of what plugged the card',
-    })
+    throw new OffloadError(
+      'HARDWARE_FAILURE',
+      `the software card "${card.device}" has functions 0 to ${card.vfs - 1}, none is "${vf.device}/${vf.index}"`,
+      {
+        hint: 'compare the options device and vfs of the host, of the agent and of what plugged the card',
+      },
+    )
   return { vf, end, name: `${card.device}${end === 'vf' ? 'v' : 'p'}${vf.index}`, mac: macOf(card, vf.index, end), mtu: card.mtu }
 }
 

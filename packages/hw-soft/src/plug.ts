@@ -58,7 +58,9 @@ export async function plugFunction(slot: Slot, card: Card, vf: VfId): Promise<vo
  */
 export async function unplugCard(options: CardInSlot): Promise<void> {
   const card = cardOf(options)
-  const keys = new Set<string | undefined>(functionsOf(card).flatMap((vf) => [endKey(endOf(card, vf, 'vf')), endKey(endOf(card, vf, 'port'))]))
+  const keys = new Set<string | undefined>(
+    functionsOf(card).flatMap((vf) => [endKey(endOf(card, vf, 'vf')), endKey(endOf(card, vf, 'port'))]),
+  )
   for (const { netns, link } of await searchEverywhere(options.net, [options.hostNetns, options.dpuNetns])) {
     if (keys.has(linkKey(link))) await options.net.apply(netns, [{ op: 'link.del', dev: link.name, absentOk: true }])
   }

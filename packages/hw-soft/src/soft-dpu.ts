@@ -1,5 +1,14 @@
 import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
-import { type DeviceEvent, type DpuDevice, formatVfId, type Logger, OffloadError, type OpContext, type PortRef, type VfId } from '@cni-offload/sdk'
+import {
+  type DeviceEvent,
+  type DpuDevice,
+  formatVfId,
+  type Logger,
+  OffloadError,
+  type OpContext,
+  type PortRef,
+  type VfId,
+} from '@cni-offload/sdk'
 import { endOf } from './card.ts'
 import { searchEverywhere } from './find.ts'
 import { parseNote } from './note.ts'
@@ -52,22 +61,37 @@ export class SoftDpu implements DpuDevice {
    */
   async start(signal: AbortSignal): Promise<void> {
     refuseIfAborted(signal)
-    const ports = Array.from({ length: this.#vfs }, (_, index): PortRef => ({ vf: { device: this.#device, index }, name: `${this.#device}p${index}` }))
+    const ports = Array.from({ length: this.#vfs }, (_, index): PortRef => ({
+      vf: { device: this.#device, index },
+      name: `${this.#device}p${index}`,
+    }))
     const links = await this.#net.links(this.#netns)
     for (const port of ports) {
       const link = links.find(({ name }) => name === port.name)
       if (link !== undefined && !this.#isPort(link, port))
-        throw new OffloadError('HARDWARE_FAILURE', `link "${port.name}" is not the port of function ${formatVfId(port.vf)}: its alias is "${link.alias}"`, {
-          hint: 'remove or rename that link, or choose another device name',
-        })
+        throw new OffloadError(
+          'HARDWARE_FAILURE',
+          `link "${port.name}" is not the port of function ${formatVfId(port.vf)}: its alias is "${link.alias}"`,
+          {
+            hint: 'remove or rename that link, or choose another device name',
+          },
+        )
     }
     const everywhere = await searchEverywhere(this.#net, [this.#netns])
     const missing = ports.filter((port) => !everywhere.some(({ link }) => this.#isPort(link, port)))
     if (missing.length === ports.length)
-      throw new OffloadError('HARDWARE_FAILURE', `the software card "${this.#device}" has no port here: expected "${this.#device}p0" to "${this.#device}p${this.#vfs - 1}"`, {
-        hint: 'plug the card in first, and run the agent in the namespace that holds its ports',
-      })
-    if (missing.length > 0) this.#log.warn({ device: this.#device, missing: missing.map(({ name }) => name) }, 'some ports of the software card do not exist at the moment')
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `the software card "${this.#device}" has no port here: expected "${this.#device}p0" to "${this.#device}p${this.#vfs - 1}"`,
+        {
+          hint: 'plug the card in first, and run the agent in the namespace that holds its ports',
+        },
+      )
+    if (missing.length > 0)
+      this.#log.warn(
+        { device: this.#device, missing: missing.map(({ name }) => name) },
+        'some ports of the software card do not exist at the moment',
+      )
     this.#ports = new Map(ports.map((port) => [formatVfId(port.vf), port]))
   }
 
@@ -80,9 +104,13 @@ export class SoftDpu implements DpuDevice {
     refuseIfAborted(ctx.signal)
     const port = this.#ports.get(formatVfId(vf))
     if (port === undefined)
-      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} has no port: the software card "${this.#device}" has ${this.#ports.size} of them`, {
-        hint: this.#ports.size === 0 ? 'start the device first' : 'compare the options device and vfs of the host and of the agent',
-      })
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `function ${formatVfId(vf)} has no port: the software card "${this.#device}" has ${this.#ports.size} of them`,
+        {
+          hint: this.#ports.size === 0 ? 'start the device first' : 'compare the options device and vfs of the host and of the agent',
+        },
+      )
     return port
   }
 
@@ -94,6 +122,9 @@ export class SoftDpu implements DpuDevice {
   #isPort(link: Link, port: PortRef): boolean {
     const note = parseNote(link.alias)
     if (note?.end !== 'port' || note.name !== port.name || formatVfId(note.vf) !== formatVfId(port.vf)) return false
-    return this.#node === undefined || note.mac === endOf({ device: this.#device, vfs: this.#vfs, node: this.#node, mtu: note.mtu }, port.vf, 'port').mac
+    return (
+      this.#node === undefined ||
+      note.mac === endOf({ device: this.#device, vfs: this.#vfs, node: this.#node, mtu: note.mtu }, port.vf, 'port').mac
+    )
   }
 }

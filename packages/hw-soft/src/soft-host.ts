@@ -13,7 +13,7 @@ import {
 } from '@cni-offload/sdk'
 import { type Card, type EndSpec, endOf, functionsOf } from './card.ts'
 import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
-import { endKey, isEnd, linkKey } from './note.ts'
+import { endKey, formatNote, isEnd, linkKey } from './note.ts'
 import { plugFunction } from './plug.ts'
 import { aborted, refuseIfAborted } from './signals.ts'
 
@@ -79,15 +79,26 @@ export class SoftHost implements HostDevice {
   async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
     const spec = endOf(this.#card, vf, 'vf')
     refuseIfAborted(ctx.signal)
+    if (want.mac === undefined && want.mtu === undefined && (await this.#isPristine(spec)))
+      return { name: spec.name, mac: spec.mac, mtu: spec.mtu }
     const link = await this.#inOwnNetns(spec)
     if (link === undefined)
-      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} is not in the host's network namespace: there is no link "${spec.name}"`, {
-        hint: 'if it was never made, plug the card in; if it is in a pod, release it first',
-      })
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `function ${formatVfId(vf)} is not in the host's network namespace: there is no link "${spec.name}"`,
+        {
+          hint: 'if it was never made, plug the card in; if it is in a pod, release it first',
+        },
+      )
     await this.#apply(vf, this.#netns, [
       { op: 'link.set', dev: link.name, up: false },
       ...(link.name === spec.name ? [] : [rename(link.name, spec)]),
-      { op: 'link.set', dev: spec.name, ...(want.mac === undefined ? {} : { mac: want.mac }), ...(want.mtu === undefined ? {} : { mtu: want.mtu }) },
+      {
+        op: 'link.set',
+        dev: spec.name,
+        ...(want.mac === undefined ? {} : { mac: want.mac }),
+        ...(want.mtu === undefined ? {} : { mtu: want.mtu }),
+      },
       { op: 'addr.flush', dev: spec.name },
     ])
     return this.#readBack(spec, { mac: want.mac ?? link.mac, mtu: want.mtu ?? link.mtu })
@@ -96,18 +107,18 @@ export class SoftHost implements HostDevice {
   async release(vf: VfId, from: { readonly netns?: string; readonly ifName?: string }, ctx: OpContext): Promise<void> {
     const spec = endOf(this.#card, vf, 'vf')
     refuseIfAborted(ctx.signal)
+    if (await this.#comesHome(spec, from)) return
+    refuseIfAborted(ctx.signal)
     const found = (await this.#inPod(spec, from)) ?? (await this.#atHome(spec)) ?? (await this.#recover(spec, ctx.signal))
     refuseIfAborted(ctx.signal)
     const { name } = found.link
-    const reset: NetOp = { op: 'link.set', dev: name, up: false, master: null, mac: spec.mac, mtu: spec.mtu }
+    const reset = resetOp(name, spec)
     // What is reset is reset where the function lies, so that it comes home silent; the kernel drops addresses on a move.
     const home: NetOp[] =
       found.netns !== this.#netns
         ? [{ op: 'link.move', dev: name, netns: this.#netns, name: spec.name }]
         : [...(name === spec.name ? [] : [rename(name, spec)]), { op: 'addr.flush', dev: spec.name }]
-    await this.#apply(vf, found.netns, [reset, ...home])
-    const [, addresses] = await Promise.all([this.#readBack(spec, spec), this.#net.addresses(this.#netns, spec.name)])
-    if (addresses.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} came back with the addresses ${addresses.join(', ')}`)
+    await this.#apply(vf, found.netns, [reset, ...home, this.#pristineOp(spec)])
   }
 
   /**
@@ -126,11 +137,52 @@ export class SoftHost implements HostDevice {
     await aborted(signal)
   }
 
+  /** One look tells whether a function lies at home as it should: the common case of a lease. */
+  async #isPristine(spec: EndSpec): Promise<boolean> {
+    return await succeeds(this.#net.apply(this.#netns, [this.#pristineOp(spec)]))
+  }
+
+  /**
+   * The common case of a release in one request: the function is in the pod under the name that it was given, and comes
+   * home pristine. Whatever is otherwise, also half-way through, is left to the careful way.
+   */
+  async #comesHome(spec: EndSpec, { netns, ifName }: { readonly netns?: string; readonly ifName?: string }): Promise<boolean> {
+    if (netns === undefined || netns === '' || ifName === undefined) return false
+    const [there, here] = await Promise.all([this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
+    if (there === undefined || there === here) return false
+    return await succeeds(
+      this.#net.apply(netns, [
+        { op: 'link.expect', dev: ifName, alias: formatNote(spec) },
+        resetOp(ifName, spec),
+        { op: 'link.move', dev: ifName, netns: this.#netns, name: spec.name },
+        this.#pristineOp(spec),
+      ]),
+    )
+  }
+
+  /** Down, at home, with its own name, MAC, MTU and note, and without addresses. */
+  #pristineOp(spec: EndSpec): NetOp {
+    return {
+      op: 'link.expect',
+      dev: spec.name,
+      netns: this.#netns,
+      mac: spec.mac,
+      mtu: spec.mtu,
+      up: false,
+      alias: formatNote(spec),
+      addresses: false,
+    }
+  }
+
   /** By the name in the pod first, then by note: a pod may rename its interface and give the name to another one. */
   async #inPod(spec: EndSpec, from: { readonly netns?: string; readonly ifName?: string }): Promise<Found | undefined> {
     const { netns, ifName } = from
     if (netns === undefined || netns === '') return undefined
-    const [all, there, here] = await Promise.all([linksIfPresent(this.#net, netns), this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
+    const [all, there, here] = await Promise.all([
+      linksIfPresent(this.#net, netns),
+      this.#net.netnsIdentity(netns),
+      this.#net.netnsIdentity(this.#netns),
+    ])
     const links = (all ?? []).filter((link) => isEnd(link, spec))
     const link = links.find((candidate) => candidate.name === ifName) ?? links[0]
     // The path may be another name of the host's own namespace, and a link cannot be moved to where it is.
@@ -157,9 +209,13 @@ export class SoftHost implements HostDevice {
     const dpuNetns = this.#dpuNetns
     const id = formatVfId(spec.vf)
     if (dpuNetns === undefined)
-      throw new OffloadError('HARDWARE_FAILURE', `function ${id} is gone: no link carries its note, neither in the pod's namespace nor in the host's`, {
-        hint: 'set the option dpuNetns, so that a lost pair is plugged anew, or plug the card in again',
-      })
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `function ${id} is gone: no link carries its note, neither in the pod's namespace nor in the host's`,
+        {
+          hint: 'set the option dpuNetns, so that a lost pair is plugged anew, or plug the card in again',
+        },
+      )
     const port = endOf(this.#card, spec.vf, 'port')
     const deadline = this.#clock.monotonic() + CLEANUP_MS
     for (;;) {
@@ -170,13 +226,21 @@ export class SoftHost implements HostDevice {
       const other = links.find(({ link }) => isEnd(link, port))
       if (other === undefined) break
       if (this.#clock.monotonic() > deadline)
-        throw new OffloadError('HARDWARE_FAILURE', `function ${id} is in a namespace that has no name: its port "${other.link.name}" in ${other.netns} is alive, but no link with its note was found`, {
-          hint: 'end the processes that keep the namespace of the former pod alive, then release it again',
-        })
+        throw new OffloadError(
+          'HARDWARE_FAILURE',
+          `function ${id} is in a namespace that has no name: its port "${other.link.name}" in ${other.netns} is alive, but no link with its note was found`,
+          {
+            hint: 'end the processes that keep the namespace of the former pod alive, then release it again',
+          },
+        )
       await this.#clock.sleep(LOOK_AGAIN_MS, signal).catch(() => refuseIfAborted(signal))
     }
     await plugFunction({ net: this.#net, hostNetns: this.#netns, dpuNetns }, this.#card, spec.vf).catch((error: unknown) => {
-      throw new OffloadError('HARDWARE_FAILURE', `function ${id} is gone and could not be plugged anew: ${OffloadError.from(error).message}`, { cause: error })
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `function ${id} is gone and could not be plugged anew: ${OffloadError.from(error).message}`,
+        { cause: error },
+      )
     })
     const link = await this.#net.link(this.#netns, spec.name)
     if (link === undefined) throw new OffloadError('HARDWARE_FAILURE', `function ${id} vanished right after it was plugged anew`)
@@ -191,7 +255,11 @@ export class SoftHost implements HostDevice {
       const known = OffloadError.from(error)
       throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} could not be set up: ${known.message}`, {
         cause: error,
-        ...(known.code === 'ALREADY_EXISTS' ? { hint: 'remove or rename the link that took the name of the function' } : known.hint === undefined ? {} : { hint: known.hint }),
+        ...(known.code === 'ALREADY_EXISTS'
+          ? { hint: 'remove or rename the link that took the name of the function' }
+          : known.hint === undefined
+            ? {}
+            : { hint: known.hint }),
       })
     }
   }
@@ -199,7 +267,8 @@ export class SoftHost implements HostDevice {
   async #readBack(spec: EndSpec, want: { readonly mac: string; readonly mtu: number }): Promise<NetdevRef> {
     const link = await this.#net.link(this.#netns, spec.name)
     const id = formatVfId(spec.vf)
-    if (link === undefined || !isEnd(link, spec)) throw new OffloadError('HARDWARE_FAILURE', `function ${id}: "${spec.name}" in the host's namespace is not it`)
+    if (link === undefined || !isEnd(link, spec))
+      throw new OffloadError('HARDWARE_FAILURE', `function ${id}: "${spec.name}" in the host's namespace is not it`)
     const wrong = [
       ...(link.mac === want.mac ? [] : [`mac is ${link.mac}, not ${want.mac}`]),
       ...(link.mtu === want.mtu ? [] : [`mtu is ${link.mtu}, not ${want.mtu}`]),
@@ -208,6 +277,17 @@ export class SoftHost implements HostDevice {
     if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
     return { name: link.name, mac: link.mac, mtu: link.mtu }
   }
+}
+
+function resetOp(dev: string, spec: EndSpec): NetOp {
+  return { op: 'link.set', dev, up: false, master: null, mac: spec.mac, mtu: spec.mtu }
+}
+
+async function succeeds(request: Promise<void>): Promise<boolean> {
+  return await request.then(
+    () => true,
+    () => false,
+  )
 }
 
 function rename(dev: string, spec: EndSpec): NetOp {

@@ -16,7 +16,9 @@ const cards = fc.record({
 
 describe('endOf', () => {
   it('gives every end of two nodes a locally administered unicast MAC of its own', () => {
-    const macs = ['node-a', 'node-b'].flatMap((node) => functionsOf(card).flatMap((vf) => (['vf', 'port'] as const).map((end) => endOf({ ...card, node }, vf, end).mac)))
+    const macs = ['node-a', 'node-b'].flatMap((node) =>
+      functionsOf(card).flatMap((vf) => (['vf', 'port'] as const).map((end) => endOf({ ...card, node }, vf, end).mac)),
+    )
     expect(new Set(macs).size).toBe(4 * card.vfs)
     for (const mac of macs) {
       expect(mac).toMatch(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
@@ -25,7 +27,13 @@ describe('endOf', () => {
   })
 
   it('gives the same addresses in every release, since plugged cards keep them', () => {
-    expect(endOf(card, { device: 'soft0', index: 3 }, 'vf')).toEqual({ vf: { device: 'soft0', index: 3 }, end: 'vf', name: 'soft0v3', mac: 'be:61:e0:2c:73:d0', mtu: 1500 })
+    expect(endOf(card, { device: 'soft0', index: 3 }, 'vf')).toEqual({
+      vf: { device: 'soft0', index: 3 },
+      end: 'vf',
+      name: 'soft0v3',
+      mac: 'be:61:e0:2c:73:d0',
+      mtu: 1500,
+    })
   })
 
   it('has names that the kernel accepts', () => {
@@ -61,11 +69,25 @@ describe('the note', () => {
 
   it('tells ends, functions and nodes apart, and not the MTU', () => {
     const spec = endOf(card, { device: 'soft0', index: 1 }, 'vf')
-    const link = (alias: string): Link => ({ index: 1, name: 'x', mac: '', mtu: 0, up: false, carrier: false, alias, kind: 'veth', stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n } })
+    const link = (alias: string): Link => ({
+      index: 1,
+      name: 'x',
+      mac: '',
+      mtu: 0,
+      up: false,
+      carrier: false,
+      alias,
+      kind: 'veth',
+      stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
+    })
     expect(isEnd(link(formatNote(spec)), spec)).toBe(true)
     expect(isEnd(link(formatNote({ ...spec, mtu: 9000 })), spec)).toBe(true)
     expect(isEnd(link(''), spec)).toBe(false)
-    const others = [endOf(card, spec.vf, 'port'), endOf(card, { device: 'soft0', index: 10 }, 'vf'), endOf({ ...card, node: 'node-b' }, spec.vf, 'vf')]
+    const others = [
+      endOf(card, spec.vf, 'port'),
+      endOf(card, { device: 'soft0', index: 10 }, 'vf'),
+      endOf({ ...card, node: 'node-b' }, spec.vf, 'vf'),
+    ]
     for (const other of others) {
       expect(isEnd(link(formatNote(other)), spec)).toBe(false)
       expect(endKey(other)).not.toBe(endKey(spec))

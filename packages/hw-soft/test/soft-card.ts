@@ -40,7 +40,8 @@ export async function softCard(net: LinuxNet, vfs = 4, node = uniqueName('n')): 
   const card: Card = { device: 'soft0', vfs, node, mtu: 1500 }
   const slot = { net, ...card, hostNetns: hostNetns.path, dpuNetns: dpuNetns.path }
   await plugCard(slot)
-  const newHost = (options: { dpuNetns?: NetnsPath } = { dpuNetns: dpuNetns.path }): SoftHost => new SoftHost({ net, clock: systemClock, card, netns: hostNetns.path, ...options })
+  const newHost = (options: { dpuNetns?: NetnsPath } = { dpuNetns: dpuNetns.path }): SoftHost =>
+    new SoftHost({ net, clock: systemClock, card, netns: hostNetns.path, ...options })
   const dpu = new SoftDpu({ net, log: silentLogger, device: card.device, vfs, node, netns: dpuNetns.path })
   await dpu.start(AbortSignal.timeout(10_000))
   return {

@@ -14,7 +14,11 @@ describe.skipIf(!isRoot())(`the DPU half of the software card (${ROOT_REASON})`,
 
   it('works as a plugin', async () => {
     await using soft = await softCard(net, 2)
-    const dpu = await softDpu({ vfs: 2, netns: soft.dpuNetns.path }).create({ log: silentLogger, clock: systemClock, stateDir: '/nonexistent' })
+    const dpu = await softDpu({ vfs: 2, netns: soft.dpuNetns.path }).create({
+      log: silentLogger,
+      clock: systemClock,
+      stateDir: '/nonexistent',
+    })
     await dpu.start(soon())
     expect(await dpu.ports(ctx())).toEqual([0, 1].map((index) => ({ vf: { device: 'soft0', index }, name: `soft0p${index}` })))
     await dpu[Symbol.asyncDispose]?.()
@@ -23,13 +27,20 @@ describe.skipIf(!isRoot())(`the DPU half of the software card (${ROOT_REASON})`,
   it('has no ports before it is started', async () => {
     await using soft = await softCard(net, 1)
     const dpu = new SoftDpu({ net, log: silentLogger, device: 'soft0', vfs: 1, netns: soft.dpuNetns.path })
-    await expect(dpu.port({ device: 'soft0', index: 0 }, ctx())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', hint: expect.stringContaining('start') })
+    await expect(dpu.port({ device: 'soft0', index: 0 }, ctx())).rejects.toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      hint: expect.stringContaining('start'),
+    })
   })
 
   it('refuses to start where no card is plugged in', async () => {
     await using empty = await TestNetns.create(net, 'swe')
     const dpu = new SoftDpu({ net, log: silentLogger, device: 'none0', vfs: 2, netns: empty.path })
-    await expect(dpu.start(soon())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining('none0p0'), hint: expect.stringContaining('plug') })
+    await expect(dpu.start(soon())).rejects.toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      message: expect.stringContaining('none0p0'),
+      hint: expect.stringContaining('plug'),
+    })
   })
 
   it('refuses to start when something else has the name of a port', async () => {
@@ -60,7 +71,10 @@ describe.skipIf(!isRoot())(`the DPU half of the software card (${ROOT_REASON})`,
     await using soft = await softCard(net, 1)
     const dpu = (node: string) => new SoftDpu({ net, log: silentLogger, device: 'soft0', vfs: 1, node, netns: soft.dpuNetns.path })
     await dpu(soft.card.node).start(soon())
-    await expect(dpu('another-node').start(soon())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining('soft0p0') })
+    await expect(dpu('another-node').start(soon())).rejects.toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      message: expect.stringContaining('soft0p0'),
+    })
   })
 
   it('does not start with an aborted signal', async () => {

@@ -13,9 +13,14 @@ describe('options of the host half', () => {
     expect(softHost.definition.options.parse({})).toMatchObject({ device: 'soft0', vfs: 8, mtu: 1500, netns: '/proc/self/ns/net' })
   })
 
-  it.each([{ device: 'toolongname' }, { device: 'Soft0' }, { vfs: 0 }, { vfs: 1025 }, { mtu: 1000 }, { dpuNetns: 'dpu' }])('refuse %o', (options) => {
-    expect(() => softHost(options)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(Object.keys(options)[0] ?? '') }))
-  })
+  it.each([{ device: 'toolongname' }, { device: 'Soft0' }, { vfs: 0 }, { vfs: 1025 }, { mtu: 1000 }, { dpuNetns: 'dpu' }])(
+    'refuse %o',
+    (options) => {
+      expect(() => softHost(options)).toThrow(
+        expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(Object.keys(options)[0] ?? '') }),
+      )
+    },
+  )
 
   it('refuse what they do not know', () => {
     expect(() => softHost({ vf: 3 } as object)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG' }))
@@ -30,7 +35,11 @@ describe.skipIf(!isRoot())(`the host half of the software card (${ROOT_REASON})`
 
   it('works as a plugin, and gives up its thread when it is disposed', async () => {
     await using soft = await softCard(net, 2)
-    const host = await softHost({ vfs: 2, node: soft.card.node, netns: soft.hostNetns.path }).create({ log: silentLogger, clock: systemClock, stateDir: '/nonexistent' })
+    const host = await softHost({ vfs: 2, node: soft.card.node, netns: soft.hostNetns.path }).create({
+      log: silentLogger,
+      clock: systemClock,
+      stateDir: '/nonexistent',
+    })
     expect((await host.discover(ctx())).map(({ netdev }) => netdev)).toEqual(['soft0v0', 'soft0v1'])
     await host[Symbol.asyncDispose]?.()
     await expect(host.discover(ctx())).rejects.toThrow()
@@ -39,12 +48,18 @@ describe.skipIf(!isRoot())(`the host half of the software card (${ROOT_REASON})`
   it('says which function is missing and what to do, when no card is plugged in', async () => {
     await using soft = await softCard(net, 1)
     await soft.unplug()
-    await expect(soft.host.acquire(vf, {}, ctx())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE', message: expect.stringContaining('soft0v0'), hint: expect.stringContaining('plug') })
+    await expect(soft.host.acquire(vf, {}, ctx())).rejects.toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      message: expect.stringContaining('soft0v0'),
+      hint: expect.stringContaining('plug'),
+    })
   })
 
   it('does not take a card of another node for its own', async () => {
     await using soft = await softCard(net, 1)
-    await net.apply(soft.hostNetns.path, [{ op: 'link.set', dev: 'soft0v0', alias: 'cni-offload vf=soft0/0 name=soft0v0 mac=02:00:00:00:00:01 mtu=1500' }])
+    await net.apply(soft.hostNetns.path, [
+      { op: 'link.set', dev: 'soft0v0', alias: 'cni-offload vf=soft0/0 name=soft0v0 mac=02:00:00:00:00:01 mtu=1500' },
+    ])
     await expect(soft.host.acquire(vf, {}, ctx())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE' })
     expect(await soft.host.discover(ctx())).toMatchObject([{ health: 'unhealthy' }])
   })

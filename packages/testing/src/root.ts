@@ -10,5 +10,8 @@ export function isRoot(): boolean {
 
 /** @throws OffloadError PERMISSION_DENIED with the remedy, if this process is not root */
 export function requireRoot(): void {
-  if (!isRoot()) throw new OffloadError('PERMISSION_DENIED', `user ${process.getuid?.() ?? 'unknown'} may not go on: ${ROOT_REASON}`, { hint: 'run it again with sudo' })
+  if (!isRoot())
+    throw new OffloadError('PERMISSION_DENIED', `user ${process.getuid?.() ?? 'unknown'} may not go on: ${ROOT_REASON}`, {
+      hint: 'run it again with sudo',
+    })
 }

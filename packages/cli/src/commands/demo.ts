@@ -20,14 +20,29 @@ export function demoCommand(): Command {
       const say = (text: string): boolean => process.stdout.write(`${text}\n`)
       const dir = await mkdtemp(join(tmpdir(), 'cni-offload-demo-'))
       try {
-        const report = await runDemo({ dir, prefix: 'odemo', nodes: options.nodes, adapter: options.adapter, hardware: options.hardware, progress: say })
+        const report = await runDemo({
+          dir,
+          prefix: 'odemo',
+          nodes: options.nodes,
+          adapter: options.adapter,
+          hardware: options.hardware,
+          progress: say,
+        })
         if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`)
         const { add, check, del } = report.latencyMs
-        say(`\nverb    p50 ms   p99 ms\nADD   ${cell(add.p50)} ${cell(add.p99)}\nCHECK ${cell(check.p50)} ${cell(check.p99)}\nDEL   ${cell(del.p50)} ${cell(del.p99)}`)
-        say(`\nleft behind: ${Object.entries(report.leaks).map(([what, number]) => `${number} ${what}`).join(', ')}`)
+        say(
+          `\nverb    p50 ms   p99 ms\nADD   ${cell(add.p50)} ${cell(add.p99)}\nCHECK ${cell(check.p50)} ${cell(check.p99)}\nDEL   ${cell(del.p50)} ${cell(del.p99)}`,
+        )
+        say(
+          `\nleft behind: ${Object.entries(report.leaks)
+            .map(([what, number]) => `${number} ${what}`)
+            .join(', ')}`,
+        )
         const failed = report.checks.filter((check) => !check.ok)
         const leaked = Object.values(report.leaks).some((number) => number !== 0)
-        say(`${report.checks.length - failed.length} of ${report.checks.length} checks passed, ${leaked ? 'SOMETHING LEAKED' : 'nothing leaked'}, ${((performance.now() - started) / 1000).toFixed(1)} s`)
+        say(
+          `${report.checks.length - failed.length} of ${report.checks.length} checks passed, ${leaked ? 'SOMETHING LEAKED' : 'nothing leaked'}, ${((performance.now() - started) / 1000).toFixed(1)} s`,
+        )
         if (failed.length > 0 || leaked) process.exitCode = 1
       } finally {
         await rm(dir, { recursive: true, force: true })

@@ -27,7 +27,10 @@ const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 export function labCommand(): Command {
   const lab = new Command('lab').description('the whole system kept running, for hands-on work and for programs outside')
   const sub = (name: string, description: string): Command =>
-    lab.command(name).description(description).addOption(new Option('--state <dir>', 'folder of the lab').default('.lab').argParser((text) => resolve(text)))
+    lab
+      .command(name)
+      .description(description)
+      .addOption(new Option('--state <dir>', 'folder of the lab').default('.lab').argParser((text) => resolve(text)))
   sub('up', 'build a lab and start its daemons')
     .option('--nodes <n>', 'nodes', count, 2)
     .option('--vfs <n>', 'VFs per node', count, 8)
@@ -39,7 +42,10 @@ export function labCommand(): Command {
     .action(up)
   sub('down', 'end the daemons and remove everything').action(down)
   sub('status', 'which daemons run').option('--json', 'as JSON').action(status)
-  sub('inspect', 'leases, attachments and ports of both sides').option('--json', 'as JSON').option('--node <n>', 'one node only', count).action(inspect)
+  sub('inspect', 'leases, attachments and ports of both sides')
+    .option('--json', 'as JSON')
+    .option('--node <n>', 'one node only', count)
+    .action(inspect)
   for (const verb of ['kill', 'start'] as const) {
     const command = sub(verb, verb === 'kill' ? 'end a daemon by a signal' : 'start a daemon that does not run')
       .argument('<daemon>', 'host or agent', daemonRole)
@@ -70,10 +76,19 @@ async function down(options: Common): Promise<void> {
 async function status(options: Common): Promise<void> {
   await using lab = await Lab.open(resolve(options.state))
   const rows = await Promise.all(
-    lab.state.nodes.flatMap((node) => (['host', 'agent'] as const).map(async (role) => ({ node: node.name, daemon: role, pid: node[role].pid, running: await lab.running(node, role), log: node[role].log }))),
+    lab.state.nodes.flatMap((node) =>
+      (['host', 'agent'] as const).map(async (role) => ({
+        node: node.name,
+        daemon: role,
+        pid: node[role].pid,
+        running: await lab.running(node, role),
+        log: node[role].log,
+      })),
+    ),
   )
   if (options.json === true) say(JSON.stringify(rows, null, 2))
-  else for (const row of rows) say(`${row.node} ${row.daemon.padEnd(5)} ${row.running ? `runs, pid ${row.pid}` : 'does not run'}   ${row.log}`)
+  else
+    for (const row of rows) say(`${row.node} ${row.daemon.padEnd(5)} ${row.running ? `runs, pid ${row.pid}` : 'does not run'}   ${row.log}`)
   if (rows.some((row) => !row.running)) process.exitCode = 1
 }
 
@@ -87,10 +102,15 @@ async function inspect(options: Common & { node?: number }): Promise<void> {
   for (const { node, host, agent, ports } of found) {
     say(`${node}`)
     if ('error' in host) say(`  host daemon: ${host.error}`)
-    else for (const lease of host.leases) say(`  VF ${lease.vf.padEnd(10)} ${lease.state}${lease.key === undefined ? '' : `  ${formatAttachmentKey(lease.key)}`}`)
+    else
+      for (const lease of host.leases)
+        say(`  VF ${lease.vf.padEnd(10)} ${lease.state}${lease.key === undefined ? '' : `  ${formatAttachmentKey(lease.key)}`}`)
     if ('error' in agent) say(`  agent: ${agent.error}`)
     else for (const { key, port, state } of agent.attachments) say(`  ${formatAttachmentKey(key)}: port ${port}, ${state}`)
-    for (const port of ports) say(`  port ${port.port.padEnd(10)} of VF ${port.vf} in ${port.netns}: ${port.packets.fromHost} frames from the host, ${port.packets.toHost} to it`)
+    for (const port of ports)
+      say(
+        `  port ${port.port.padEnd(10)} of VF ${port.vf} in ${port.netns}: ${port.packets.fromHost} frames from the host, ${port.packets.toHost} to it`,
+      )
   }
 }
 
@@ -134,7 +154,9 @@ function describeNode(lab: Lab, node: LabNode): object {
 }
 
 function nodeText(lab: Lab, node: LabNode): string {
-  const env = Object.entries(node.env).map(([key, value]) => `${key}=${value}`).join(' ')
+  const env = Object.entries(node.env)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ')
   return [
     '',
     `${node.name}`,

@@ -22,5 +22,7 @@ export function hardwareOption(): Option {
 /** Namespaces and interfaces need root. @throws OffloadError PERMISSION_DENIED that says what to do */
 export function requireRoot(what: string): void {
   if (process.getuid?.() !== 0)
-    throw new OffloadError('PERMISSION_DENIED', `${what} makes network namespaces, which only root may do`, { hint: 'run it as root, for example with sudo' })
+    throw new OffloadError('PERMISSION_DENIED', `${what} makes network namespaces, which only root may do`, {
+      hint: 'run it as root, for example with sudo',
+    })
 }

@@ -26,7 +26,13 @@ export function pkiCommand(): Command {
     .requiredOption('--out <dir>', 'folder for certificate and key')
     .option('--days <n>', 'validity', count, 365)
     .action(async (options: { dir: string; node: string; role: 'host' | 'agent'; out: string; days: number }) => {
-      const files = await issueCertificate({ authority: options.dir, role: options.role, node: options.node, out: options.out, days: options.days })
+      const files = await issueCertificate({
+        authority: options.dir,
+        role: options.role,
+        node: options.node,
+        out: options.out,
+        days: options.days,
+      })
       say(`${files.cert}\n${files.key}`)
     })
   pki

@@ -29,7 +29,11 @@ export async function pingChecks(lab: Lab, pair: PodPair): Promise<DemoCheck[]> 
   const checks: DemoCheck[] = []
   for (const ip of pair.to.ips) {
     const { sent, received } = await ping(lab.podPath(pair.from.name), plain(ip), { count: 2 })
-    checks.push({ name: `ping ${familyOf(ip)} ${where(pair)} ${pair.from.name} → ${pair.to.name}`, ok: received === sent && sent > 0, seen: `${received}/${sent}` })
+    checks.push({
+      name: `ping ${familyOf(ip)} ${where(pair)} ${pair.from.name} → ${pair.to.name}`,
+      ok: received === sent && sent > 0,
+      seen: `${received}/${sent}`,
+    })
   }
   return checks
 }

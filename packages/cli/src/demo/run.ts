@@ -33,7 +33,8 @@ class Runtime {
       env: node.env,
     })
     this.times[verb].push(outcome.ms)
-    if (outcome.exitCode !== 0) throw new OffloadError('ADAPTER_FAILED', `${verb} of pod ${pod} on ${node.name}: ${outcome.stdout || outcome.stderr || 'no answer'}`)
+    if (outcome.exitCode !== 0)
+      throw new OffloadError('ADAPTER_FAILED', `${verb} of pod ${pod} on ${node.name}: ${outcome.stdout || outcome.stderr || 'no answer'}`)
     return outcome
   }
 }
@@ -55,8 +56,19 @@ export async function runDemo(options: LabOptions): Promise<DemoReport> {
     const runtime = new Runtime(lab)
     const pods = await addPods(lab, net, runtime, say)
     const ports = new Map(await Promise.all(lab.state.nodes.map(async (node) => [node.name, await findPorts(net, lab, node)] as const)))
-    say(`\n${drawTopology(lab.state, pods.map(({ pod }) => pod), ports)}\n`)
-    const checks = await lookAtEverything(lab, net, pods.map(({ pod }) => pod), say)
+    say(
+      `\n${drawTopology(
+        lab.state,
+        pods.map(({ pod }) => pod),
+        ports,
+      )}\n`,
+    )
+    const checks = await lookAtEverything(
+      lab,
+      net,
+      pods.map(({ pod }) => pod),
+      say,
+    )
     for (const { node, pod, outcome } of pods) await runtime.call('CHECK', node, pod.name, lab.podPath(pod.name), outcome.json)
     report(checks, say, { name: 'CNI CHECK of every pod', ok: true, seen: `${pods.length} of ${pods.length}` })
     for (const { node, pod } of pods) await runtime.call('DEL', node, pod.name, lab.podPath(pod.name))
@@ -73,7 +85,11 @@ export async function runDemo(options: LabOptions): Promise<DemoReport> {
     say('taking everything down …')
     await lab.down()
   }
-  const after = { ...leaks, netns: (await labNamespaces(options.prefix)).length, links: (await ownLinks(net)).filter((name) => !linksBefore.includes(name)).length }
+  const after = {
+    ...leaks,
+    netns: (await labNamespaces(options.prefix)).length,
+    links: (await ownLinks(net)).filter((name) => !linksBefore.includes(name)).length,
+  }
   return { ...found, leaks: after }
 }
 

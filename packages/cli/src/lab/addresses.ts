@@ -45,7 +45,12 @@ export function podSubnets(node: number, pool: number): { readonly ipv4: PodSubn
   const last = pool + 1
   const v6 = `fd00:244:${node.toString(16)}::`
   return {
-    ipv4: { subnet: `10.244.${node}.0/24`, gateway: `10.244.${node}.1`, rangeStart: `10.244.${node}.2`, rangeEnd: `10.244.${node}.${last}` },
+    ipv4: {
+      subnet: `10.244.${node}.0/24`,
+      gateway: `10.244.${node}.1`,
+      rangeStart: `10.244.${node}.2`,
+      rangeEnd: `10.244.${node}.${last}`,
+    },
     ipv6: { subnet: `${v6}/64`, gateway: `${v6}1`, rangeStart: `${v6}2`, rangeEnd: `${v6}${last.toString(16)}` },
   }
 }

@@ -70,7 +70,11 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       socket: paths.socket,
       stateDir: paths.hostState,
       agent: { address, tls: input.tls.host },
-      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softHost', options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns } },
+      hardware: {
+        plugin: moduleOf('@cni-offload/hw-soft'),
+        export: 'softHost',
+        options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns },
+      },
       metrics: { listen: ADDRESSES.metrics.host },
       log: { level: 'info' },
     }),
@@ -82,7 +86,11 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       listen: address,
       stateDir: paths.agentState,
       tls: input.tls.agent,
-      hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: input.device, vfs: input.vfs, node: input.seed } },
+      hardware: {
+        plugin: moduleOf('@cni-offload/hw-soft'),
+        export: 'softDpu',
+        options: { device: input.device, vfs: input.vfs, node: input.seed },
+      },
       adapters: [{ network: input.network, ...adapterConfig(input) }],
       metrics: { listen: ADDRESSES.metrics.agent },
       log: { level: 'info' },
@@ -101,7 +109,11 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
   const pods = podSubnets(input.index, input.pool)
   const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
   if (input.adapter === 'hello')
-    return { plugin: moduleOf('@cni-offload/example-hello-adapter'), export: 'hello', options: { bridge: 'hello0', pools: { ipv4: helloPool(pods.ipv4), ipv6: helloPool(pods.ipv6) } } }
+    return {
+      plugin: moduleOf('@cni-offload/example-hello-adapter'),
+      export: 'hello',
+      options: { bridge: 'hello0', pools: { ipv4: helloPool(pods.ipv4), ipv6: helloPool(pods.ipv6) } },
+    }
   return {
     plugin: moduleOf('@cni-offload/adapter-delegate'),
     export: 'delegate',

@@ -16,7 +16,13 @@ const GRACE_MS = 15_000
  * @returns its pid
  * @throws OffloadError NOT_READY with the end of its log if it ends or stays silent
  */
-export async function startDaemon(options: { role: DaemonRole; netns: string; config: string; log: string; timeoutMs?: number }): Promise<number> {
+export async function startDaemon(options: {
+  role: DaemonRole
+  netns: string
+  config: string
+  log: string
+  timeoutMs?: number
+}): Promise<number> {
   const main = fileURLToPath(import.meta.resolve(`@cni-offload/${options.role}/main`))
   const log = openSync(options.log, 'a')
   const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, main, '--config', options.config], {
@@ -31,7 +37,9 @@ export async function startDaemon(options: { role: DaemonRole; netns: string; co
   const settled = new AbortController()
   const signal = AbortSignal.any([settled.signal, timeout])
   const failed = (why: string, cause?: unknown): OffloadError =>
-    new OffloadError('NOT_READY', `${options.role} daemon in ${options.netns} ${why}; end of ${options.log}:\n${tail(options.log)}`, { cause })
+    new OffloadError('NOT_READY', `${options.role} daemon in ${options.netns} ${why}; end of ${options.log}:\n${tail(options.log)}`, {
+      cause,
+    })
   const ended = once(child, 'exit', { signal }).then(([code, by]) => {
     throw failed(`ended with ${by ?? `exit code ${code}`} before it was ready`)
   })

@@ -91,7 +91,9 @@ export async function askHost(socket: string): Promise<HostView> {
   request.copy(frame, 4)
   const chunks: Buffer[] = []
   const connection = connect(socket)
-  connection.setTimeout(5_000, () => connection.destroy(new OffloadError('DEADLINE_EXCEEDED', `the host daemon behind ${socket} does not answer`)))
+  connection.setTimeout(5_000, () =>
+    connection.destroy(new OffloadError('DEADLINE_EXCEEDED', `the host daemon behind ${socket} does not answer`)),
+  )
   connection.write(frame)
   for await (const chunk of connection) chunks.push(chunk as Buffer)
   return parseWith(hostView, JSON.parse(Buffer.concat(chunks).subarray(5).toString()), `answer of ${socket}`, 'UNDECODABLE')
@@ -100,11 +102,11 @@ export async function askHost(socket: string): Promise<HostView> {
 /** The agent is reachable from the host's namespace only, so a process there asks it. */
 async function askAgent(hostNetns: string, hostConfig: string): Promise<readonly AgentAttachment[]> {
   const main = fileURLToPath(new URL(`../main.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
-  const { stdout } = await run('nsenter', [`--net=${hostNetns}`, '--', process.execPath, main, 'attachments', '--config', hostConfig], { timeout: 15_000 }).catch(
-    (error: Error & { stderr?: string }) => {
-      throw new OffloadError('AGENT_UNREACHABLE', error.stderr?.trim() ?? error.message, { cause: error })
-    },
-  )
+  const { stdout } = await run('nsenter', [`--net=${hostNetns}`, '--', process.execPath, main, 'attachments', '--config', hostConfig], {
+    timeout: 15_000,
+  }).catch((error: Error & { stderr?: string }) => {
+    throw new OffloadError('AGENT_UNREACHABLE', error.stderr?.trim() ?? error.message, { cause: error })
+  })
   return parseWith(agentAttachments, JSON.parse(stdout), 'answer of the agent', 'UNDECODABLE')
 }
 
@@ -112,12 +114,20 @@ async function askAgent(hostNetns: string, hostConfig: string): Promise<readonly
 export async function findPorts(net: LinuxNet, lab: Lab, node: LabNode): Promise<PortInspection[]> {
   const mine = (name: string): boolean => name === node.dpuNetns || name.startsWith(`${lab.state.prefix}-px${node.index}-`)
   const found: PortInspection[] = []
-  for (const netns of (await readdir(NETNS_DIR)).filter(mine)) for (const link of await net.links(`${NETNS_DIR}/${netns}`)) found.push(...portOf(link, netns))
+  for (const netns of (await readdir(NETNS_DIR)).filter(mine))
+    for (const link of await net.links(`${NETNS_DIR}/${netns}`)) found.push(...portOf(link, netns))
   return found.sort((a, b) => a.vf.localeCompare(b.vf, 'en', { numeric: true }))
 }
 
 function portOf(link: Link, netns: string): PortInspection[] {
   const note = parseNote(link.alias)
   if (note?.end !== 'port') return []
-  return [{ port: note.name, vf: formatVfId(note.vf), netns, packets: { fromHost: Number(link.stats.rxPackets), toHost: Number(link.stats.txPackets) } }]
+  return [
+    {
+      port: note.name,
+      vf: formatVfId(note.vf),
+      netns,
+      packets: { fromHost: Number(link.stats.rxPackets), toHost: Number(link.stats.txPackets) },
+    },
+  ]
 }

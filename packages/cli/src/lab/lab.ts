@@ -8,7 +8,16 @@ import { shimPath } from '@cni-offload/shim/build'
 import { ADDRESSES } from './addresses.ts'
 import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
 import { writeNodeConfig } from './daemon-config.ts'
-import { type DaemonRole, LAB_ADAPTERS, LAB_HARDWARE, LARGEST_POOL, type LabNode, type LabOptions, type LabState, labState } from './model.ts'
+import {
+  type DaemonRole,
+  LAB_ADAPTERS,
+  LAB_HARDWARE,
+  LARGEST_POOL,
+  type LabNode,
+  type LabOptions,
+  type LabState,
+  labState,
+} from './model.ts'
 import { buildTopology, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
 
 const NETWORK = 'podnet'
@@ -43,10 +52,14 @@ export class Lab implements AsyncDisposable {
     checkOptions({ nodes, vfs, pool, adapter, hardware })
     const progress = options.progress ?? (() => {})
     if (await readState(options.dir))
-      throw new OffloadError('ALREADY_EXISTS', `${options.dir} holds a lab already`, { hint: 'end it with "lab down", or name another folder with --state' })
+      throw new OffloadError('ALREADY_EXISTS', `${options.dir} holds a lab already`, {
+        hint: 'end it with "lab down", or name another folder with --state',
+      })
     const leftovers = await labNamespaces(options.prefix)
     if (leftovers.length > 0)
-      throw new OffloadError('ALREADY_EXISTS', `network namespaces of another lab are there: ${leftovers.join(', ')}`, { hint: 'end that lab, or choose another --prefix' })
+      throw new OffloadError('ALREADY_EXISTS', `network namespaces of another lab are there: ${leftovers.join(', ')}`, {
+        hint: 'end that lab, or choose another --prefix',
+      })
     const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, device: DEVICE, nodes: [] }
     const lab = new Lab(options.dir, state, createLinuxNet())
     try {
@@ -137,7 +150,8 @@ export class Lab implements AsyncDisposable {
   /** Ends the daemons and removes every namespace, interface and file of the lab. Works on what is left of a broken one, too. */
   async down(): Promise<void> {
     // The host daemon first: it may still want to tell the agent something.
-    for (const role of ['host', 'agent'] as const) await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role].pid, node[role].config)))
+    for (const role of ['host', 'agent'] as const)
+      await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role].pid, node[role].config)))
     for (const name of await labNamespaces(this.state.prefix)) await this.#net.deleteNetns(name)
     await rm(this.dir, { recursive: true, force: true })
     await this.#net[Symbol.asyncDispose]()
@@ -153,7 +167,8 @@ export class Lab implements AsyncDisposable {
     const name = `node${index}`
     const dir = join(this.dir, name)
     await mkdir(dir, { recursive: true, mode: 0o700 })
-    const issue = (role: DaemonRole): Promise<TlsFiles> => issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
+    const issue = (role: DaemonRole): Promise<TlsFiles> =>
+      issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
     const paths = await writeNodeConfig({
       dir,
@@ -180,8 +195,20 @@ export class Lab implements AsyncDisposable {
       dpuNetns: names.dpu(index),
       socket: paths.socket,
       agentAddress: `tcp://${ADDRESSES.pf.agent}:${ADDRESSES.agentPort}`,
-      host: { pid: null, config: paths.host, log: join(dir, 'host.log'), journal: join(paths.hostState, 'journal.db'), metrics: `http://${ADDRESSES.metrics.host}/metrics` },
-      agent: { pid: null, config: paths.agent, log: join(dir, 'agent.log'), journal: join(paths.agentState, 'journal.db'), metrics: `http://${ADDRESSES.metrics.agent}/metrics` },
+      host: {
+        pid: null,
+        config: paths.host,
+        log: join(dir, 'host.log'),
+        journal: join(paths.hostState, 'journal.db'),
+        metrics: `http://${ADDRESSES.metrics.host}/metrics`,
+      },
+      agent: {
+        pid: null,
+        config: paths.agent,
+        log: join(dir, 'agent.log'),
+        journal: join(paths.agentState, 'journal.db'),
+        metrics: `http://${ADDRESSES.metrics.agent}/metrics`,
+      },
     }
   }
 
@@ -198,7 +225,8 @@ export class Lab implements AsyncDisposable {
 
 function checkOptions(options: { nodes: number; vfs: number; pool: number; adapter: string; hardware: string }): void {
   const range = (name: string, value: number, max: number): void => {
-    if (!Number.isInteger(value) || value < 1 || value > max) throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: a whole number from 1 to ${max} is expected`)
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: a whole number from 1 to ${max} is expected`)
   }
   const oneOf = (name: string, value: string, known: readonly string[]): void => {
     if (!known.includes(value)) throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: one of ${known.join(', ')} is expected`)

@@ -80,7 +80,13 @@ export interface LabNode {
   readonly agent: LabDaemon
 }
 
-const daemon: z.ZodType<LabDaemon> = z.object({ pid: z.number().int().positive().nullable(), config: z.string(), log: z.string(), journal: z.string(), metrics: z.string() })
+const daemon: z.ZodType<LabDaemon> = z.object({
+  pid: z.number().int().positive().nullable(),
+  config: z.string(),
+  log: z.string(),
+  journal: z.string(),
+  metrics: z.string(),
+})
 
 const labNode: z.ZodType<LabNode> = z.object({
   name: z.string(),

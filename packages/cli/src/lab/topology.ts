@@ -8,8 +8,18 @@ import { LARGEST_POOL } from './model.ts'
 export const NETNS_DIR = '/run/netns'
 
 /** What the namespaces of a lab are called. */
-export function labNames(prefix: string): { fabric: string; host(node: number): string; dpu(node: number): string; proxyPrefix(node: number): string } {
-  return { fabric: `${prefix}-fabric`, host: (node) => `${prefix}-host${node}`, dpu: (node) => `${prefix}-dpu${node}`, proxyPrefix: (node) => `${prefix}-px${node}` }
+export function labNames(prefix: string): {
+  fabric: string
+  host(node: number): string
+  dpu(node: number): string
+  proxyPrefix(node: number): string
+} {
+  return {
+    fabric: `${prefix}-fabric`,
+    host: (node) => `${prefix}-host${node}`,
+    dpu: (node) => `${prefix}-dpu${node}`,
+    proxyPrefix: (node) => `${prefix}-px${node}`,
+  }
 }
 
 /** Names of the namespaces under `/run/netns` that a lab made, its pods included. */
@@ -43,7 +53,10 @@ export async function buildTopology(net: LinuxNet, options: { prefix: string; no
       { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
       { op: 'link.set', dev: `up${node}`, up: true },
     ])
-    await net.apply(dpu, nodes.filter((other) => other !== node).flatMap((other) => routesTo(other)))
+    await net.apply(
+      dpu,
+      nodes.filter((other) => other !== node).flatMap((other) => routesTo(other)),
+    )
     await plugCard({ net, device: options.device, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu })
   }
 }
@@ -52,6 +65,8 @@ function dpuOps(node: number, host: string, fabric: string): NetOp[] {
   const underlay = underlayAddresses(node)
   return [
     { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
+    // Every address here is unique by construction; a bridge must not wait a second before it answers as a gateway.
+    { op: 'sysctl', key: 'net.ipv6.conf.default.accept_dad', value: '0' },
     { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
     { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
     { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.agent}/${ADDRESSES.pf.prefix}` },

@@ -22,9 +22,8 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
   using _place = await ctx.stages.time('queue', () => deps.adds.acquire(signal))
   const netnsIdentity = await ctx.stages.time('precheck', async () => {
-    const { identity, occupied } = await precheck(deps, env)
-    const cleared = await clearRemains(deps, intent.key, ctx)
-    if (cleared ? (await deps.net.link(env.netns, env.ifName)) !== undefined : occupied) throw taken(env)
+    const identity = await precheck(deps, env)
+    await clearRemains(deps, intent.key, ctx)
     return identity
   })
   await deps.agent.ready(signal)
@@ -58,12 +57,8 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
 }
 
 /** Refuses namespaces that must be refused before anything is touched. */
-async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<{ identity: string; occupied: boolean }> {
-  // Both at once: each would cost a round trip to the kernel's thread.
-  const [identity, link] = await Promise.all([
-    deps.net.netnsIdentity(env.netns),
-    deps.net.link(env.netns, env.ifName).catch(() => undefined),
-  ])
+async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<string> {
+  const identity = await deps.net.netnsIdentity(env.netns)
   if (identity === undefined)
     throw new OffloadError('INVALID_ENVIRONMENT', `CNI_NETNS = ${env.netns} is no network namespace`, {
       hint: 'The runtime must make the namespace of the sandbox before it calls ADD.',
@@ -72,15 +67,11 @@ async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<{ identity
     throw new OffloadError('OWN_NETNS', `CNI_NETNS = ${env.netns} is the network namespace of the host`, {
       hint: 'Pods with hostNetwork need no CNI.',
     })
-  return { identity, occupied: link !== undefined }
+  return identity
 }
 
-/**
- * An attachment of the same key that is alive stays; what is left of a dead one goes before a new one is made.
- *
- * @returns whether there was something
- */
-async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: VerbContext): Promise<boolean> {
+/** An attachment of the same key that is alive stays; what is left of a dead one goes before a new one is made. */
+async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: VerbContext): Promise<void> {
   const row = deps.journal.get(key)
   if (row !== undefined) {
     if (row.phase === 'wired' && (await deps.net.netnsIdentity(row.netns)) === row.netnsIdentity)
@@ -104,7 +95,6 @@ async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: Verb
         hint: 'It is tried again in the background; the runtime may try again too.',
       },
     )
-  return row !== undefined || queued
 }
 
 /**
@@ -117,7 +107,6 @@ async function wire(
   touched: { release: boolean; detach: boolean },
   ctx: VerbContext,
 ): Promise<AttachResult> {
-  const { ifName } = row.key
   const failed = new AbortController()
   const both = AbortSignal.any([ctx.signal, failed.signal])
   const stop = (error: unknown): never => {
@@ -134,10 +123,7 @@ async function wire(
   if (answered.status === 'rejected') throw answered.reason
   ctx.signal.throwIfAborted()
   const result = answered.value
-  await ctx.stages.time('wire', async () => {
-    await deps.net.apply(row.netns, podOps(ifName, moved.value, result, deps.ipv6))
-    await verify(deps, row, result)
-  })
+  await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
   ctx.signal.throwIfAborted()
   return result
 }
@@ -147,7 +133,11 @@ async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { releas
   const netdev = await ctx.stages.time('acquire', () => deps.device.acquire(row.vf, {}, ctx))
   ctx.signal.throwIfAborted()
   const move = { op: 'link.move' as const, dev: netdev.name, netns: row.netns, name: row.key.ifName }
-  await ctx.stages.time('move', () => deps.net.apply(deps.hostNetns.path, [move]))
+  await ctx.stages
+    .time('move', () => deps.net.apply(deps.hostNetns.path, [move]))
+    .catch((error: unknown) => {
+      throw OffloadError.is(error) && error.code === 'ALREADY_EXISTS' ? taken(row, error) : error
+    })
   return netdev
 }
 
@@ -160,22 +150,27 @@ async function attach(deps: VerbDeps, row: AttachmentRow, touched: { detach: boo
   return reply.result
 }
 
-/** Drivers may ignore a MAC or an MTU without a word; then the pod would be silent, or lose large packets only. */
-async function verify(deps: VerbDeps, row: AttachmentRow, result: AttachResult): Promise<void> {
-  const link = await deps.net.link(row.netns, row.key.ifName)
-  if (link === undefined)
-    throw new OffloadError('KERNEL_REFUSED', `${row.key.ifName} is gone from ${row.netns} although it was moved there`)
-  const wrong = [
-    ...(link.mac === result.mac ? [] : [`MAC is ${link.mac} instead of ${result.mac}`]),
-    ...(link.mtu === result.mtu ? [] : [`MTU is ${link.mtu} instead of ${result.mtu}`]),
-    ...(link.up ? [] : ['it is down']),
-  ]
-  if (wrong.length > 0)
-    throw new OffloadError('HARDWARE_FAILURE', `VF ${formatVfId(row.vf)} did not take its settings in the pod: ${wrong.join('; ')}`)
+/**
+ * Configures the interface and reads it back: drivers may ignore a MAC or an MTU without a word, and then the pod would be
+ * silent, or lose large packets only.
+ */
+async function configure(deps: VerbDeps, row: AttachmentRow, has: NetdevRef, result: AttachResult): Promise<void> {
+  const { ifName } = row.key
+  const { mac, mtu } = result
+  try {
+    await deps.net.apply(row.netns, [...podOps(ifName, has, result, deps.ipv6), { op: 'link.expect', dev: ifName, mac, mtu, up: true }])
+  } catch (error) {
+    const known = OffloadError.from(error)
+    if (known.code !== 'CHECK_FAILED') throw error
+    throw new OffloadError('HARDWARE_FAILURE', `VF ${formatVfId(row.vf)} did not take its settings in the pod: ${known.message}`, {
+      cause: error,
+    })
+  }
 }
 
-function taken(env: CniEnvironment): OffloadError {
-  return new OffloadError('ALREADY_EXISTS', `CNI_IFNAME = ${env.ifName} exists already in ${env.netns}`, {
+function taken(row: AttachmentRow, cause: unknown): OffloadError {
+  return new OffloadError('ALREADY_EXISTS', `CNI_IFNAME = ${row.key.ifName} exists already in ${row.netns}`, {
+    cause,
     hint: 'Another plugin of the list, or an earlier attachment, has made an interface of that name.',
   })
 }

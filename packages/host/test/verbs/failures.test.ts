@@ -87,7 +87,7 @@ describe.skipIf(process.getuid?.() !== 0)('an ADD that fails leaves nothing (nee
     await using pod = await lab.pod()
     expect(JSON.parse((await lab.call('ADD', pod)).output)).toMatchObject({
       code: 106,
-      msg: expect.stringContaining('MTU is 1500 instead of 1400'),
+      msg: expect.stringContaining('mtu is 1500, not 1400'),
     })
     expect(await lab.remains()).toEqual([])
   })

@@ -8,6 +8,7 @@ import { addRoute } from '../netlink/route.ts'
 import { clearIngress, setRedirect } from '../netlink/tc.ts'
 import { announce } from './announce.ts'
 import { failureOf } from './failure.ts'
+import { linkExpect } from './link-expect.ts'
 import { linkAddBridge, linkAddVeth, linkDel, linkMove, linkSet, type OpenSession } from './link-ops.ts'
 import type { NetOp } from './model.ts'
 import type { NetSession } from './session.ts'
@@ -40,6 +41,8 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
   switch (op.op) {
     case 'link.set':
       return linkSet(session, op)
+    case 'link.expect':
+      return linkExpect(session, op, open)
     case 'link.add-veth':
       return linkAddVeth(session, op, open)
     case 'link.add-bridge':

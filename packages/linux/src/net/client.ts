@@ -1,6 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { type Neighbour, OffloadError, type Route } from '@cni-offload/sdk'
+import { type Libc, loadLibc } from '../native/libc.ts'
+import { failureOf } from './failure.ts'
 import type { Link, LinuxNet, NetnsPath, NetOp } from './model.ts'
+import { netnsIdentity } from './netns-identity.ts'
 import { type RequestClass, RequestQueue } from './request-queue.ts'
 import type { NetCall, NetCalls, NetOrder, NetReply, NetRequest } from './requests.ts'
 
@@ -31,6 +34,7 @@ export class LinuxNetClient implements LinuxNet {
   readonly #start: StartWorker
   readonly #queue = new RequestQueue<Pending>()
   #worker: Worker | undefined
+  #libc: Libc | undefined
   #inFlight: Pending | undefined
   #sequence = 0
   #closing: Promise<void> | undefined
@@ -75,8 +79,15 @@ export class LinuxNetClient implements LinuxNet {
     return this.#call({ call: 'deleteNetns', name })
   }
 
-  netnsIdentity(netns: NetnsPath): Promise<string | undefined> {
-    return this.#call({ call: 'netnsIdentity', netns })
+  /** On the calling thread: it takes no kernel lock that a move holds, and a thread's round trip costs more than it. */
+  async netnsIdentity(netns: NetnsPath): Promise<string | undefined> {
+    this.#libc ??= loadLibc()
+    try {
+      return netnsIdentity(this.#libc, netns)
+    } catch (error) {
+      const { code, message, hint } = failureOf(error, `netnsIdentity ${netns}`)
+      throw new OffloadError(code, message, { cause: error, ...(hint === undefined ? {} : { hint }) })
+    }
   }
 
   /** Waiting requests end with CANCELLED, the one in flight is finished, then the thread ends. */

@@ -1,4 +1,3 @@
-import { closeSync, fstatSync } from 'node:fs'
 import type { Libc } from '../native/libc.ts'
 import { listAddresses } from '../netlink/addr.ts'
 import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
@@ -7,10 +6,10 @@ import { listRoutes } from '../netlink/route.ts'
 import { redirectIndex } from '../netlink/tc.ts'
 import { applyOp } from './apply-op.ts'
 import { NetFailure, failureOf } from './failure.ts'
-import { type NetnsPath, OWN_NETNS } from './model.ts'
+import type { NetnsPath } from './model.ts'
 import { createNamedNetns, deleteNamedNetns } from './named-netns.ts'
 import type { NetRequest, NetResult } from './requests.ts'
-import { type NetSession, openNetns, SessionFactory } from './session.ts'
+import { type NetSession, SessionFactory } from './session.ts'
 
 /**
  * Does requests on the calling thread, strictly synchronously: between two requests the thread is always in its own
@@ -64,8 +63,6 @@ export class NetExecutor implements Disposable {
       case 'deleteNetns':
         deleteNamedNetns(this.#libc, request.name)
         return undefined
-      case 'netnsIdentity':
-        return this.#identity(request.netns)
     }
   }
 
@@ -77,21 +74,5 @@ export class NetExecutor implements Disposable {
   #redirectTarget(session: NetSession, dev: string): string | undefined {
     const index = redirectIndex(session.socket, session.index(dev))
     return index === undefined ? undefined : linkByIndex(session.socket, index)?.name
-  }
-
-  #identity(netns: NetnsPath): string | undefined {
-    let fd: number
-    try {
-      fd = openNetns(this.#libc, netns === OWN_NETNS ? '/proc/thread-self/ns/net' : netns)
-    } catch (error) {
-      if (error instanceof NetFailure && error.code === 'NOT_FOUND') return undefined
-      throw error
-    }
-    try {
-      const { dev, ino } = fstatSync(fd, { bigint: true })
-      return `${dev}:${ino}`
-    } finally {
-      closeSync(fd)
-    }
   }
 }

@@ -61,6 +61,21 @@ export type NetOp =
       }
     }
   | { readonly op: 'link.add-bridge'; readonly dev: string; readonly mac?: string; readonly mtu?: number }
+  /**
+   * Reads a link back, in `netns` if given (after a move) and else where the other ops work; fails with CHECK_FAILED that
+   * names every difference. Only fields present are compared; `addresses: false` means that it has none but IPv6
+   * link-local ones.
+   */
+  | {
+      readonly op: 'link.expect'
+      readonly dev: string
+      readonly netns?: NetnsPath
+      readonly mac?: string
+      readonly mtu?: number
+      readonly up?: boolean
+      readonly alias?: string
+      readonly addresses?: false
+    }
   /** Removes a link; `absentOk` makes a missing one success. */
   | { readonly op: 'link.del'; readonly dev: string; readonly absentOk?: boolean }
   /**

@@ -12,7 +12,6 @@ export interface NetCalls {
   readonly apply: { readonly netns: NetnsPath; readonly ops: readonly NetOp[]; readonly result: undefined }
   readonly createNetns: { readonly name: string; readonly result: NetnsPath }
   readonly deleteNetns: { readonly name: string; readonly result: undefined }
-  readonly netnsIdentity: { readonly netns: NetnsPath; readonly result: string | undefined }
 }
 
 /** Name of a call. */

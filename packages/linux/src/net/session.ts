@@ -22,7 +22,7 @@ export interface NetSession extends Disposable {
 }
 
 /** Opens the file of a network namespace. @throws NetFailure NOT_FOUND if there is none or it is something else */
-export function openNetns(libc: Libc, path: NetnsPath): number {
+export function openNetns(libc: Pick<Libc, 'namespaceType'>, path: NetnsPath): number {
   let fd: number
   try {
     // O_NONBLOCK: a path from outside may turn out to be a FIFO.

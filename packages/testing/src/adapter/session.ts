@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { type AttachRequest, type AttachResult, attachResult, type CheckRequest, type CniAdapter, formatAttachmentKey, type OpContext, parseWith } from '@cni-offload/sdk'
+import {
+  type AttachRequest,
+  type AttachResult,
+  attachResult,
+  type CheckRequest,
+  type CniAdapter,
+  formatAttachmentKey,
+  type OpContext,
+  parseWith,
+} from '@cni-offload/sdk'
 import { freshContext } from '../kit/expect.ts'
 import type { BenchPort } from '../net/port-bench.ts'
 import { wirePod } from '../net/wire-pod.ts'

@@ -49,7 +49,11 @@ export async function assertPristine(fixture: HardwareFixture, was: Pristine, af
   const link: Link | undefined = await fixture.net.link(fixture.hostNetns, was.name)
   const id = formatVfId(was.id)
   assert.ok(link !== undefined, `${after}: ${id} is back in the host's namespace as "${was.name}"`)
-  assert.deepEqual({ mac: link.mac, mtu: link.mtu, up: link.up }, { mac: was.mac, mtu: was.mtu, up: false }, `${after}: ${id} has its own MAC and MTU again and is down`)
+  assert.deepEqual(
+    { mac: link.mac, mtu: link.mtu, up: link.up },
+    { mac: was.mac, mtu: was.mtu, up: false },
+    `${after}: ${id} has its own MAC and MTU again and is down`,
+  )
   assert.deepEqual(await fixture.net.addresses(fixture.hostNetns, was.name), [], `${after}: ${id} has no addresses`)
 }
 

@@ -17,7 +17,13 @@ export type { SuiteOptions } from '../kit/register.ts'
 export type { HardwareFixture } from './fixture.ts'
 
 /** All requirements on a hardware backend. */
-export const hardwareCases: readonly ComplianceCase<HardwareFixture>[] = [...discoverCases, ...acquireCases, ...releaseCases, ...portCases, ...lifecycleCases]
+export const hardwareCases: readonly ComplianceCase<HardwareFixture>[] = [
+  ...discoverCases,
+  ...acquireCases,
+  ...releaseCases,
+  ...portCases,
+  ...lifecycleCases,
+]
 
 /** Registers all requirements as vitest tests for one backend. `setup` makes a fresh fixture for each of them. */
 export function hardwareSuite(options: SuiteOptions<HardwareFixture>): void {

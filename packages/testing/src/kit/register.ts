@@ -13,7 +13,11 @@ export interface SuiteOptions<F extends AsyncDisposable> {
 }
 
 /** Registers the cases as vitest tests. A skipped case shows its reason. */
-export function registerSuite<F extends AsyncDisposable>(contract: string, cases: readonly ComplianceCase<F>[], options: SuiteOptions<F>): void {
+export function registerSuite<F extends AsyncDisposable>(
+  contract: string,
+  cases: readonly ComplianceCase<F>[],
+  options: SuiteOptions<F>,
+): void {
   const title = `${options.name} keeps the contract of ${contract}`
   describe.skipIf(!isRoot())(isRoot() ? title : `${title} (${ROOT_REASON})`, () => {
     for (const compliance of cases) {

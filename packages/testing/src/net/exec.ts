@@ -47,7 +47,12 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
       if (error === null) resolve({ code: 0, stdout, stderr })
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr })
       else if (options.signal?.aborted === true) reject(OffloadError.from(options.signal.reason, 'CANCELLED', argv.join(' ')))
-      else if (error.killed === true) reject(new OffloadError('DEADLINE_EXCEEDED', `${argv.join(' ')} was killed after ${options.timeoutMs ?? 30_000} ms: ${stderr}`, { cause: error }))
+      else if (error.killed === true)
+        reject(
+          new OffloadError('DEADLINE_EXCEEDED', `${argv.join(' ')} was killed after ${options.timeoutMs ?? 30_000} ms: ${stderr}`, {
+            cause: error,
+          }),
+        )
       else reject(new OffloadError('IO_FAILURE', `${argv.join(' ')} could not be run: ${error.message}`, { cause: error }))
     },
   )

@@ -13,7 +13,8 @@ export interface LeakSnapshot {
 export async function leakSnapshot(net: LinuxNet, netns: readonly NetnsPath[]): Promise<LeakSnapshot> {
   const names = await readdir('/run/netns').catch((): string[] => [])
   const links: Record<NetnsPath, readonly string[]> = {}
-  for (const path of netns) links[path] = (await net.netnsIdentity(path)) === undefined ? [] : (await net.links(path)).map(({ name }) => name).toSorted()
+  for (const path of netns)
+    links[path] = (await net.netnsIdentity(path)) === undefined ? [] : (await net.links(path)).map(({ name }) => name).toSorted()
   return { netns: names.toSorted(), links }
 }
 
@@ -23,6 +24,8 @@ export async function leakSnapshot(net: LinuxNet, netns: readonly NetnsPath[]): 
  */
 export function leaks(before: LeakSnapshot, after: LeakSnapshot, ownNetns: (name: string) => boolean = () => true): string[] {
   const namespaces = after.netns.filter((name) => ownNetns(name) && !before.netns.includes(name)).map((name) => `namespace ${name}`)
-  const links = Object.entries(after.links).flatMap(([path, names]) => names.filter((name) => !(before.links[path] ?? []).includes(name)).map((name) => `link ${name} in ${path}`))
+  const links = Object.entries(after.links).flatMap(([path, names]) =>
+    names.filter((name) => !(before.links[path] ?? []).includes(name)).map((name) => `link ${name} in ${path}`),
+  )
   return [...namespaces, ...links]
 }

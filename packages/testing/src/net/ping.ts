@@ -28,13 +28,30 @@ export interface PingResult {
 export async function ping(netns: NetnsPath, address: string, options: PingOptions = {}): Promise<PingResult> {
   const count = options.count ?? 3
   const waitMs = options.waitMs ?? 1_000
-  const argv = ['ping', address.includes(':') ? '-6' : '-4', '-n', '-q', '-i', '0.05', '-c', String(count), '-W', String(waitMs / 1000), '-s', String(options.size ?? 56)]
+  const argv = [
+    'ping',
+    address.includes(':') ? '-6' : '-4',
+    '-n',
+    '-q',
+    '-i',
+    '0.05',
+    '-c',
+    String(count),
+    '-W',
+    String(waitMs / 1000),
+    '-s',
+    String(options.size ?? 56),
+  ]
   if (options.dontFragment === true) argv.push('-M', 'do')
   const { stdout, stderr } = await exec(inNetns(netns, [...argv, address]), options.signal === undefined ? {} : { signal: options.signal })
   const match = /(\d+) packets transmitted, (\d+) (?:packets )?received/.exec(stdout)
   // "Network is unreachable" ends ping before it sends anything: nothing was sent, nothing came back.
   if (match === null && /unreachable|message too long/i.test(stderr)) return { sent: 0, received: 0 }
-  if (match === null) throw new OffloadError('IO_FAILURE', `ping ${address} in ${netns} said neither how many were sent nor received: ${stderr.trim() || stdout.trim()}`)
+  if (match === null)
+    throw new OffloadError(
+      'IO_FAILURE',
+      `ping ${address} in ${netns} said neither how many were sent nor received: ${stderr.trim() || stdout.trim()}`,
+    )
   return { sent: Number(match[1]), received: Number(match[2]) }
 }
 
@@ -42,9 +59,26 @@ export async function ping(netns: NetnsPath, address: string, options: PingOptio
  * Whether an address answers within `withinSeconds` (3 by default); returns with the first answer. Use it where a bridge or
  * neighbour discovery may need a moment, and {@link ping} where the number of answers matters.
  */
-export async function reaches(netns: NetnsPath, address: string, options: { readonly withinSeconds?: number; readonly size?: number; readonly dontFragment?: boolean } = {}): Promise<boolean> {
+export async function reaches(
+  netns: NetnsPath,
+  address: string,
+  options: { readonly withinSeconds?: number; readonly size?: number; readonly dontFragment?: boolean } = {},
+): Promise<boolean> {
   // With a deadline, ping's count is that of answers.
-  const argv = ['ping', address.includes(':') ? '-6' : '-4', '-n', '-q', '-i', '0.05', '-c', '1', '-w', String(options.withinSeconds ?? 3), '-s', String(options.size ?? 56)]
+  const argv = [
+    'ping',
+    address.includes(':') ? '-6' : '-4',
+    '-n',
+    '-q',
+    '-i',
+    '0.05',
+    '-c',
+    '1',
+    '-w',
+    String(options.withinSeconds ?? 3),
+    '-s',
+    String(options.size ?? 56),
+  ]
   if (options.dontFragment === true) argv.push('-M', 'do')
   return (await exec(inNetns(netns, [...argv, address]))).code === 0
 }

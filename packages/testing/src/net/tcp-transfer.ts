@@ -24,7 +24,13 @@ const transferred = z.object({ bytes: z.number(), ms: z.number() })
  * @param address - of the server, in its namespace
  * @throws OffloadError IO_FAILURE if the connection failed; DEADLINE_EXCEEDED if it took longer than `timeoutMs` (20 000 by default)
  */
-export async function tcpTransfer(server: NetnsPath, client: NetnsPath, address: string, bytes: number, timeoutMs: number = 20_000): Promise<TcpResult> {
+export async function tcpTransfer(
+  server: NetnsPath,
+  client: NetnsPath,
+  address: string,
+  bytes: number,
+  timeoutMs: number = 20_000,
+): Promise<TcpResult> {
   const signal = AbortSignal.timeout(timeoutMs)
   const [file, ...args] = inNetns(server, [process.execPath, PEER, 'server', address])
   const listener = spawn(file ?? '', args, { stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' })
@@ -34,10 +40,17 @@ export async function tcpTransfer(server: NetnsPath, client: NetnsPath, address:
     complaint += chunk.toString()
   })
   try {
-    const first: unknown = await Promise.race([once(listener.stdout, 'data').then(([chunk]: unknown[]) => String(chunk)), ended.then(() => undefined)])
-    if (typeof first !== 'string') throw new OffloadError('IO_FAILURE', `no server could listen on ${address} in ${server}: ${complaint.trim()}`)
+    const first: unknown = await Promise.race([
+      once(listener.stdout, 'data').then(([chunk]: unknown[]) => String(chunk)),
+      ended.then(() => undefined),
+    ])
+    if (typeof first !== 'string')
+      throw new OffloadError('IO_FAILURE', `no server could listen on ${address} in ${server}: ${complaint.trim()}`)
     const { port } = parseWith(listening, JSON.parse(first), 'server', 'IO_FAILURE')
-    const { code, stdout, stderr } = await exec(inNetns(client, [process.execPath, PEER, 'client', address, String(port), String(bytes)]), { signal, timeoutMs })
+    const { code, stdout, stderr } = await exec(inNetns(client, [process.execPath, PEER, 'client', address, String(port), String(bytes)]), {
+      signal,
+      timeoutMs,
+    })
     if (code !== 0) throw new OffloadError('IO_FAILURE', `client in ${client} failed: ${stderr.trim()}`)
     return parseWith(transferred, JSON.parse(stdout), 'client', 'IO_FAILURE')
   } finally {

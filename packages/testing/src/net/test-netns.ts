@@ -40,7 +40,8 @@ export class TestNetns implements AsyncDisposable {
   /** Standard output of a command that must succeed. @throws OffloadError IO_FAILURE with its standard error if it does not */
   async output(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
     const { code, stdout, stderr } = await this.exec(argv, options)
-    if (code !== 0) throw new OffloadError('IO_FAILURE', `${argv.join(' ')} in ${this.name} exited with ${code}: ${stderr.trim() || stdout.trim()}`)
+    if (code !== 0)
+      throw new OffloadError('IO_FAILURE', `${argv.join(' ')} in ${this.name} exited with ${code}: ${stderr.trim() || stdout.trim()}`)
     return stdout
   }
 

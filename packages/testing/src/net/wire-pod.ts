@@ -12,7 +12,11 @@ export async function wirePod(net: LinuxNet, netns: NetnsPath, ifName: string, r
   const silence: Readonly<Record<string, string>> = { disable_ipv6: ipv6 ? '0' : '1', accept_ra: '0', accept_dad: '0' }
   const ops: NetOp[] = [
     // A kernel without IPv6 has no such settings, and nothing that could speak.
-    ...(existsSync('/proc/sys/net/ipv6') ? Object.entries(silence) : []).map(([name, value]): NetOp => ({ op: 'sysctl', key: `net.ipv6.conf.${key}.${name}`, value })),
+    ...(existsSync('/proc/sys/net/ipv6') ? Object.entries(silence) : []).map(([name, value]): NetOp => ({
+      op: 'sysctl',
+      key: `net.ipv6.conf.${key}.${name}`,
+      value,
+    })),
     { op: 'link.set', dev: ifName, mac: result.mac, mtu: result.mtu },
     ...Object.entries(result.sysctls).map(([name, value]): NetOp => ({ op: 'sysctl', key: name, value })),
     { op: 'link.set', dev: ifName, up: true },
@@ -25,7 +29,12 @@ export async function wirePod(net: LinuxNet, netns: NetnsPath, ifName: string, r
 }
 
 /** Takes from a pod's interface what {@link wirePod} gave it: it is down and silent afterwards. */
-export async function unwirePod(net: LinuxNet, netns: NetnsPath, ifName: string, pristine: { readonly mac: string; readonly mtu: number }): Promise<void> {
+export async function unwirePod(
+  net: LinuxNet,
+  netns: NetnsPath,
+  ifName: string,
+  pristine: { readonly mac: string; readonly mtu: number },
+): Promise<void> {
   await net.apply(netns, [
     { op: 'link.set', dev: ifName, up: false, mac: pristine.mac, mtu: pristine.mtu },
     { op: 'addr.flush', dev: ifName },

@@ -1,4 +1,12 @@
-import { type AttachmentKey, type AttachResult, type CniAdapter, formatAttachmentKey, OffloadError, type OpContext, silentLogger } from '@cni-offload/sdk'
+import {
+  type AttachmentKey,
+  type AttachResult,
+  type CniAdapter,
+  formatAttachmentKey,
+  OffloadError,
+  type OpContext,
+  silentLogger,
+} from '@cni-offload/sdk'
 import type { AdapterFixture } from '../../src/adapter/index.ts'
 import type { SoundFixture } from './sound-fixture.ts'
 
@@ -45,7 +53,10 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
     'answers MACs in upper case': answering((result) => ({ ...result, mac: result.mac.toUpperCase() })),
     'answers an MTU that is none': answering((result) => ({ ...result, mtu: 0 })),
     'assigns a family that it does not declare': broken((adapter) => ({ capabilities: { ...adapter.capabilities, families: ['ipv4'] } })),
-    'routes IPv6 through an IPv4 gateway': answering((result) => ({ ...result, routes: result.routes.map((route) => ({ ...route, gw: '10.88.0.1' })) })),
+    'routes IPv6 through an IPv4 gateway': answering((result) => ({
+      ...result,
+      routes: result.routes.map((route) => ({ ...route, gw: '10.88.0.1' })),
+    })),
   },
   'attach.pods-reach': {
     'forgets to bring the port up': broken((adapter, { net, dpuNetns }) => ({
@@ -116,7 +127,9 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
     })),
   },
   'detach.by-key': {
-    'needs the port': broken((adapter) => ({ detach: async (req, ctx) => (req.port === undefined ? undefined : adapter.detach(req, ctx)) })),
+    'needs the port': broken((adapter) => ({
+      detach: async (req, ctx) => (req.port === undefined ? undefined : adapter.detach(req, ctx)),
+    })),
   },
   'detach.disconnects': {
     'leaves the port forwarding': broken((adapter, { net, dpuNetns, bridge }) => ({

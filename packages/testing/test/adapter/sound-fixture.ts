@@ -21,7 +21,11 @@ export interface SoundFixture extends AdapterFixture {
 export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
   const bench = await PortBench.create({ net, ports: 6 })
   const stateDir = await mkdtemp(join(tmpdir(), 'adapter-kit-'))
-  const plugin = hello({ bridge: BRIDGE, netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } })
+  const plugin = hello({
+    bridge: BRIDGE,
+    netns: bench.dpuNetns,
+    pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } },
+  })
   return {
     net,
     dpuNetns: bench.dpuNetns,
@@ -32,8 +36,14 @@ export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
     create: () => plugin.create({ log: silentLogger, clock: systemClock, stateDir }),
     capacity: 5,
     tampers: [
-      { title: 'took the port out of the bridge', run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, master: null }]) },
-      { title: 'took the port down', run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, up: false }]) },
+      {
+        title: 'took the port out of the bridge',
+        run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, master: null }]),
+      },
+      {
+        title: 'took the port down',
+        run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, up: false }]),
+      },
     ],
     async [Symbol.asyncDispose]() {
       await bench[Symbol.asyncDispose]()

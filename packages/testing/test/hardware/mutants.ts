@@ -1,4 +1,13 @@
-import { type DpuDevice, formatVfId, type HostDevice, OffloadError, type OpContext, type PortRef, type VfId, type VfSettings } from '@cni-offload/sdk'
+import {
+  type DpuDevice,
+  formatVfId,
+  type HostDevice,
+  OffloadError,
+  type OpContext,
+  type PortRef,
+  type VfId,
+  type VfSettings,
+} from '@cni-offload/sdk'
 import type { HardwareFixture } from '../../src/hardware/index.ts'
 
 /** Breaks a sound backend in one way. */
@@ -62,7 +71,9 @@ const ignoresAbort = withHost((host) => ({
 export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mutation>>>> = {
   'discover.complete': {
     'forgets a function': withHost((host) => ({ discover: async (ctx) => (await host.discover(ctx)).slice(1) })),
-    'gives all the same MAC': withHost((host) => ({ discover: async (ctx) => (await host.discover(ctx)).map((vf) => ({ ...vf, mac: '02:00:00:00:00:01' })) })),
+    'gives all the same MAC': withHost((host) => ({
+      discover: async (ctx) => (await host.discover(ctx)).map((vf) => ({ ...vf, mac: '02:00:00:00:00:01' })),
+    })),
   },
   'discover.stable': {
     'reorders each time': withHost((host) => {
@@ -71,12 +82,20 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
     }),
   },
   'discover.in-pod': {
-    'names a netdev that is not there': withHost((host) => ({ discover: async (ctx) => (await host.discover(ctx)).map((vf) => ({ ...vf, netdev: nameOf(vf.id) })) })),
-    'forgets functions in pods': withHost((host) => ({ discover: async (ctx) => (await host.discover(ctx)).filter(({ netdev }) => netdev !== undefined) })),
+    'names a netdev that is not there': withHost((host) => ({
+      discover: async (ctx) => (await host.discover(ctx)).map((vf) => ({ ...vf, netdev: nameOf(vf.id) })),
+    })),
+    'forgets functions in pods': withHost((host) => ({
+      discover: async (ctx) => (await host.discover(ctx)).filter(({ netdev }) => netdev !== undefined),
+    })),
   },
   'acquire.settings': {
     'answers what was wanted without doing it': withHost((host) => ({
-      acquire: async (vf, want, ctx) => ({ ...(await host.acquire(vf, {}, ctx)), ...(want.mac === undefined ? {} : { mac: want.mac }), ...(want.mtu === undefined ? {} : { mtu: want.mtu }) }),
+      acquire: async (vf, want, ctx) => ({
+        ...(await host.acquire(vf, {}, ctx)),
+        ...(want.mac === undefined ? {} : { mac: want.mac }),
+        ...(want.mtu === undefined ? {} : { mtu: want.mtu }),
+      }),
     })),
     'answers the state of before': withHost((host) => ({
       acquire: async (vf, want, ctx) => {
@@ -101,7 +120,10 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
       async acquire(vf, want, ctx) {
         const addresses = await net.addresses(hostNetns, nameOf(vf))
         const netdev = await host.acquire(vf, want, ctx)
-        await net.apply(hostNetns, addresses.map((address) => ({ op: 'addr.add' as const, dev: netdev.name, address })))
+        await net.apply(
+          hostNetns,
+          addresses.map((address) => ({ op: 'addr.add' as const, dev: netdev.name, address })),
+        )
         return netdev
       },
     })),
@@ -124,8 +146,12 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
     })),
   },
   'acquire.unknown': {
-    'accepts a release of nothing': withHost((host) => ({ release: async (vf, from, ctx) => (vf.index > 1000 ? undefined : host.release(vf, from, ctx)) })),
-    'maps by arithmetic': withDpu((dpu) => ({ port: async (vf, ctx) => dpu.port(vf, ctx).catch(() => ({ vf, name: `${vf.device}p${vf.index}` })) })),
+    'accepts a release of nothing': withHost((host) => ({
+      release: async (vf, from, ctx) => (vf.index > 1000 ? undefined : host.release(vf, from, ctx)),
+    })),
+    'maps by arithmetic': withDpu((dpu) => ({
+      port: async (vf, ctx) => dpu.port(vf, ctx).catch(() => ({ vf, name: `${vf.device}p${vf.index}` })),
+    })),
   },
   'release.pristine': {
     'leaves it in the pod': withHost(() => ({ release: async () => {} })),
@@ -196,7 +222,11 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
   'release.renamed': {
     'takes whatever has the name': withHost((_host, { net, hostNetns }) => ({
       async release(vf, { netns, ifName }) {
-        if (netns !== undefined && ifName !== undefined) await net.apply(netns, [{ op: 'link.set', dev: ifName, up: false }, { op: 'link.move', dev: ifName, netns: hostNetns, name: nameOf(vf) }])
+        if (netns !== undefined && ifName !== undefined)
+          await net.apply(netns, [
+            { op: 'link.set', dev: ifName, up: false },
+            { op: 'link.move', dev: ifName, netns: hostNetns, name: nameOf(vf) },
+          ])
       },
     })),
     'looks by name only': withHost((host, { net }) => ({
@@ -213,8 +243,9 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
         await host.release(vf, from, ctx)
       },
     })),
-    'pretends': withHost((host, { net }) => ({
-      release: async (vf, from, ctx) => (from.netns !== undefined && (await net.netnsIdentity(from.netns)) === undefined ? undefined : host.release(vf, from, ctx)),
+    pretends: withHost((host, { net }) => ({
+      release: async (vf, from, ctx) =>
+        from.netns !== undefined && (await net.netnsIdentity(from.netns)) === undefined ? undefined : host.release(vf, from, ctx),
     })),
   },
   'release.after-restart': {

@@ -33,7 +33,10 @@ export function selfTest<F, S extends F & AsyncDisposable>({ kit, cases, mutants
             (error: unknown) => error,
           )
           // A TypeError or a skipped case would mean that kit or mutant is broken in a way that nobody meant.
-          expect(failure instanceof AssertionError || OffloadError.is(failure), `it fails by an assertion or a refusal, not with ${String(failure)}`).toBe(true)
+          expect(
+            failure instanceof AssertionError || OffloadError.is(failure),
+            `it fails by an assertion or a refusal, not with ${String(failure)}`,
+          ).toBe(true)
         })
       }
     }

@@ -23,16 +23,24 @@ describe('exec', () => {
   })
 
   it('passes input and environment, and survives a command that reads neither', async () => {
-    expect(await exec(['sh', '-c', 'cat; echo "$A"'], { input: 'in ', env: { A: 'x', PATH: process.env['PATH'] ?? '' } })).toMatchObject({ stdout: 'in x\n' })
+    expect(await exec(['sh', '-c', 'cat; echo "$A"'], { input: 'in ', env: { A: 'x', PATH: process.env['PATH'] ?? '' } })).toMatchObject({
+      stdout: 'in x\n',
+    })
     expect(await exec(['true'], { input: 'x'.repeat(1 << 20) })).toMatchObject({ code: 0 })
   })
 
   it('says which command could not be run', async () => {
-    await expect(exec(['/nonexistent/tool'])).rejects.toMatchObject({ code: 'IO_FAILURE', message: expect.stringContaining('/nonexistent/tool') })
+    await expect(exec(['/nonexistent/tool'])).rejects.toMatchObject({
+      code: 'IO_FAILURE',
+      message: expect.stringContaining('/nonexistent/tool'),
+    })
   })
 
   it('ends a command that takes too long, or whose caller gives up', async () => {
-    await expect(exec(['sleep', '60'], { timeoutMs: 20 })).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED', message: expect.stringContaining('sleep 60') })
+    await expect(exec(['sleep', '60'], { timeoutMs: 20 })).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: expect.stringContaining('sleep 60'),
+    })
     await expect(exec(['sleep', '60'], { signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
     const caller = new AbortController()
     const sleeping = exec(['sleep', '60'], { signal: caller.signal })
@@ -49,7 +57,10 @@ describe.skipIf(!isRoot())(`namespaces for tests (${ROOT_REASON})`, () => {
     const netns = await TestNetns.create(net, 'tns')
     expect((await netns.exec(['ip', '-br', 'link'])).stdout).toMatch(/^lo /)
     expect(await netns.output(['cat'], { input: 'hello' })).toBe('hello')
-    await expect(netns.output(['sh', '-c', 'echo why >&2; exit 1'])).rejects.toMatchObject({ code: 'IO_FAILURE', message: expect.stringContaining('why') })
+    await expect(netns.output(['sh', '-c', 'echo why >&2; exit 1'])).rejects.toMatchObject({
+      code: 'IO_FAILURE',
+      message: expect.stringContaining('why'),
+    })
     const sleeping = netns.exec(['sleep', '60']).catch((error: unknown) => error)
     await netns[Symbol.asyncDispose]()
     expect(await sleeping).toMatchObject({ code: 'CANCELLED' })

@@ -78,8 +78,14 @@ describe.skipIf(!isRoot())(`pods that are wired together (${ROOT_REASON})`, () =
   it('say why a transfer failed', async () => {
     const { bench, first, second } = await twoPods()
     await using _bench = bench
-    await expect(tcpTransfer(second, first, '10.77.0.7', 10)).rejects.toMatchObject({ code: 'IO_FAILURE', message: expect.stringContaining('EADDRNOTAVAIL') })
+    await expect(tcpTransfer(second, first, '10.77.0.7', 10)).rejects.toMatchObject({
+      code: 'IO_FAILURE',
+      message: expect.stringContaining('EADDRNOTAVAIL'),
+    })
     await net.apply(first, [{ op: 'link.set', dev: 'eth0', up: false }])
-    await expect(tcpTransfer(second, first, '10.77.0.3', 10)).rejects.toMatchObject({ code: 'IO_FAILURE', message: expect.stringContaining('ENETUNREACH') })
+    await expect(tcpTransfer(second, first, '10.77.0.3', 10)).rejects.toMatchObject({
+      code: 'IO_FAILURE',
+      message: expect.stringContaining('ENETUNREACH'),
+    })
   })
 })

@@ -19,7 +19,8 @@ export const attachCases: readonly ComplianceCase<AdapterFixture>[] = [
           const family = address.includes(':') ? 'ipv6' : 'ipv4'
           assert.ok(session.adapter.capabilities.families.includes(family), `${address}: the adapter declares ${family}`)
         }
-        for (const { dst, gw } of raw.routes) assert.ok(gw === undefined || gw.includes(':') === dst.includes(':'), `route to ${dst} has a gateway of its family, not ${gw}`)
+        for (const { dst, gw } of raw.routes)
+          assert.ok(gw === undefined || gw.includes(':') === dst.includes(':'), `route to ${dst} has a gateway of its family, not ${gw}`)
       }),
   },
   {
@@ -55,7 +56,10 @@ export const attachCases: readonly ComplianceCase<AdapterFixture>[] = [
         if (second.ips.length === 0) throw new CaseSkipped('the network assigns no addresses')
         for (const address of addressesOf(second)) {
           const size = mtu - (address.includes(':') ? 48 : 28)
-          assert.ok(await reaches(session.port(0).pod.path, address, { size, dontFragment: true }), `${address} answers to a packet of ${mtu} bytes`)
+          assert.ok(
+            await reaches(session.port(0).pod.path, address, { size, dontFragment: true }),
+            `${address} answers to a packet of ${mtu} bytes`,
+          )
         }
       }),
   },
@@ -94,7 +98,11 @@ export const attachCases: readonly ComplianceCase<AdapterFixture>[] = [
         assertUnique([await session.attach(0), await session.attach(1, second)])
         assert.equal((await session.listed()).length, 2, 'attachments listed')
         await session.detach(0)
-        assert.deepEqual(await session.listed(), [`${key.network}/${key.containerId}/net1`], 'what is listed after the first interface was detached')
+        assert.deepEqual(
+          await session.listed(),
+          [`${key.network}/${key.containerId}/net1`],
+          'what is listed after the first interface was detached',
+        )
         await session.detach(1, second)
         assert.deepEqual(await session.listed(), [], 'what is listed after both were detached')
       }),

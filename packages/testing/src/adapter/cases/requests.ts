@@ -45,7 +45,8 @@ export const requestCases: readonly ComplianceCase<AdapterFixture>[] = [
     title: 'an adapter that declares the capability ips gives the addresses that runtimeConfig asks for',
     run: (fixture) =>
       inSession(fixture, async (session) => {
-        if (!session.adapter.capabilities.runtimeConfig.includes('ips')) throw new CaseSkipped('the adapter does not declare the capability ips')
+        if (!session.adapter.capabilities.runtimeConfig.includes('ips'))
+          throw new CaseSkipped('the adapter does not declare the capability ips')
         const ips = fixture.requestableIps
         if (ips === undefined) throw new CaseSkipped('the fixture names no addresses that could be asked for')
         const result = await session.connect(0, { runtimeConfig: { ips } })
@@ -94,7 +95,10 @@ export const requestCases: readonly ComplianceCase<AdapterFixture>[] = [
           for (let turn = 0; turn < turns; turn += 1) await nextTurn()
           caller.abort(new OffloadError('CANCELLED', 'the caller gave up'))
           const answer = await outcome
-          assert.ok(!(answer instanceof Error) || OffloadError.is(answer), `aborted after ${turns} turns: an OffloadError, not ${String(answer)}`)
+          assert.ok(
+            !(answer instanceof Error) || OffloadError.is(answer),
+            `aborted after ${turns} turns: an OffloadError, not ${String(answer)}`,
+          )
           await session.detach(0)
           assert.deepEqual(await session.listed(), [], `attachments listed after an abort after ${turns} turns`)
         }

@@ -51,7 +51,11 @@ export const stateCases: readonly ComplianceCase<AdapterFixture>[] = [
           const result = await session.attach(index)
           await session.adapter.check(session.checkRequest(index, result), freshContext())
           await tamper.run({ request: session.request(index), result })
-          await assertRefused(session.adapter.check(session.checkRequest(index, result), freshContext()), ['CHECK_FAILED'], `check after somebody ${tamper.title}`)
+          await assertRefused(
+            session.adapter.check(session.checkRequest(index, result), freshContext()),
+            ['CHECK_FAILED'],
+            `check after somebody ${tamper.title}`,
+          )
           await session.detach(index)
           assert.deepEqual(await session.listed(), [], `attachments listed after somebody ${tamper.title} and it was detached`)
         }
@@ -92,7 +96,11 @@ export const stateCases: readonly ComplianceCase<AdapterFixture>[] = [
         assertUnique([first, second, ...(session.room > 2 ? [await session.attach(2)] : [])])
         await session.detach(0)
         await session.detach(1)
-        assert.deepEqual(await session.listed(), session.room > 2 ? session.keys(2) : [], 'attachments listed after what was made before the restart was detached')
+        assert.deepEqual(
+          await session.listed(),
+          session.room > 2 ? session.keys(2) : [],
+          'attachments listed after what was made before the restart was detached',
+        )
       }),
   },
 ]

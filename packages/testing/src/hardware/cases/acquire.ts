@@ -29,7 +29,11 @@ export const acquireCases: readonly ComplianceCase<HardwareFixture>[] = [
     title: 'settings that are not wanted stay as they are',
     async run(fixture) {
       const was = vfAt(await pristineState(fixture), 0)
-      assert.deepEqual(await fixture.host.acquire(was.id, {}, freshContext()), { name: was.name, mac: was.mac, mtu: was.mtu }, 'acquire without settings')
+      assert.deepEqual(
+        await fixture.host.acquire(was.id, {}, freshContext()),
+        { name: was.name, mac: was.mac, mtu: was.mtu },
+        'acquire without settings',
+      )
     },
   },
   {
@@ -67,7 +71,11 @@ export const acquireCases: readonly ComplianceCase<HardwareFixture>[] = [
       const was = vfAt(await pristineState(fixture), 0)
       const { maxMtu } = functionOf(await fixture.host.discover(freshContext()), was.id).capabilities
       if (maxMtu >= 65_535) throw new CaseSkipped('the function carries every MTU that can be asked for')
-      await assertRefused(fixture.host.acquire(was.id, { mtu: maxMtu + 1 }, freshContext()), ['HARDWARE_FAILURE'], `acquire with MTU ${maxMtu + 1}`)
+      await assertRefused(
+        fixture.host.acquire(was.id, { mtu: maxMtu + 1 }, freshContext()),
+        ['HARDWARE_FAILURE'],
+        `acquire with MTU ${maxMtu + 1}`,
+      )
       await fixture.host.release(was.id, {}, freshContext())
       await assertPristine(fixture, was, 'refused and released')
     },
@@ -77,7 +85,11 @@ export const acquireCases: readonly ComplianceCase<HardwareFixture>[] = [
     title: 'a function that the device does not have is a HARDWARE_FAILURE to acquire, to release and to map',
     async run(fixture) {
       const { device } = vfAt(fixture.vfs, 0)
-      for (const vf of [{ device, index: 100_000 }, { device, index: -1 }, { device: 'nosuch', index: 0 }]) {
+      for (const vf of [
+        { device, index: 100_000 },
+        { device, index: -1 },
+        { device: 'nosuch', index: 0 },
+      ]) {
         await assertRefused(fixture.host.acquire(vf, {}, freshContext()), ['HARDWARE_FAILURE'], `acquire of ${vf.device}/${vf.index}`)
         await assertRefused(fixture.host.release(vf, {}, freshContext()), ['HARDWARE_FAILURE'], `release of ${vf.device}/${vf.index}`)
         await assertRefused(fixture.dpu.port(vf, freshContext()), ['HARDWARE_FAILURE'], `port of ${vf.device}/${vf.index}`)

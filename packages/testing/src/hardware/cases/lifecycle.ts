@@ -59,7 +59,10 @@ export const lifecycleCases: readonly ComplianceCase<HardwareFixture>[] = [
         await fixture.host.discover(freshContext())
         stop.abort()
         const late = AbortSignal.timeout(GRACE_MS)
-        const outcome = await Promise.race([watching, new Promise<'late'>((resolve) => late.addEventListener('abort', () => resolve('late')))])
+        const outcome = await Promise.race([
+          watching,
+          new Promise<'late'>((resolve) => late.addEventListener('abort', () => resolve('late'))),
+        ])
         assert.equal(outcome, 'ended', `watch of the ${half} half, after its signal aborted`)
         assert.deepEqual(losses, [], `events of the ${half} half`)
       }

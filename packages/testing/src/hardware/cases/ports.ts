@@ -47,7 +47,9 @@ async function assertWired(
   to: { readonly netns: NetnsPath; readonly devs: readonly string[]; readonly expected: number },
 ): Promise<void> {
   const before = await received(fixture, to.netns, to.devs)
-  await fixture.net.apply(from.netns, [{ op: 'announce', dev: from.dev, addresses: Array.from({ length: FRAMES }, (_, n) => `192.0.2.${n + 1}`) }])
+  await fixture.net.apply(from.netns, [
+    { op: 'announce', dev: from.dev, addresses: Array.from({ length: FRAMES }, (_, n) => `192.0.2.${n + 1}`) },
+  ])
   const after = await received(fixture, to.netns, to.devs)
   const got = after.map((count, index) => count - (before[index] ?? 0) >= FRAMES)
   assert.deepEqual(
@@ -64,7 +66,11 @@ export const portCases: readonly ComplianceCase<HardwareFixture>[] = [
     title: 'every function has one port of its own, every port belongs to one function, and all of them exist',
     async run(fixture) {
       const ports = await fixture.dpu.ports(freshContext())
-      assert.deepEqual(ports.map(({ vf }) => formatVfId(vf)).toSorted(), fixture.vfs.map(formatVfId).toSorted(), 'functions that ports() lists')
+      assert.deepEqual(
+        ports.map(({ vf }) => formatVfId(vf)).toSorted(),
+        fixture.vfs.map(formatVfId).toSorted(),
+        'functions that ports() lists',
+      )
       assert.equal(new Set(ports.map(({ name }) => name)).size, ports.length, 'no two functions have the same port')
       for (const id of fixture.vfs) {
         const port = await fixture.dpu.port(id, freshContext())
@@ -83,7 +89,8 @@ export const portCases: readonly ComplianceCase<HardwareFixture>[] = [
     async run(fixture) {
       const wires = await bringUp(fixture)
       const devs = wires.map(({ port }) => port)
-      for (const [index, wire] of wires.entries()) await assertWired(fixture, { netns: fixture.hostNetns, dev: wire.vf }, { netns: fixture.dpuNetns, devs, expected: index })
+      for (const [index, wire] of wires.entries())
+        await assertWired(fixture, { netns: fixture.hostNetns, dev: wire.vf }, { netns: fixture.dpuNetns, devs, expected: index })
     },
   },
   {
@@ -92,7 +99,8 @@ export const portCases: readonly ComplianceCase<HardwareFixture>[] = [
     async run(fixture) {
       const wires = await bringUp(fixture)
       const devs = wires.map(({ vf }) => vf)
-      for (const [index, wire] of wires.entries()) await assertWired(fixture, { netns: fixture.dpuNetns, dev: wire.port }, { netns: fixture.hostNetns, devs, expected: index })
+      for (const [index, wire] of wires.entries())
+        await assertWired(fixture, { netns: fixture.dpuNetns, dev: wire.port }, { netns: fixture.hostNetns, devs, expected: index })
     },
   },
 ]

@@ -157,7 +157,11 @@ export const releaseCases: readonly ComplianceCase<HardwareFixture>[] = [
       await giveTo(fixture, was.id, {}, pod.path, 'eth0')
       await fixture.net.apply(fixture.hostNetns, [{ op: 'link.add-bridge', dev: was.name }])
       const from = { netns: pod.path, ifName: 'eth0' }
-      const error = await assertRefused(fixture.host.release(was.id, from, freshContext()), ['HARDWARE_FAILURE'], 'release into a taken name')
+      const error = await assertRefused(
+        fixture.host.release(was.id, from, freshContext()),
+        ['HARDWARE_FAILURE'],
+        'release into a taken name',
+      )
       assert.ok(error.message.includes(was.name), `the message names "${was.name}": ${error.message}`)
       assert.equal((await fixture.net.link(fixture.hostNetns, was.name))?.kind, 'bridge', 'the stranger is untouched')
       await fixture.net.apply(fixture.hostNetns, [{ op: 'link.del', dev: was.name }])
