@@ -43,6 +43,7 @@ export class SqliteJournal implements AttachmentJournal {
   readonly #counts: StatementSync
   readonly #begin: StatementSync
   readonly #attached: StatementSync
+  readonly #renewed: StatementSync
   readonly #detaching: StatementSync
   readonly #remove: StatementSync
   #revision: number
@@ -68,6 +69,9 @@ export class SqliteJournal implements AttachmentJournal {
       ON CONFLICT (network, container_id, if_name) DO UPDATE SET device = excluded.device, vf_index = excluded.vf_index, port = excluded.port,
         state = excluded.state, request = excluded.request, result = NULL, revision = excluded.revision, updated_ms = excluded.updated_ms`)
     this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ?, updated_ms = ? ${byKey}`)
+    this.#renewed = prepare(
+      `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ?, updated_ms = ? ${byKey} AND state = 'attached'`,
+    )
     this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ?, updated_ms = ? ${byKey}`)
     this.#remove = prepare(`DELETE FROM attachments ${byKey}`)
     this.#revision = this.#guard('read', () =>
@@ -127,6 +131,18 @@ export class SqliteJournal implements AttachmentJournal {
       throw new OffloadError(
         'JOURNAL_FAILURE',
         `journal ${this.#file}: attachment ${formatAttachmentKey(key)} vanished while it was being attached`,
+      )
+  }
+
+  /** @inheritDoc */
+  renewed(request: AttachCall, port: string, result: AttachResult): void {
+    const { network, containerId, ifName } = request.key
+    const written = [port, JSON.stringify(request), JSON.stringify(result), this.#next(), this.#clock.now()] as const
+    const { changes } = this.#guard('write', () => this.#renewed.run(...written, network, containerId, ifName))
+    if (Number(changes) !== 1)
+      throw new OffloadError(
+        'JOURNAL_FAILURE',
+        `journal ${this.#file}: attachment ${formatAttachmentKey(request.key)} was no longer attached when it had been attached again`,
       )
   }
 

@@ -54,6 +54,13 @@ export interface AttachmentJournal extends Disposable {
   begin(request: AttachCall, port: string): AttachmentRow
   /** Writes `attached` with the answer. @throws OffloadError JOURNAL_FAILURE also if the row is gone */
   attached(key: AttachmentKey, result: AttachResult): void
+  /**
+   * Writes request, port and answer of an attachment that was attached again. Nothing is written before that: until then it
+   * stays `attached` as it was, whatever happens.
+   *
+   * @throws OffloadError JOURNAL_FAILURE also if there is no such row in state `attached`
+   */
+  renewed(request: AttachCall, port: string, result: AttachResult): void
   /** Writes `detaching`. Absent is success. */
   detaching(key: AttachmentKey): void
   /** Forgets the attachment and frees its VF. Absent is success. */

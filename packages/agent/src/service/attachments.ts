@@ -2,6 +2,7 @@ import {
   type AttachmentKey,
   attachResult,
   type AttachRequest,
+  type AttachResult,
   type CniAdapter,
   type Clock,
   type DpuDevice,
@@ -20,6 +21,7 @@ import type { AgentLimits } from '../limits.ts'
 import { refuseUnsupported } from './capabilities.ts'
 import { DetachRetries } from './detach-retries.ts'
 import type { DeviceHealth } from './device-health.ts'
+import { heldKeys } from './held-keys.ts'
 import type { Networks } from './networks.ts'
 
 /** What {@link Attachments} works with. */
@@ -74,23 +76,25 @@ export class Attachments implements AsyncDisposable {
   /**
    * Makes an attachment; idempotent on the key. If it fails nothing is left, or is being removed.
    *
-   * @param believe - whether a journalled attachment may be taken for real; where it may not, the adapter is asked again
+   * @param believe - given for an attachment that a running pod has: whether its row may be taken for real; where it may not,
+   * the adapter is asked again. If that fails nothing is undone, as the pod goes on using its addresses; its row stays.
    * @throws OffloadError INVALID_NETCONF, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
    */
-  async attach(call: AttachCall, ctx: OpContext, believe: (row: AttachmentRow) => boolean = () => true): Promise<Attached> {
+  async attach(call: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
     const adapter = this.#deps.networks.require(call.key.network)
     refuseUnsupported(call, adapter)
     using _lock = await this.#locks.acquire(formatAttachmentKey(call.key), ctx.signal)
     using _slot = await this.#slots.acquire(ctx.signal)
     const row = this.#deps.journal.get(call.key)
     const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(call.vf)
-    if (current && row.result !== undefined && believe(row)) return { result: row.result, port: row.port, kept: true }
+    if (current && row.result !== undefined && (believe?.(row) ?? true)) return { result: row.result, port: row.port, kept: true }
     // Whatever can be refused is refused before the attachment's old port is given up.
     this.#deps.health.assertUsable(call.vf)
     const port = await this.#deps.hardware.port(call.vf, ctx)
     this.#deps.journal.assertFree(call.vf, call.key)
-    if (row !== undefined && !current) await this.#release(row, ctx)
-    return await this.#connect(adapter, call, port, ctx)
+    if (current) return await this.#renew(adapter, call, port, ctx)
+    if (row !== undefined) await this.#release(row, ctx)
+    return await this.#connect(adapter, call, port, ctx, believe !== undefined)
   }
 
   /**
@@ -141,7 +145,7 @@ export class Attachments implements AsyncDisposable {
     await Promise.all(
       networks.adapters.map(async (adapter) => {
         try {
-          const held = new Set((await adapter.list(ctx)).map(formatAttachmentKey))
+          const held = new Set((await heldKeys(adapter, ctx, this.#deps.limits.callTimeoutMs)).map(formatAttachmentKey))
           for (const { key, pod } of attached.map((row) => ({ key: row.key, pod: row.request.pod })))
             if (networks.find(key.network) === adapter && !held.has(formatAttachmentKey(key)))
               ctx.log.warn({ key: formatAttachmentKey(key), pod }, 'attachment is missing and waits for the resync of the host')
@@ -158,22 +162,35 @@ export class Attachments implements AsyncDisposable {
     await this.#retries[Symbol.asyncDispose]()
   }
 
-  async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
+  /** @param running - whether a pod runs with the attachment already */
+  async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running: boolean): Promise<Attached> {
     const { journal } = this.#deps
     const row = journal.begin(call, port.name)
     try {
-      const answer = await adapter.attach(toRequest(call, port), ctx)
+      const result = await ask(adapter, call, port, ctx)
       // The caller has gone and will not use the attachment: it must not stay.
       ctx.signal.throwIfAborted()
-      const result = parseWith(attachResult, answer, `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
       journal.attached(call.key, result)
       return { result, port: port.name, kept: false }
     } catch (error) {
-      const failure = ctx.signal.aborted
-        ? OffloadError.from(ctx.signal.reason, 'CANCELLED')
-        : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
-      ctx.log.warn({ err: failure }, 'attach failed and is undone')
-      await this.#undo(row, ctx.log)
+      const failure = attachFailure(adapter, error, ctx)
+      ctx.log.warn({ err: failure }, running ? 'attach failed; the pod runs, so that nothing is undone' : 'attach failed and is undone')
+      // Undoing would free addresses that the pod uses. The network may hold them although the journal was lost.
+      if (running) journal.remove(call.key)
+      else await this.#undo(row, ctx.log)
+      throw failure
+    }
+  }
+
+  /** Attaches again what a running pod has. The journal keeps what the pod has until the adapter has succeeded. */
+  async #renew(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
+    try {
+      const result = await ask(adapter, call, port, ctx)
+      this.#deps.journal.renewed(call, port.name, result)
+      return { result, port: port.name, kept: false }
+    } catch (error) {
+      const failure = attachFailure(adapter, error, ctx)
+      ctx.log.warn({ err: failure }, 'attaching again failed; the attachment stays and waits for the next resync')
       throw failure
     }
   }
@@ -211,6 +228,14 @@ export class Attachments implements AsyncDisposable {
     await this.#release(row, { signal: deadline(signal, this.#deps.limits.compensationTimeoutMs), log: this.#deps.log.child({ key: id }) })
   }
 }
+
+const ask = async (adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<AttachResult> =>
+  parseWith(attachResult, await adapter.attach(toRequest(call, port), ctx), `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
+
+const attachFailure = (adapter: CniAdapter, error: unknown, ctx: OpContext): OffloadError =>
+  ctx.signal.aborted
+    ? OffloadError.from(ctx.signal.reason, 'CANCELLED')
+    : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
 
 const toRequest = (call: AttachCall, port: PortRef): AttachRequest => {
   const { vf: _vf, ...rest } = call

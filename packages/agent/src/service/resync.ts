@@ -1,7 +1,9 @@
 import { type AttachmentKey, type CniAdapter, formatAttachmentKey, formatVfId, OffloadError, type OpContext } from '@cni-offload/sdk'
+import { deadline } from '@cni-offload/sdk/runtime'
 import type { AttachCall, ResyncEvent } from '@cni-offload/protocol'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { Attachments } from './attachments.ts'
+import { heldKeys } from './held-keys.ts'
 import { mapConcurrent } from './map-concurrent.ts'
 import type { Networks } from './networks.ts'
 
@@ -15,6 +17,8 @@ export interface ResyncDeps {
   readonly attachments: Attachments
   /** How many attachments are looked at at the same time. */
   readonly concurrency: number
+  /** Longest that one attachment, or one adapter's list, may take, milliseconds: one that hangs must not hold up the others. */
+  readonly callTimeoutMs: number
 }
 
 /** Journal and networks as they were when the resync began. */
@@ -31,7 +35,7 @@ const takeSnapshot = async (deps: ResyncDeps, ctx: OpContext): Promise<Snapshot>
   await Promise.all(
     deps.networks.adapters.map(async (adapter) => {
       try {
-        const keys = await adapter.list(ctx)
+        const keys = await heldKeys(adapter, ctx, deps.callTimeoutMs)
         for (const key of keys) if (deps.networks.find(key.network) === adapter) held.set(formatAttachmentKey(key), key)
       } catch (error) {
         broken.set(adapter, OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}" cannot list its attachments`))
@@ -50,6 +54,7 @@ const failed = (key: AttachmentKey, error: unknown): ResyncEvent => {
 /**
  * Brings journal and networks in line with what the host has: what is missing is attached again, what is in excess is
  * detached. One event for each attachment; an attachment that fails does not keep the others from being brought in line.
+ * What the host has is never given up because attaching it again fails: its pod runs.
  *
  * Strays are detached only after the host's list has ended properly: half a list would look as if the other half were strays.
  *
@@ -64,6 +69,8 @@ export async function* resync(
   const seen = new Set<string>()
   const blocked: AttachCall[] = []
 
+  const alone = (id: string): OpContext => ({ signal: deadline(ctx.signal, deps.callTimeoutMs), log: ctx.log.child({ key: id }) })
+
   const restore = async (call: AttachCall): Promise<ResyncEvent> => {
     const id = formatAttachmentKey(call.key)
     const adapter = deps.networks.require(call.key.network)
@@ -71,7 +78,7 @@ export async function* resync(
     if (unknown !== undefined) throw unknown
     // A row that changed since the snapshot was written by a call that has just asked the adapter itself.
     const believe = (row: AttachmentRow): boolean => snapshot.held.has(id) || row.revision !== snapshot.rows.get(id)?.revision
-    const { kept, result } = await deps.attachments.attach(call, { ...ctx, log: ctx.log.child({ key: id }) }, believe)
+    const { kept, result } = await deps.attachments.attach(call, alone(id), believe)
     const before = snapshot.rows.get(id)?.result
     if (!kept)
       ctx.log.warn({ key: id, vf: formatVfId(call.vf), pod: call.pod, before, result }, 'attachment was missing and is attached again')
@@ -91,15 +98,16 @@ export async function* resync(
   }
 
   /** What the host has on another VF is in the way of others where it is now. A failure shows when it is attached. */
-  const vacate = async ({ key }: AttachCall): Promise<undefined> => {
-    await deps.attachments.detach(key, ctx, (row) => row !== undefined).catch(() => false)
+  const vacate = async ({ key, vf }: AttachCall): Promise<undefined> => {
+    const elsewhere = (row: AttachmentRow | undefined): boolean => row !== undefined && formatVfId(row.vf) !== formatVfId(vf)
+    await deps.attachments.detach(key, alone(formatAttachmentKey(key)), elsewhere).catch(() => false)
   }
 
   const drop = async (key: AttachmentKey): Promise<ResyncEvent | undefined> => {
     const id = formatAttachmentKey(key)
     try {
       const untouched = (row: AttachmentRow | undefined): boolean => row?.revision === snapshot.rows.get(id)?.revision
-      if (!(await deps.attachments.detach(key, { ...ctx, log: ctx.log.child({ key: id }) }, untouched))) return undefined
+      if (!(await deps.attachments.detach(key, alone(id), untouched))) return undefined
       ctx.log.warn({ key: id, pod: snapshot.rows.get(id)?.request.pod }, 'attachment that the host does not have is detached')
       return { key, action: 'detached' }
     } catch (error) {

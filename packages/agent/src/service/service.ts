@@ -141,7 +141,8 @@ export class OffloadService implements OffloadApi {
     authoriseCall(ctx, this.#deps.node)
     // One at a time: the host may have reconnected while the resync of its previous connection still runs.
     using _turn = await this.#resyncs.acquire('resync', op.signal)
-    for await (const event of resync({ ...this.#deps, concurrency: this.#deps.limits.concurrency }, wired, op)) {
+    const { concurrency, callTimeoutMs } = this.#deps.limits
+    for await (const event of resync({ ...this.#deps, concurrency, callTimeoutMs }, wired, op)) {
       this.#deps.metrics.resyncEvents.inc({ action: event.action })
       yield event
     }

@@ -85,6 +85,21 @@ describe('the journal', () => {
     journal.assertFree({ device: 'card', index: 0 }, key('b'))
   })
 
+  test('renewed writes request, port and answer at once, only of what is attached', () => {
+    using journal = open()
+    const [first, second] = [new FakeNetwork().newResult(), { ...new FakeNetwork().newResult(), mtu: 1400 }]
+    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first)).code).toBe('JOURNAL_FAILURE')
+    journal.begin(call('a', 0), 'port0')
+    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first)).code).toBe('JOURNAL_FAILURE')
+    journal.attached(key('a'), first)
+    const before = journal.get(key('a'))!
+    const again = call('a', 0, { vlan: 7 })
+    journal.renewed(again, 'renamed0', second)
+    const after = journal.get(key('a'))!
+    expect(after).toMatchObject({ state: 'attached', port: 'renamed0', request: again, result: second, createdAt: before.createdAt })
+    expect(after.revision).toBeGreaterThan(before.revision)
+  })
+
   test('every change gets a revision of its own, over reopenings too', () => {
     const seen: number[] = []
     const note = (journal: SqliteJournal): void => {

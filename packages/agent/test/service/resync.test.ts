@@ -50,6 +50,8 @@ describe('resync', () => {
 
   test('an attachment that fails does not stop the others', async () => {
     await using bench = await Bench.start({ networks: ['podnet'] })
+    const { result } = await bench.service.attach(call('bad', 0), ctx())
+    bench.network.connected.clear()
     bench.network.before.attach = (id) => {
       if (id.includes('/bad/')) throw new OffloadError('RESOURCE_EXHAUSTED', 'no address left')
     }
@@ -60,7 +62,92 @@ describe('resync', () => {
       message: 'no address left',
     })
     expect(events.find((event) => event.key.containerId === 'alien')?.error?.code).toBe('INVALID_NETCONF')
-    expect(bench.states()).toEqual({ 'podnet/good/eth0': 'attached' })
+    // The pod of the one that failed runs and uses its addresses.
+    expect(bench.states()).toEqual({ 'podnet/bad/eth0': 'attached', 'podnet/good/eth0': 'attached' })
+    expect(bench.journal.get(key('bad'))?.result).toEqual(result)
+    expect(bench.network.count('detach')).toBe(0)
+  })
+
+  test.each([
+    ['fails before its effect', (bench: Bench) => (bench.network.before.attach = () => Promise.reject(new Error('no idea')))],
+    ['fails after its effect', (bench: Bench) => (bench.network.afterAttach = () => Promise.reject(new Error('no idea')))],
+    ['answers nonsense', (bench: Bench) => (bench.network.afterAttach = (_id, result) => ({ ...result, mtu: -1 }))],
+    [
+      'says that another has the port',
+      (bench: Bench) => (bench.network.before.attach = () => Promise.reject(new OffloadError('ALREADY_EXISTS', 'taken'))),
+    ],
+  ])('what a pod has stays its own when the adapter %s, and is attached by a later resync', async (_what, breakIt) => {
+    await using bench = await Bench.start()
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    bench.network.connected.clear()
+    breakIt(bench)
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'failed' })
+    expect(bench.journal.get(key('a'))).toMatchObject({ state: 'attached', result })
+    await bench.restart()
+    expect(bench.journal.get(key('a'))).toMatchObject({ state: 'attached', result })
+    expect(bench.network.count('detach')).toBe(0)
+
+    bench.network.before = {}
+    bench.network.afterAttach = undefined
+    bench.network.connected.clear()
+    expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
+    expect(bench.journal.get(key('a'))?.result).toEqual(bench.network.connected.get('podnet/a/eth0')?.result)
+  })
+
+  test('an agent that dies while it attaches again what a pod has takes nothing from the pod', async () => {
+    await using bench = await Bench.start()
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    bench.network.connected.clear()
+    const barrier = new Barrier()
+    bench.network.before.attach = () => barrier.pass()
+    const events = bench.resync([call('a', 0)]).catch((error: unknown) => error)
+    await barrier.reached
+    const killed = bench.kill()
+    barrier.open()
+    await events
+    await killed
+    bench.network.before = {}
+    await bench.boot()
+    expect(bench.journal.get(key('a'))).toMatchObject({ state: 'attached', result })
+    expect(bench.network.count('detach')).toBe(0)
+  })
+
+  test('what only the network knows is not detached either when the host has it and attaching fails', async () => {
+    await using bench = await Bench.start()
+    await bench.service.attach(call('a', 0), ctx())
+    bench.journal.remove(key('a'))
+    bench.network.before.attach = () => Promise.reject(new OffloadError('NOT_READY', 'still starting'))
+    expect(await bench.resync([call('a', 0)])).toMatchObject([{ action: 'failed', error: { code: 'NOT_READY' } }])
+    expect(bench.network.count('detach')).toBe(0)
+    expect(bench.states()).toEqual({})
+    await bench.service.detach({ key: key('a') }, ctx())
+    expect(bench.network.connected.size).toBe(0)
+  })
+
+  test('one that hangs fails when its own time is up, after the others have been brought in line', async () => {
+    await using bench = await Bench.start({ limits: { callTimeoutMs: 500, concurrency: 2 } })
+    const { result } = await bench.service.attach(call('hung', 0), ctx())
+    await bench.service.attach(call('stray', 3), ctx())
+    bench.network.connected.delete('podnet/hung/eth0')
+    const never = new Barrier()
+    bench.network.before.attach = (id, { signal }) => (id.includes('/hung/') ? never.pass(signal) : undefined)
+    bench.network.before.detach = (_id, { signal }) => never.pass(signal)
+    const events = await bench.resync([call('hung', 0), call('b', 1), call('c', 2)])
+    expect(shortly(events)).toEqual({ hung: 'failed', b: 'reattached', c: 'reattached', stray: 'failed' })
+    for (const id of ['hung', 'stray'])
+      expect(events.find((event) => event.key.containerId === id)?.error?.code, id).toBe('DEADLINE_EXCEEDED')
+    expect(bench.journal.get(key('hung'))).toMatchObject({ state: 'attached', result })
+    bench.network.before = {}
+  })
+
+  test('an adapter that never says what it holds does not hold up the resync', async () => {
+    await using bench = await Bench.start({ limits: { callTimeoutMs: 500 } })
+    await bench.service.attach(call('a', 0), ctx())
+    bench.network.before.list = () => new Promise(() => undefined)
+    expect(await bench.resync([call('a', 0)])).toMatchObject([{ action: 'failed', error: { code: 'DEADLINE_EXCEEDED' } }])
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+    // Nor the start of an agent.
+    await bench.restart()
   })
 
   test('a stray that cannot be detached is reported and repeated', async () => {
