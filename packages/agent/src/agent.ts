@@ -1,11 +1,9 @@
 import { type Logger, OffloadError } from '@cni-offload/sdk'
-import { Scope } from '@cni-offload/sdk/runtime'
+import { aborted, Scope, serveMetrics } from '@cni-offload/sdk/runtime'
 import { createOffloadServer, type OffloadServer } from '@cni-offload/protocol'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { stderrLogger } from './log.ts'
-import { startMetricsServer } from './metrics/server.ts'
 import type { AgentOptions } from './options.ts'
-import { aborted } from './runtime/aborted.ts'
 import { type Runtime, startRuntime } from './runtime/runtime.ts'
 import { authorisePeer } from './service/authorise.ts'
 import type { AgentState } from './state.ts'
@@ -115,7 +113,7 @@ class DpuAgent implements Agent {
       text: health.trouble ?? this.#state,
     })
     return stack.use(
-      await startMetricsServer({ listen, registry: metrics.registry, health: ready, log: this.#log.child({ component: 'agent.metrics' }) }),
+      await serveMetrics({ listen, registry: metrics.registry, health: ready, log: this.#log.child({ component: 'agent.metrics' }) }),
     ).address
   }
 

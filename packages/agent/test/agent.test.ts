@@ -286,7 +286,7 @@ describe('the life of an agent', () => {
     const { port } = other.address() as { port: number }
     await using running = run({ metrics: `tcp://127.0.0.1:${port}` })
     expect(await rejection(running.done)).toMatchObject({
-      code: 'INVALID_CONFIG',
+      code: 'IO_FAILURE',
       message: expect.stringMatching(/metrics\.listen.*EADDRINUSE/) as string,
     })
     await new Promise((resolve) => other.close(resolve))

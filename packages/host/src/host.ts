@@ -1,8 +1,7 @@
 import { type Logger, OffloadError } from '@cni-offload/sdk'
-import { Scope } from '@cni-offload/sdk/runtime'
+import { aborted, Scope, serveMetrics } from '@cni-offload/sdk/runtime'
 import { type HostInspection, inspectHost } from './inspect.ts'
 import { stderrLogger } from './log.ts'
-import { serveMetrics } from './metrics/http.ts'
 import { DEFAULT_SOCKET, type HostOptions, type HostParts } from './options.ts'
 import { type Runtime, startRuntime } from './runtime/runtime.ts'
 import { createDispatcher } from './server/dispatch.ts'
@@ -123,7 +122,9 @@ class HostDaemon implements Host {
       ok: this.#state === 'RUNNING',
       text: `${this.#state}, agent ${verbs.agent.connected ? 'connected' : 'not connected'}`,
     })
-    return stack.use(await serveMetrics({ listen, registry: metrics.registry, health })).port
+    return stack.use(
+      await serveMetrics({ listen, registry: metrics.registry, health, log: this.#log.child({ component: 'host.metrics' }) }),
+    ).port
   }
 
   /** The one place where the state changes. */
@@ -131,9 +132,4 @@ class HostDaemon implements Host {
     this.#log.info({ component: 'host', from: this.#state, to: state }, 'host state')
     this.#state = state
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

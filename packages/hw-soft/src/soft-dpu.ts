@@ -9,10 +9,11 @@ import {
   type PortRef,
   type VfId,
 } from '@cni-offload/sdk'
+import { aborted } from '@cni-offload/sdk/runtime'
 import { endOf } from './card.ts'
 import { searchEverywhere } from './find.ts'
 import { parseNote } from './note.ts'
-import { aborted, refuseIfAborted } from './signals.ts'
+import { refuseIfAborted } from './refuse-if-aborted.ts'
 
 /** What a {@link SoftDpu} is made of. */
 export interface SoftDpuDeps {

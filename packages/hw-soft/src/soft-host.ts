@@ -11,11 +11,12 @@ import {
   type VfSettings,
   type VirtualFunction,
 } from '@cni-offload/sdk'
+import { aborted } from '@cni-offload/sdk/runtime'
 import { type Card, type EndSpec, endOf, functionsOf } from './card.ts'
 import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
 import { endKey, formatNote, isEnd, linkKey } from './note.ts'
 import { plugFunction } from './plug.ts'
-import { aborted, refuseIfAborted } from './signals.ts'
+import { refuseIfAborted } from './refuse-if-aborted.ts'
 
 /** How long the kernel may take to clean up a namespace that was deleted with a function inside, in milliseconds. */
 const CLEANUP_MS = 3_000

@@ -1,13 +1,9 @@
-import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import { OffloadError, parseWith } from '@cni-offload/sdk'
-import { importBeside, loadPlugin, type ModuleImporter, type PluginReference } from '@cni-offload/sdk/runtime'
-import { LineCounter, parseDocument } from 'yaml'
+import { dirname } from 'node:path'
+import { importBeside, loadPluginOf, type ModuleImporter, pathsFrom, readConfigFile } from '@cni-offload/sdk/runtime'
+import { parse } from 'yaml'
 import { stderrLogger } from '../log.ts'
 import type { AgentOptions } from '../options.ts'
 import { type AgentConfig, agentConfig } from './schema.ts'
-
-const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /**
  * Reads `agent.yaml`. Relative paths in it are relative to its folder.
@@ -15,19 +11,8 @@ const message = (error: unknown): string => (error instanceof Error ? error.mess
  * @throws OffloadError INVALID_CONFIG naming file, path, value and what is expected
  */
 export async function readAgentConfig(file: string): Promise<AgentConfig> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new OffloadError('INVALID_CONFIG', `${file} cannot be read: ${message(error)}`, {
-      cause: error,
-      hint: 'Give the path of the configuration with --config.',
-    })
-  })
-  const lineCounter = new LineCounter()
-  const document = parseDocument(text, { lineCounter, prettyErrors: true })
-  const [problem] = document.errors
-  if (problem !== undefined)
-    throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
-  const config = parseWith(agentConfig, document.toJS({ maxAliasCount: 0 }) ?? {}, file, 'INVALID_CONFIG')
-  const absolute = (path: string): string => resolve(dirname(file), path)
+  const config = await readConfigFile(file, agentConfig, (text) => parse(text, { maxAliasCount: 0 }) ?? {})
+  const absolute = pathsFrom(file)
   const { ca, cert, key } = config.tls
   return { ...config, stateDir: absolute(config.stateDir), tls: { ca: absolute(ca), cert: absolute(cert), key: absolute(key) } }
 }
@@ -44,28 +29,17 @@ export async function agentOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd()]),
 ): Promise<AgentOptions> {
-  const load = async <K extends 'adapter' | 'dpu-device'>(
-    kind: K,
-    reference: PluginReference,
-    path: string,
-  ): ReturnType<typeof loadPlugin<K>> => {
-    return await loadPlugin(kind, reference, importer).catch((error: unknown) => {
-      const failure = OffloadError.from(error, 'INVALID_CONFIG')
-      throw new OffloadError(failure.code, `${file}: ${path}: ${failure.message}`, {
-        cause: error,
-        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-      })
-    })
-  }
   const adapters = await Promise.all(
-    config.adapters.map(async (entry, at) => [entry.network, await load('adapter', entry, `adapters.${at}`)] as const),
+    config.adapters.map(
+      async (entry, at) => [entry.network, await loadPluginOf({ file, entry: `adapters.${at}` }, 'adapter', entry, importer)] as const,
+    ),
   )
   return {
     node: config.node,
     listen: config.listen,
     tls: config.tls,
     stateDir: config.stateDir,
-    hardware: await load('dpu-device', config.hardware, 'hardware'),
+    hardware: await loadPluginOf({ file, entry: 'hardware' }, 'dpu-device', config.hardware, importer),
     adapters: Object.fromEntries(adapters),
     log: stderrLogger(config.log.level),
     ...(config.metrics === undefined ? {} : { metrics: config.metrics.listen }),

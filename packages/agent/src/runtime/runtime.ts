@@ -23,7 +23,7 @@ import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { OffloadService } from '../service/service.ts'
-import { unlessAborted } from './aborted.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, SERVICE } from './tokens.ts'
 
 /** What {@link startRuntime} needs of the options: all but the network side. */

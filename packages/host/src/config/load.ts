@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import { OffloadError, parseWith } from '@cni-offload/sdk'
-import { importBeside, loadPlugin, type ModuleImporter } from '@cni-offload/sdk/runtime'
-import { parseDocument } from 'yaml'
+import { dirname } from 'node:path'
+import { importBeside, loadPluginOf, type ModuleImporter, pathsFrom, readConfigFile } from '@cni-offload/sdk/runtime'
+import { parse } from 'yaml'
 import { stderrLogger } from '../log.ts'
 import type { HostOptions } from '../options.ts'
 import { type HostConfig, hostConfig } from './schema.ts'
@@ -13,18 +11,8 @@ import { type HostConfig, hostConfig } from './schema.ts'
  * @throws OffloadError INVALID_CONFIG naming file, path, value and what is expected
  */
 export async function readHostConfig(file: string): Promise<HostConfig> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new OffloadError('INVALID_CONFIG', `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-      hint: 'Give the path of the configuration with --config.',
-    })
-  })
-  const document = parseDocument(text)
-  const [problem] = document.errors
-  if (problem !== undefined)
-    throw new OffloadError('INVALID_CONFIG', `${file} is not YAML: ${problem.message.split('\n')[0] ?? ''}`, { cause: problem })
-  const config = parseWith(hostConfig, document.toJS({ maxAliasCount: 0 }) ?? {}, file, 'INVALID_CONFIG')
-  const absolute = (path: string): string => resolve(dirname(file), path)
+  const config = await readConfigFile(file, hostConfig, (text) => parse(text, { maxAliasCount: 0 }) ?? {})
+  const absolute = pathsFrom(file)
   const { address, tls } = config.agent
   return {
     ...config,
@@ -46,20 +34,13 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const hardware = await loadPlugin('host-device', config.hardware, importer).catch((error: unknown) => {
-    const failure = OffloadError.from(error, 'INVALID_CONFIG')
-    throw new OffloadError(failure.code, `${file}: hardware: ${failure.message}`, {
-      cause: error,
-      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-    })
-  })
   const { node, socket, stateDir, agent, metrics } = config
   return {
     node,
     socket,
     stateDir,
     agent,
-    hardware,
+    hardware: await loadPluginOf({ file, entry: 'hardware' }, 'host-device', config.hardware, importer),
     log: stderrLogger(config.log.level),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
   }

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hostOptions, readHostConfig } from '../../src/config/load.ts'
-import { parseListen } from '../../src/metrics/http.ts'
 
 let dir: string
 beforeEach(() => {
@@ -45,7 +44,7 @@ describe('readHostConfig', () => {
     ['an address without scheme', GOOD.replace('tcp://', ''), 'agent.address = "10.0.0.2:8000": tcp://host:port or unix:/path'],
     ['a misspelt key', `${GOOD}sokcet: /x\n`, 'sokcet'],
     ['a level that is none', `${GOOD}log: { level: loud }\n`, 'log.level = "loud"'],
-    ['no YAML', 'a: [1', 'is not YAML'],
+    ['no YAML', 'a: [1', 'cannot be parsed'],
     ['an empty file', '', 'node is missing'],
   ])('refuses %s, naming the file', async (_what, text, expected) => {
     const file = write(text)
@@ -81,17 +80,5 @@ describe('hostOptions', () => {
       message: expect.stringContaining('@cni-offload/hw-none'),
       hint: expect.stringContaining('npm install'),
     })
-  })
-})
-
-describe('parseListen', () => {
-  it.each([
-    ['127.0.0.1:9401', '127.0.0.1', 9401],
-    ['tcp://[::1]:0', '::1', 0],
-    ['localhost:80', 'localhost', 80],
-  ])('takes %s', (text, host, port) => expect(parseListen(text)).toEqual({ host, port }))
-
-  it.each(['9401', ':9401', '127.0.0.1:99999', 'http://x:1', '::1:5'])('refuses %s', (text) => {
-    expect(() => parseListen(text)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(text) }))
   })
 })

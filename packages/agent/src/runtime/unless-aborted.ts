@@ -1,17 +1,4 @@
-/** Resolves when the signal aborts. */
-export function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          resolve()
-        },
-        { once: true },
-      )
-  })
-}
+import { aborted } from '@cni-offload/sdk/runtime'
 
 /** The work's outcome, or the signal's reason if it aborts first; the work goes on then and its outcome is dropped. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
