@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { LinuxNet } from '@cni-offload/linux'
 import { type HostDevice, type LogFields, type Logger, OffloadError, silentLogger } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
 import { FakeAgent } from './support/fake-agent.ts'
@@ -60,6 +61,44 @@ describe.skipIf(process.getuid?.() !== 0)('the host daemon (needs root: makes ne
     await expect(lab.startHost()).rejects.toMatchObject({ code: 'HARDWARE_FAILURE' })
     expect(lab.host.state).toBe('STOPPED')
     await lab.stopHost().catch(() => {})
+  })
+
+  it.each([
+    ['stateDir', 'JOURNAL_FAILURE', 'another host daemon runs on it'],
+    ['socket', 'INVALID_CONFIG', 'another process listens on it'],
+  ])('is refused on the %s of a running one before it touches anything', async (what, code, text) => {
+    const agent = new FakeAgent()
+    const reached = Promise.withResolvers<void>()
+    const go = Promise.withResolvers<void>()
+    let moved = false
+    const net = (real: LinuxNet): LinuxNet =>
+      new Proxy(real, {
+        get(target, name: keyof LinuxNet) {
+          if (name !== 'apply') return (target[name] as (...args: unknown[]) => unknown).bind(target)
+          return async (...args: Parameters<LinuxNet['apply']>) => {
+            await target.apply(...args)
+            moved ||= args[1].some(({ op }) => op === 'link.move')
+          }
+        },
+      })
+    agent.afterAttach = () => {
+      reached.resolve()
+      return go.promise
+    }
+    await using lab = await HostLab.start({ agent, net })
+    await using pod = await lab.pod()
+    const add = lab.call('ADD', pod)
+    await reached.promise
+    await eventually(() => moved, 'the VF is in the pod')
+    const other = join(lab.dir, 'other')
+    const rival = lab.daemon(what === 'stateDir' ? { socket: `${other}.sock` } : { stateDir: other })
+    await expect(rival.run(new AbortController().signal)).rejects.toMatchObject({ code, message: expect.stringContaining(text) })
+    expect(rival.state).toBe('STOPPED')
+    expect(await lab.net.link(pod.path, 'eth0'), 'the half-made attachment is not harmed').toBeDefined()
+    go.resolve()
+    expect((await add).output).toContain('"ips"')
+    expect((await lab.call('DEL', pod)).exitCode).toBe(0)
+    expect(await lab.remains()).toEqual([])
   })
 
   it('finishes a running ADD before it stops', async () => {

@@ -64,10 +64,13 @@ const TABLES = `
  * WAL with synchronous=NORMAL survives a crash of the process. A loss of power may lose the last transactions; it also
  * ends every pod, and another boot id then makes the daemon undo all that the journal still has.
  *
+ * The connection keeps the file locked until it is closed or its process dies.
+ *
  * @throws OffloadError JOURNAL_FAILURE when the file was written by a newer version
  */
 export function prepareSchema(db: DatabaseSync, file: string): void {
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;')
+  // One daemon owns the state: a second one would take what the first is just making for the remains of a crash.
+  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;')
   db.exec('BEGIN IMMEDIATE')
   try {
     const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])

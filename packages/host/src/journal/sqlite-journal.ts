@@ -59,6 +59,12 @@ type Statements = Record<keyof typeof STATEMENTS, StatementSync>
 
 const keyOf = (key: AttachmentKey): [string, string, string] => [key.network, key.containerId, key.ifName]
 
+/** How long a daemon that is just ending may take to let go of the file, in milliseconds. */
+const LOCK_MS = 1_000
+
+/** SQLite's code for a file that another connection has locked; the upper bits only say how. */
+const SQLITE_BUSY = 5
+
 /** {@link AttachmentJournal} in one SQLite file. Calls are synchronous; each takes some 0.05 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: string
@@ -67,23 +73,23 @@ export class SqliteJournal implements AttachmentJournal {
   readonly #sql: Statements
 
   /**
-   * Opens or makes the file, with its folder (mode 0700).
+   * Opens or makes the file, with its folder (mode 0700). Nobody else can open it until it is closed.
    *
-   * @throws OffloadError JOURNAL_FAILURE when the file is no journal, is damaged, or was written by a newer version
+   * @throws OffloadError JOURNAL_FAILURE when another daemon has it, or it is no journal, damaged, or of a newer version
    */
   constructor(file: string, clock: Clock) {
     this.#file = file
     this.#clock = clock
     const opened = this.#guard('open', () => {
       mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-      const db = new DatabaseSync(file, { timeout: 5_000 })
+      const db = new DatabaseSync(file, { timeout: LOCK_MS })
       try {
         prepareSchema(db, file)
         const statements = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])
         return { db, sql: Object.fromEntries(statements) as Statements }
       } catch (error) {
         db.close()
-        throw error
+        throw isBusy(error) ? inUse(file, error) : error
       }
     })
     this.#db = opened.db
@@ -315,11 +321,22 @@ export class SqliteJournal implements AttachmentJournal {
         `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
         {
           cause: error,
-          hint: 'Is another daemon running on the same stateDir? Is the disk full or the file damaged?',
+          hint: 'Is the disk full or the file damaged?',
         },
       )
     }
   }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' && (error.errcode & 0xff) === SQLITE_BUSY
+}
+
+function inUse(file: string, cause: unknown): OffloadError {
+  return new OffloadError('JOURNAL_FAILURE', `stateDir = ${dirname(file)}: another host daemon runs on it and holds ${file}`, {
+    cause,
+    hint: 'Stop the other daemon first, or give this one a stateDir and a socket of its own.',
+  })
 }
 
 function chosen(row: Row): VfId & { readonly mac: string; readonly pciAddress?: string } {

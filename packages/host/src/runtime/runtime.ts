@@ -9,7 +9,8 @@ import { AgentLink } from '../agent/agent-link.ts'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
-import { DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
+import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
+import { claimPath } from '../server/claim-path.ts'
 import { Drainer } from '../undo/drainer.ts'
 import { reclaim, recover } from '../undo/recover.ts'
 import { Undo } from '../undo/undo.ts'
@@ -40,7 +41,8 @@ interface Facts {
 }
 
 /**
- * Puts the daemon together in a scope, undoes what a crash left, and starts what runs in the background.
+ * Puts the daemon together in a scope, undoes what a crash left, and starts what runs in the background. A second daemon on
+ * the same socket or stateDir is refused before it touches anything.
  *
  * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE
  */
@@ -53,12 +55,15 @@ export async function startRuntime(
 ): Promise<Runtime> {
   const { clock = systemClock, stateDir = DEFAULT_STATE_DIR } = options
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  // To a second daemon all that the first one does looks like the remains of a crash: it must not get to undoing anything.
+  await claimPath(options.socket ?? DEFAULT_SOCKET)
   await mkdir(join(stateDir, 'hardware'), { recursive: true, mode: 0o700 })
   const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId() }
   provide(scope, options, parts, facts)
   // The bindings take some milliseconds to load: now, not with the first caller.
   getrusage('self')
 
+  // Opening it locks the stateDir: before the hardware is touched.
   const journal = scope.get(JOURNAL)
   const net = scope.get(NET)
   const device = await makeDevice(scope, options, facts)

@@ -1,9 +1,10 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Worker } from 'node:worker_threads'
+import { fileURLToPath } from 'node:url'
 import { systemClock } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -22,6 +23,16 @@ const open = (vfs = 2): SqliteJournal => {
   return journal
 }
 const LATER = { release: false, detach: true, reason: 'agent away' }
+
+/** A process that has the journal open and has written to it. */
+async function holderOf(path: string): Promise<{ holder: ChildProcess; died: Promise<unknown> }> {
+  const script = fileURLToPath(new URL('../support/journal-holder.ts', import.meta.url))
+  const holder = spawn(process.execPath, [script, path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const died = once(holder, 'exit')
+  const [said] = (await Promise.race([once(holder.stdout, 'data'), died])) as [unknown]
+  if (String(said) !== 'held') throw new Error(`the holder ended: ${String(said)}`)
+  return { holder, died }
+}
 
 describe('SqliteJournal', () => {
   it('leases each VF once, then says what is taken', () => {
@@ -103,41 +114,39 @@ describe('SqliteJournal', () => {
     expect(journal.lease(leaseOf('b')).vf).toEqual(vf)
   })
 
-  it('has everything again after it was opened anew, also when it was never closed', () => {
-    const crashed = open()
-    const { key } = crashed.lease(leaseOf('a'))
-    crashed.attached(key, RESULT)
-    const second = crashed.lease(leaseOf('b'))
-    crashed.quarantine(second.key, LATER)
+  it('belongs to one process until that dies, and then has everything that it had written', async () => {
+    const { holder, died } = await holderOf(file())
+    const stateDir = join(dir, 'state')
+    expect(() => new SqliteJournal(file(), systemClock)).toThrow(
+      expect.objectContaining({
+        code: 'JOURNAL_FAILURE',
+        message: `stateDir = ${stateDir}: another host daemon runs on it and holds ${file()}`,
+        hint: expect.stringContaining('Stop the other daemon'),
+      }),
+    )
+    holder.kill('SIGKILL')
+    await died
     using journal = new SqliteJournal(file(), systemClock)
-    expect(journal.all()).toMatchObject([{ key, phase: 'attached', result: RESULT, intent: leaseOf('a').intent }])
-    expect(journal.queue()).toMatchObject([LATER])
-    crashed[Symbol.dispose]()
+    const { intent } = leaseOf('a')
+    expect(journal.all()).toMatchObject([{ key: intent.key, phase: 'attached', result: RESULT, intent }])
+    expect(journal.queue()).toMatchObject([{ release: false, detach: true, reason: 'agent away' }])
+  })
+
+  it('belongs to one daemon of a process, too', () => {
+    using journal = open()
+    expect(() => new SqliteJournal(file(), systemClock)).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE' }))
+    expect(journal.lease(leaseOf('a')).phase, 'the first one is not harmed').toBe('leased')
+    expect(() => new SqliteJournal(file(), systemClock), 'nor is its lock').toThrow('another host daemon')
   })
 
   it('undoes a lease whose transaction was interrupted', () => {
-    using journal = open(1)
-    const intruder = new DatabaseSync(file())
-    intruder.exec('BEGIN IMMEDIATE')
-    intruder.exec("UPDATE vfs SET state = 'leased'")
-    intruder.close()
-    expect(journal.lease(leaseOf('a')).vf.index).toBe(0)
-  })
-
-  it('never gives a VF to two of 32 racing leases of several connections', async () => {
-    open(20)[Symbol.dispose]()
-    const workers = Array.from({ length: 4 }, (_, worker) => {
-      const names = Array.from({ length: 8 }, (_unused, n) => `w${worker}x${n}`)
-      return new Worker(new URL('../support/race-worker.ts', import.meta.url), { workerData: { file: file(), names } })
-    })
-    const outcomes = await Promise.all(
-      workers.map(async (worker) => ((await once(worker, 'message')) as { got: number[]; refused: number }[])[0]!),
-    )
-    const got = outcomes.flatMap((outcome) => outcome.got)
-    expect(got.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, n) => n))
-    expect(outcomes.reduce((sum, { refused }) => sum + refused, 0)).toBe(12)
+    open(1)[Symbol.dispose]()
+    const interrupted = new DatabaseSync(file())
+    interrupted.exec('BEGIN IMMEDIATE')
+    interrupted.exec("UPDATE vfs SET state = 'leased'")
+    interrupted.close()
     using journal = new SqliteJournal(file(), systemClock)
-    expect(journal.counts().vfs).toMatchObject({ free: 0, leased: 20 })
+    expect(journal.lease(leaseOf('a')).vf.index).toBe(0)
   })
 
   it('finds attachments of a network by phase', () => {

@@ -5,7 +5,7 @@ import { plugCard, softHost } from '@cni-offload/hw-soft'
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import { type ConfiguredPlugin, type HostDevice, type Logger, silentLogger } from '@cni-offload/sdk'
 import { fakePod, type FakePod, TestNetns, uniqueName } from '@cni-offload/testing'
-import { createHost, type Host, type HostInspection, type HostLimits } from '../../src/index.ts'
+import { createHost, type Host, type HostInspection, type HostLimits, type HostOptions } from '../../src/index.ts'
 import { type Answer, cniFrame, request } from './call.ts'
 import { FakeAgent } from './fake-agent.ts'
 
@@ -84,11 +84,18 @@ export class HostLab implements AsyncDisposable {
   }
 
   get journal(): string {
-    return join(this.dir, 'state', 'host.db')
+    return join(this.dir, 'state', 'journal.db')
   }
 
   async startHost(): Promise<void> {
     this.#stop = new AbortController()
+    this.host = this.daemon()
+    this.#running = this.host.run(this.#stop.signal)
+    await Promise.race([this.host.listening, this.#running])
+  }
+
+  /** A daemon of this node that is not started. @param more - what is not as usual */
+  daemon(more: Partial<HostOptions> = {}): Host {
     const soft = softHost({ device: 'soft0', vfs: this.vfs, node: this.node, netns: this.hostNetns.path, dpuNetns: this.dpuNetns.path })
     const wrap = this.#options.device ?? ((device: HostDevice) => device)
     const hardware: ConfiguredPlugin<'host-device'> = {
@@ -97,7 +104,7 @@ export class HostLab implements AsyncDisposable {
       create: async (deps) => wrap(await soft.create(deps)),
     }
     const wrapNet = this.#options.net ?? ((net: LinuxNet) => net)
-    this.host = createHost(
+    return createHost(
       {
         node: this.node,
         socket: this.socket,
@@ -107,11 +114,10 @@ export class HostLab implements AsyncDisposable {
         log: this.#options.log ?? silentLogger,
         metrics: '127.0.0.1:0',
         limits: { agentMs: 300, drainMs: 5_000, ...this.#options.limits },
+        ...more,
       },
       { net: wrapNet(this.net), agent: this.agent, netns: this.hostNetns.path },
     )
-    this.#running = this.host.run(this.#stop.signal)
-    await Promise.race([this.host.listening, this.#running])
   }
 
   /** Tells the daemon to stop, and waits for it. */
