@@ -67,8 +67,10 @@ export class Undo {
   }
 
   /**
-   * Ends an attachment of the journal, on both sides at once. Afterwards the row is gone, whatever happened: the VF is
-   * free, or it is quarantined and the rest is queued.
+   * Ends an attachment of the journal, on both sides at once. Its end is noted first: whoever finds the row finishes it, and
+   * no resync names it any more. Afterwards the row is gone, whatever happened: the VF is free, or it is quarantined and the
+   * rest is queued. Nothing is touched if the journal does not have this attachment on this VF (any more): the VF may be
+   * another pod's by now.
    *
    * The order of the two does not matter to other pods: the agent disconnects the port before it gives the address away,
    * and the VF goes to nobody before both sides are done.
@@ -78,10 +80,16 @@ export class Undo {
    * @throws OffloadError JOURNAL_FAILURE only
    */
   async attachment(row: Remains, sides: Sides, log: Logger, telling: Telling = 'now'): Promise<Left | undefined> {
+    const { journal } = this.#deps
+    if (!holds(journal.get(row.key), row)) {
+      log.warn({ key: formatAttachmentKey(row.key), vf: formatVfId(row.vf) }, 'not undone: the VF is no longer this attachment’s')
+      return undefined
+    }
+    journal.detaching(row.key)
     const left = await this.#attempt(row, sides, log, telling)
-    if (left === undefined) this.#deps.journal.free(row.key)
+    if (left === undefined) journal.free(row.key)
     else {
-      this.#deps.journal.quarantine(row.key, left)
+      journal.quarantine(row.key, left)
       log.warn({ key: formatAttachmentKey(row.key), vf: formatVfId(row.vf), ...left }, 'VF quarantined')
     }
     return left
@@ -126,6 +134,11 @@ export class Undo {
     const ours = of.netns !== '' && (await this.#deps.net.netnsIdentity(of.netns)) === of.netnsIdentity
     await this.#deps.device.release(of.vf, { ...(ours ? { netns: of.netns } : {}), ifName: of.key.ifName }, { signal, log })
   }
+}
+
+/** Whether a row of the journal is the very attachment: a key may have come again, on another VF or in another namespace. */
+function holds(row: Remains | undefined, { vf, netnsIdentity }: Remains): boolean {
+  return row !== undefined && formatVfId(row.vf) === formatVfId(vf) && row.netnsIdentity === netnsIdentity
 }
 
 /** The error of a piece of work, undefined if there is none. */

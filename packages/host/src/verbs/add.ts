@@ -50,7 +50,13 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   } catch (error) {
     const failure = OffloadError.from(signal.aborted ? signal.reason : error, 'INTERNAL', `ADD ${formatAttachmentKey(row.key)}`)
     ctx.log.warn({ vf: formatVfId(row.vf), err: error, code: failure.code }, 'ADD failed, undoing it')
-    const left = await ctx.stages.time('undo', () => deps.undo.attachment(row, touched, ctx.log))
+    const left = await ctx.stages
+      .time('undo', () => deps.undo.attachment(row, touched, ctx.log))
+      .catch((broken: unknown) => {
+        // The journal failed. The row stays, so that the runtime's DEL or the next start undoes it; why the ADD failed matters more.
+        ctx.log.error({ vf: formatVfId(row.vf), err: broken }, 'a failed ADD could not be undone')
+        return undefined
+      })
     if (left !== undefined) deps.leftToQueue()
     throw failure
   }
@@ -113,9 +119,10 @@ async function wire(
     failed.abort(error)
     throw error
   }
-  const [moved, answered] = await Promise.allSettled([
-    moveIntoPod(deps, row, touched, { ...ctx, signal: both }).catch(stop),
+  // The agent first: its request is on the way while the kernel's thread wakes up.
+  const [answered, moved] = await Promise.allSettled([
     ctx.stages.time('attach', () => attach(deps, row, touched, { ...ctx, signal: both })).catch(stop),
+    moveIntoPod(deps, row, touched, { ...ctx, signal: both }).catch(stop),
   ])
   // Both must have ended before anything is undone. What failed first is the reason, the other one was only stopped.
   if (failed.signal.aborted) throw failed.signal.reason
@@ -144,8 +151,10 @@ async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { releas
 async function attach(deps: VerbDeps, row: AttachmentRow, touched: { detach: boolean }, ctx: VerbContext): Promise<AttachResult> {
   touched.detach = true
   const call = attachCall(row, row.vfMac)
-  const reply = await deps.agent.attach(call, { signal: ctx.signal, requestId: ctx.requestId }, ({ result }) =>
-    deps.journal.attached(row.key, result),
+  const reply = await deps.agent.attach(
+    call,
+    { signal: ctx.signal, timeoutMs: deps.limits.addMs, requestId: ctx.requestId },
+    ({ result }) => deps.journal.attached(row.key, result),
   )
   return reply.result
 }

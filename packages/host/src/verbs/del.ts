@@ -16,7 +16,6 @@ export async function del(deps: VerbDeps, key: AttachmentKey, ctx: VerbContext):
     ctx.log.debug({}, 'DEL of an attachment that is not known (any more)')
     return
   }
-  deps.journal.detaching(key)
   const left = await ctx.stages.time('undo', () => deps.undo.attachment(row, { release: true, detach: true }, ctx.log))
   if (left !== undefined) deps.leftToQueue()
 }

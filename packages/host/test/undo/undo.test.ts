@@ -5,7 +5,7 @@ import { recover } from '../../src/undo/recover.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import { untilAborted } from '../support/fake-agent.ts'
 import { eventually } from '../support/lab.ts'
-import { leaseOf, vfsOf } from '../support/row.ts'
+import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
 
 const BOTH = { release: true, detach: true }
 
@@ -70,6 +70,27 @@ describe('Undo', () => {
     expect(await undo.attachment(row, BOTH, silentLogger)).toEqual({ release: true, detach: false, reason: 'HARDWARE_FAILURE: stuck' })
     expect(calls).toHaveLength(2)
     expect(journal.queue()).toMatchObject([{ release: true, detach: false, reason: 'HARDWARE_FAILURE: stuck' }])
+  })
+
+  it('notes the end before it touches anything, so that no resync names the attachment again', async () => {
+    const phases: (string | undefined)[] = []
+    const look = async (): Promise<void> => void phases.push(journal.get(leaseOf('a').intent.key)?.phase)
+    const { journal, undo, row } = world({ release: look, detach: look })
+    journal.attached(row.key, RESULT)
+    await undo.attachment(row, BOTH, silentLogger)
+    expect(phases).toEqual(['detaching', 'detaching'])
+  })
+
+  it('leaves alone a VF that is no longer the attachment’s', async () => {
+    const { journal, undo, calls, row } = world()
+    journal.free(row.key)
+    expect(await undo.attachment(row, BOTH, silentLogger), 'the row is gone').toBeUndefined()
+    const again = journal.lease(leaseOf('a'))
+    expect(again.vf).not.toEqual(row.vf)
+    expect(await undo.attachment(row, BOTH, silentLogger), 'the key has another VF').toBeUndefined()
+    expect(await undo.attachment({ ...again, netnsIdentity: '4:earlier' }, BOTH, silentLogger), 'it is another pod').toBeUndefined()
+    expect(calls).toEqual([])
+    expect(journal.get(row.key)).toEqual(again)
   })
 
   it('does only what is left when it tries again', async () => {

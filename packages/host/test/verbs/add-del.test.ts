@@ -72,6 +72,18 @@ describe.skipIf(process.getuid?.() !== 0)('ADD and DEL (needs root: makes networ
     expect(await lab.remains()).toEqual([])
   })
 
+  it('gives the agent as long as the whole ADD may take', async () => {
+    await using pod = await lab.pod()
+    let timeoutMs: number | undefined
+    lab.agent.before = (method, ctx) => {
+      if (method === 'attach') timeoutMs = ctx.timeoutMs
+    }
+    await lab.call('ADD', pod)
+    lab.agent.before = () => {}
+    expect(timeoutMs).toBe(60_000)
+    await lab.call('DEL', pod)
+  })
+
   it('answers in the version of the netconf', async () => {
     await using pod = await lab.pod()
     const result = JSON.parse((await lab.call('ADD', pod, { netconf: { cniVersion: '0.2.0' } })).output)
