@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process'
 import { copyFile, readFile, rename } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connect as tlsConnect } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Logger, OffloadError } from '@cni-offload/sdk'
 import { silentLogger } from '@cni-offload/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -80,6 +83,38 @@ describe('the client refuses', () => {
     const error = await attempt(certificates.host, { ...other.agent, ca: certificates.agent.ca })
     expect(error.code).toBe('AGENT_UNREACHABLE')
     expect(error.message).toMatch(/agent's certificate is from another authority/)
+  })
+})
+
+describe('NODE_TLS_REJECT_UNAUTHORIZED=0 does not keep the client from refusing', () => {
+  /** Code and message of one call from a process that has the variable set. */
+  const elsewhere = async (agent: TlsFiles): Promise<string> => {
+    await using server = await serve(agent)
+    const fixture = fileURLToPath(new URL('./fixtures/one-call.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)(process.execPath, [fixture, server.address, JSON.stringify(certificates.host)], {
+      env: { ...process.env, NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+      timeout: 20_000,
+    })
+    return stdout
+  }
+
+  test('a certificate of another authority', async () => {
+    await using other = await pki()
+    expect(await elsewhere({ ...other.agent, ca: certificates.agent.ca })).toMatch(/^AGENT_UNREACHABLE .*from another authority/)
+  })
+
+  test('an expired certificate', async () => {
+    const forged = await forge(certificates, 'expired-and-unchecked', { uris: [AGENT], ...past })
+    expect(await elsewhere(forged)).toMatch(/^AGENT_UNREACHABLE .*certificate has expired/)
+  })
+
+  test("another node's agent", async () => {
+    const forged = await forge(certificates, 'other-and-unchecked', { uris: ['spiffe://cni-offload/agent/node-2'] })
+    expect(await elsewhere(forged)).toMatch(/^AGENT_UNREACHABLE .*somebody else is there/)
+  })
+
+  test('and nothing else', async () => {
+    expect(await elsewhere(certificates.agent)).toBe('OK')
   })
 })
 

@@ -91,8 +91,17 @@ export class ReloadableChannelCredentials extends ChannelCredentials {
   #secure(raw: Socket, pending: Set<Socket>): Promise<experimental.SecureConnectResult> {
     const { connectTimeoutMs } = this.#options
     const checkServerIdentity = (_host: string, certificate: PeerCertificate): Error | undefined => this.#checkIdentity(certificate)
-    const socket = tlsConnect({ socket: raw, secureContext: this.#context, ALPNProtocols: ['h2'], checkServerIdentity })
+    const socket = tlsConnect({
+      socket: raw,
+      secureContext: this.#context,
+      ALPNProtocols: ['h2'],
+      checkServerIdentity,
+      // Said although it is the default: the default can be switched off by an environment variable.
+      rejectUnauthorized: true,
+    })
     return this.#bounded(pending, socket, 'secureConnect', `no TLS handshake within ${connectTimeoutMs} ms`, () => {
+      if (!socket.authorized)
+        throw new OffloadError('PERMISSION_DENIED', `the peer's certificate is not verified: ${String(socket.authorizationError)}`)
       // With TLS 1.3 the peer judges our certificate after the handshake is over for us, and Node as a server then closes the
       // connection without saying why.
       this.#unconfirmed = socket
@@ -141,7 +150,12 @@ export class ReloadableChannelCredentials extends ChannelCredentials {
       socket.once('error', failed).once('close', closed)
       socket.once(event, () => {
         settled()
-        resolve(done(socket))
+        try {
+          resolve(done(socket))
+        } catch (error) {
+          socket.destroy()
+          reject(error as Error)
+        }
       })
     })
   }
