@@ -13,6 +13,7 @@ import {
   OffloadError,
   type OpContext,
   parseWith,
+  type PortRef,
 } from '@cni-offload/sdk'
 import type { AddressPool, Assignment, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
@@ -39,7 +40,7 @@ export class HelloAdapter implements CniAdapter {
   }
 
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
-  async start(): Promise<void> {
+  async start(ports: readonly PortRef[]): Promise<void> {
     const { bridge, mtu, netns } = this.#options
     const ops: NetOp[] = []
     // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
@@ -54,6 +55,8 @@ export class HelloAdapter implements CniAdapter {
       { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
       { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
     ])
+    const attached = new Set(this.#addresses.all().map(({ port }) => port))
+    for (const { name } of ports) if (!attached.has(name)) await this.#unplug(name)
   }
 
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
@@ -66,14 +69,17 @@ export class HelloAdapter implements CniAdapter {
       return known.result
     }
     if (known !== undefined) this.#addresses.release(req.key)
-    // The row comes first: whatever crashes from here on, detach finds what to undo.
-    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
+    // Side by side: the kernel may keep the port waiting while the row is written. A crash in between leaves a port in the
+    // bridge that no row knows, which the next start takes out.
+    const plugged = this.#plug(req.port.name)
     try {
-      await this.#plug(made.port)
+      const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
+      await plugged
       cancelled(ctx)
       return made.result
     } catch (error) {
-      await this.#unplug(made.port)
+      await Promise.allSettled([plugged])
+      await this.#unplug(req.port.name)
       this.#addresses.release(req.key)
       throw error
     }

@@ -1,4 +1,4 @@
-import { closeSync, constants as fsConstants, openSync, writeSync } from 'node:fs'
+import { closeSync, constants as fsConstants, openSync, readFileSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { errnoOf, Refusal } from '../native/errno.ts'
 import { NetFailure } from './failure.ts'
@@ -17,11 +17,30 @@ export function sysctlPath(key: string): string {
   return `/proc/sys/${parts.join('/')}`
 }
 
-/** Writes a kernel variable of a namespace. @throws NetFailure NOT_FOUND if the kernel has no such variable */
+const words = (text: string): string => text.trim().split(/\s+/).join(' ')
+
+/** Whether a variable has a value already. One that cannot be read, such as a trigger, has none. */
+function has(path: string, value: string): boolean {
+  try {
+    return words(readFileSync(path, 'utf8')) === words(value)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Gives a kernel variable of a namespace its value.
+ *
+ * It is only written when it has another one: some writes, `disable_ipv6` for one, do not wait for the kernel's lock but
+ * spin for as long as somebody moves a link, many milliseconds of processor time for nothing.
+ *
+ * @throws NetFailure NOT_FOUND if the kernel has no such variable
+ */
 export function writeSysctl(session: NetSession, key: string, value: string): void {
   const path = sysctlPath(key)
   // Below /proc/sys/net the kernel shows each thread its own namespace, at open.
   session.inside(() => {
+    if (has(path, value)) return
     let fd: number
     try {
       fd = openSync(path, fsConstants.O_WRONLY)
