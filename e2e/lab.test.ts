@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,6 +33,8 @@ describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
     expect(nodes).toHaveLength(1)
     for (const field of ['shim', 'netconf', 'env', 'hostNetns', 'dpuNetns', 'socket', 'agentAddress', 'journals', 'pids', 'metrics'])
       expect(nodes[0]).toHaveProperty(field)
+    const { journals } = nodes[0] as { journals: { host: string; agent: string } }
+    expect([journals.host, journals.agent].filter((file) => !existsSync(file))).toEqual([])
     await expect(lab('up', '--prefix', prefix)).rejects.toThrow(/lab already/)
     expect(JSON.parse(await lab('status', '--json')).map((row: { running: boolean }) => row.running)).toEqual([true, true])
     const inspected = JSON.parse(await lab('inspect', '--json'))

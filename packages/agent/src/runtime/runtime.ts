@@ -61,7 +61,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   const starting: OpContext = { signal: deadline(signal, limits.startTimeoutMs), log }
 
   scope.value(LOG, log).value(CLOCK, clock).value(LIMITS, limits)
-  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.sqlite'), clock))
+  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.db'), clock))
   scope.bind(METRICS, AgentMetrics, [])
   scope.bind(HEALTH, DeviceHealth, [HARDWARE, CLOCK, LOG])
   scope.bind(CALLS, Calls, [CLOCK, LIMITS, METRICS, LOG])

@@ -105,7 +105,7 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
   if (parts.agent === undefined)
     scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
   else scope.value(CLIENT, parts.agent)
-  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'host.db'), clock))
+  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.db'), clock))
   scope.factory(METRICS, (from) => new HostMetrics(() => from.get(JOURNAL).counts()))
   scope.factory(LOCKS, () => new KeyedMutex())
   scope.factory(
