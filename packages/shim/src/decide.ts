@@ -24,19 +24,8 @@ const MAX_TIMEOUT_MS = 3_600_000
 /** Longest path that a unix socket's address holds, without the closing zero. */
 const MAX_SOCKET_PATH_BYTES = 107
 
-/** Variables of the specification and of libcni that are passed on; the daemon has no business with all others. */
-const FORWARDED: readonly string[] = [
-  'CNI_COMMAND',
-  'CNI_CONTAINERID',
-  'CNI_NETNS',
-  'CNI_IFNAME',
-  'CNI_ARGS',
-  'CNI_PATH',
-  'CNI_NETNS_OVERRIDE',
-  'TRACEPARENT',
-  'TRACESTATE',
-  'BAGGAGE',
-]
+/** Variables of the specification; the daemon reads no others. */
+const FORWARDED: readonly string[] = ['CNI_COMMAND', 'CNI_CONTAINERID', 'CNI_NETNS', 'CNI_IFNAME', 'CNI_ARGS', 'CNI_PATH']
 
 const requiredFor = (verb: string): readonly string[] => {
   if (verb === 'ADD' || verb === 'CHECK') return ['CNI_CONTAINERID', 'CNI_IFNAME', 'CNI_NETNS']

@@ -204,9 +204,7 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
         CNI_OFFLOAD_TIMEOUT_MS: '20000',
       }
       expect(await run(env, CONF)).toEqual({ status: 0, signal: null, stdout: result, stderr: '' })
-      expect(daemon.requests).toEqual([
-        { v: 1, kind: 'cni', env: { ...ADD, CNI_NETNS_OVERRIDE: '1', TRACEPARENT: '00-1-2-01' }, stdin: CONF, deadlineMs: 19_000 },
-      ])
+      expect(daemon.requests).toEqual([{ v: 1, kind: 'cni', env: ADD, stdin: CONF, deadlineMs: 19_000 }])
     })
 
     it('waits 110 s unless told otherwise, and asks the daemon to be done before', async () => {
