@@ -1,6 +1,9 @@
 /**
  * The software DPU: N veth pairs between the namespace of a host and the namespace of a DPU stand for N virtual functions
- * and their ports. It is the default of demo, tests and adapter development, and the reference for hardware backends.
+ * and their ports. It is for labs, tests and development, and the reference for hardware backends.
+ *
+ * It is not for nodes whose pods are not trusted: a pod with CAP_NET_ADMIN can forge or remove the marks (`ifalias`) by which
+ * the card knows its functions, which it could not do to a real PCI function.
  *
  * @packageDocumentation
  */
