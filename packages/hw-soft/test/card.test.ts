@@ -1,4 +1,4 @@
-import type { Link } from '@cni-offload/linux'
+import { type Link, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { OffloadError } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -78,6 +78,8 @@ describe('the note', () => {
       carrier: false,
       alias,
       kind: 'veth',
+      traits: PRISTINE_TRAITS,
+      altNames: [],
       stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
     })
     expect(isEnd(link(formatNote(spec)), spec)).toBe(true)

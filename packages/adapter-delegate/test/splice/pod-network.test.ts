@@ -1,4 +1,4 @@
-import type { Link } from '@cni-offload/linux'
+import { type Link, PRISTINE_TRAITS } from '@cni-offload/linux'
 import type { AttachResult, Route } from '@cni-offload/sdk'
 import type { CniResult } from '@cni-offload/sdk/cni'
 import fc from 'fast-check'
@@ -15,6 +15,8 @@ const link: Link = {
   carrier: true,
   alias: '',
   kind: 'veth',
+  traits: PRISTINE_TRAITS,
+  altNames: [],
   stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
 }
 

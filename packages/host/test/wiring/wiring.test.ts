@@ -1,3 +1,4 @@
+import { PRISTINE_TRAITS } from '@cni-offload/linux'
 import type { AttachResult } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
 import { contradictions, differences, type PodInterface } from '../../src/wiring/compare.ts'
@@ -88,6 +89,8 @@ describe('differences and contradictions', () => {
     carrier: true,
     alias: '',
     kind: '',
+    traits: PRISTINE_TRAITS,
+    altNames: [],
     stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
   }
   const has: PodInterface = {

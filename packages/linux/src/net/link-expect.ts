@@ -17,14 +17,21 @@ export function linkExpect(session: NetSession, op: LinkExpect, open: OpenSessio
 function compare({ socket, path }: NetSession, op: LinkExpect): void {
   const link = linkByName(socket, op.dev)
   if (link === undefined) throw new NetFailure('NOT_FOUND', `there is no device ${op.dev} in ${path}`)
-  const found = { ...link, addresses: op.addresses === undefined ? [] : listAddresses(socket, link.index) }
+  const addresses = op.addresses === undefined ? [] : listAddresses(socket, link.index)
+  const { mac, mtu, up, alias, traits } = op
   const wrong = [
-    ...(['mac', 'mtu', 'up', 'alias'] as const).flatMap((field) =>
-      op[field] === undefined || op[field] === found[field]
-        ? []
-        : [`${field} is ${JSON.stringify(found[field])}, not ${JSON.stringify(op[field])}`],
-    ),
-    ...(found.addresses.length === 0 ? [] : [`it has the addresses ${found.addresses.join(', ')}`]),
+    ...differences({ mac, mtu, up, alias }, { ...link }),
+    ...differences({ ...traits }, { ...link.traits }),
+    ...(op.altNames === undefined || link.altNames.length === 0
+      ? []
+      : [`it has ${link.altNames.length} alternative names, one is ${JSON.stringify(link.altNames[0])}`]),
+    ...(addresses.length === 0 ? [] : [`it has the addresses ${addresses.join(', ')}`]),
   ]
   if (wrong.length > 0) throw new NetFailure('CHECK_FAILED', wrong.join('; '))
+}
+
+function differences(wanted: Readonly<Record<string, unknown>>, found: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(wanted).flatMap(([field, value]) =>
+    value === undefined || value === found[field] ? [] : [`${field} is ${JSON.stringify(found[field])}, not ${JSON.stringify(value)}`],
+  )
 }

@@ -1,6 +1,16 @@
 import { constants } from 'node:os'
 import { errnoOf } from '../native/errno.ts'
-import { addBridge, addVeth, deleteLink, linkByIndex, linkByName, linkIndex, type LinkSettings, setLink } from '../netlink/link.ts'
+import {
+  addBridge,
+  addVeth,
+  deleteLink,
+  linkByIndex,
+  linkByName,
+  linkIndex,
+  type LinkSettings,
+  removeAltNames,
+  setLink,
+} from '../netlink/link.ts'
 import { NetFailure } from './failure.ts'
 import type { NetnsPath, NetOp } from './model.ts'
 import type { NetSession } from './session.ts'
@@ -20,9 +30,10 @@ const present = (settings: { [Key in keyof LinkSettings]: LinkSettings[Key] | un
 
 /** `link.set`. */
 export function linkSet(session: NetSession, op: OpOf<'link.set'>): void {
-  const { name, mac, mtu, up, alias } = op
+  const { name, mac, mtu, up, alias, traits } = op
   const index = session.index(op.dev)
-  setLink(session.socket, index, { ...present({ name, mac, mtu, up, alias }), ...masterIndex(session, op.master) })
+  if (op.altNames === false && removeAltNames(session.socket, index)) session.forget()
+  setLink(session.socket, index, { ...present({ name, mac, mtu, up, alias, traits }), ...masterIndex(session, op.master) })
   if (name !== undefined) session.forget()
 }
 

@@ -8,6 +8,41 @@ export type NetnsPath = string
 /** The network namespace that this process was started in. */
 export const OWN_NETNS: NetnsPath = '/proc/self/ns/net'
 
+/**
+ * What can be set on a link besides its name, addresses, MTU and state. The kernel keeps all of it when the link moves to
+ * another namespace, so whoever had it before decides how it behaves unless it is reset.
+ */
+export interface LinkTraits {
+  /** Resolves addresses by ARP and neighbour discovery (no IFF_NOARP). */
+  readonly arp: boolean
+  /** Carries multicast (IFF_MULTICAST). */
+  readonly multicast: boolean
+  /** Was told to receive frames for every address (IFF_PROMISC); not set by being a bridge's port or by a capture. */
+  readonly promiscuous: boolean
+  /** Was told to receive all multicast frames (IFF_ALLMULTI). */
+  readonly allMulticast: boolean
+  /** How the kernel derives its operational state: 0 by carrier, 1 stays dormant, 2 stays in test; in 1 and 2 it has no IPv6. */
+  readonly linkMode: number
+  /** Length of the transmit queue in packets. */
+  readonly txQueueLength: number
+  /** Group number; 0 is the group of all links that were put into no other. */
+  readonly group: number
+  /** Link-layer broadcast address, lower case with colons; empty for interfaces without one. */
+  readonly broadcast: string
+}
+
+/** Traits of a veth link as the kernel makes it. */
+export const PRISTINE_TRAITS: LinkTraits = {
+  arp: true,
+  multicast: true,
+  promiscuous: false,
+  allMulticast: false,
+  linkMode: 0,
+  txQueueLength: 1000,
+  group: 0,
+  broadcast: 'ff:ff:ff:ff:ff:ff',
+}
+
 /** A network interface as the kernel describes it. */
 export interface Link {
   /** Interface index within its namespace. */
@@ -26,6 +61,10 @@ export interface Link {
   readonly alias: string
   /** Kind: `veth`, `bridge`, …; empty for physical devices. */
   readonly kind: string
+  /** Further settings, which survive moves between namespaces. */
+  readonly traits: LinkTraits
+  /** Alternative names. Each is as taken in its namespace as a name; they survive moves between namespaces. */
+  readonly altNames: readonly string[]
   /** Index of the bridge or bond that it belongs to. */
   readonly master?: number
   /** Counters since the device exists. */
@@ -34,7 +73,10 @@ export interface Link {
 
 /** One change to a network namespace, as plain data: it crosses a thread boundary. */
 export type NetOp =
-  /** Changes an existing link. Only fields present are touched. `master: null` takes it out of its bridge. */
+  /**
+   * Changes an existing link. Only fields present are touched. `master: null` takes it out of its bridge, `altNames: false`
+   * removes all alternative names.
+   */
   | {
       readonly op: 'link.set'
       readonly dev: string
@@ -44,6 +86,8 @@ export type NetOp =
       readonly up?: boolean
       readonly alias?: string
       readonly master?: string | null
+      readonly traits?: Partial<LinkTraits>
+      readonly altNames?: false
     }
   /** A pair of connected links; the peer may be made in another namespace right away. */
   | {
@@ -64,7 +108,7 @@ export type NetOp =
   /**
    * Reads a link back, in `netns` if given (after a move) and else where the other ops work; fails with CHECK_FAILED that
    * names every difference. Only fields present are compared; `addresses: false` means that it has none but IPv6
-   * link-local ones.
+   * link-local ones, `altNames: false` that it has no alternative names.
    */
   | {
       readonly op: 'link.expect'
@@ -74,6 +118,8 @@ export type NetOp =
       readonly mtu?: number
       readonly up?: boolean
       readonly alias?: string
+      readonly traits?: Partial<LinkTraits>
+      readonly altNames?: false
       readonly addresses?: false
     }
   /** Removes a link; `absentOk` makes a missing one success. */

@@ -56,15 +56,18 @@ export function readText(data: Buffer): string {
  * stops at the first attribute that does not fit.
  */
 export function readAttributes(data: Buffer): Map<number, Buffer> {
-  const found = new Map<number, Buffer>()
+  return new Map(eachAttribute(data))
+}
+
+/** Type and data of every attribute in order, as {@link readAttributes} reads them; for lists, where types repeat. */
+export function* eachAttribute(data: Buffer): Generator<[type: number, data: Buffer]> {
   let at = 0
   while (at + ATTRIBUTE_HEADER <= data.length) {
     const length = data.readUInt16LE(at)
     if (length < ATTRIBUTE_HEADER || at + length > data.length) break
-    found.set(data.readUInt16LE(at + 2) & NLA_TYPE_MASK, data.subarray(at + ATTRIBUTE_HEADER, at + length))
+    yield [data.readUInt16LE(at + 2) & NLA_TYPE_MASK, data.subarray(at + ATTRIBUTE_HEADER, at + length)]
     at += aligned(length)
   }
-  return found
 }
 
 /** A whole message: header, fixed part, attributes. */

@@ -32,6 +32,7 @@ export const RTM = {
   NEWTFILTER: 44,
   DELTFILTER: 45,
   GETTFILTER: 46,
+  DELLINKPROP: 109,
 } as const
 
 /** Address families. */
@@ -40,21 +41,27 @@ export const AF = { UNSPEC: 0, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as 
 /** Attributes of a link. */
 export const IFLA = {
   ADDRESS: 1,
+  BROADCAST: 2,
   IFNAME: 3,
   MTU: 4,
   MASTER: 10,
+  TXQLEN: 13,
+  LINKMODE: 17,
   LINKINFO: 18,
   IFALIAS: 20,
   STATS64: 23,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
+  PROP_LIST: 52,
+  ALT_IFNAME: 53,
 } as const
 
 /** Attributes within IFLA_LINKINFO. */
 export const IFLA_INFO = { KIND: 1, DATA: 2 } as const
 
 /** Interface flags. */
-export const IFF = { UP: 0x1, LOWER_UP: 0x1_0000 } as const
+export const IFF = { UP: 0x1, NOARP: 0x80, PROMISC: 0x100, ALLMULTI: 0x200, MULTICAST: 0x1000, LOWER_UP: 0x1_0000 } as const
 
 /** Attributes of an address. */
 export const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const

@@ -1,12 +1,14 @@
 import { constants } from 'node:os'
 import { Refusal } from '../native/errno.ts'
-import type { Link } from '../net/model.ts'
+import type { Link, LinkTraits } from '../net/model.ts'
 import { formatMac, parseMac } from './address.ts'
 import { attribute, nested, readAttributes, readText, text, uint32 } from './codec.ts'
 import { IFF, IFLA, IFLA_INFO, NLM_F, RTM } from './constants.ts'
+import { readAltNames, readTraits, traitAttributes, traitFlags } from './link-traits.ts'
 import type { NetlinkSocket } from './socket.ts'
 
 const VETH_INFO_PEER = 1
+const RTEXT_FILTER_BRVLAN = 2
 const RTEXT_FILTER_SKIP_STATS = 8
 const MAX_NAME_BYTES = 15
 const MAX_ALIAS_BYTES = 255
@@ -22,6 +24,8 @@ export interface LinkSettings {
   readonly master?: number
   /** Open descriptor of the namespace to move to. */
   readonly netns?: number
+  /** Traits to set; those absent are not touched. */
+  readonly traits?: Partial<LinkTraits>
 }
 
 /**
@@ -52,6 +56,7 @@ const settingAttributes = (settings: LinkSettings): Buffer[] => {
   if (settings.mtu !== undefined) attributes.push(attribute(IFLA.MTU, uint32(settings.mtu)))
   if (settings.master !== undefined) attributes.push(attribute(IFLA.MASTER, uint32(settings.master)))
   if (settings.alias !== undefined) attributes.push(attribute(IFLA.IFALIAS, aliasBytes(settings.alias)))
+  if (settings.traits !== undefined) attributes.push(...traitAttributes(settings.traits))
   return attributes
 }
 
@@ -82,6 +87,8 @@ export function decodeLink(payload: Buffer): Link {
     carrier: (flags & IFF.LOWER_UP) !== 0,
     alias: alias === undefined ? '' : readText(alias),
     kind: kind === undefined ? '' : readText(kind),
+    traits: readTraits(flags, attributes),
+    altNames: readAltNames(attributes),
     ...(master === undefined ? {} : { master }),
     stats: { rxPackets: counter(0), txPackets: counter(8), rxBytes: counter(16), txBytes: counter(24) },
   }
@@ -89,10 +96,14 @@ export function decodeLink(payload: Buffer): Link {
 
 /** All links. @throws Refusal */
 export function dumpLinks(socket: NetlinkSocket): Link[] {
-  return socket
-    .dump(RTM.GETLINK, [header(0)])
-    .filter((entry) => entry.type === RTM.NEWLINK)
-    .map((entry) => decodeLink(entry.payload))
+  return (
+    socket
+      // Any filter makes the kernel allot the space of its largest link. Else a link with many alternative names does not fit,
+      // and the dump ends before it without an error. This one concerns only dumps of bridges.
+      .dump(RTM.GETLINK, [header(0), attribute(IFLA.EXT_MASK, uint32(RTEXT_FILTER_BRVLAN))])
+      .filter((entry) => entry.type === RTM.NEWLINK)
+      .map((entry) => decodeLink(entry.payload))
+  )
 }
 
 const getLink = (socket: NetlinkSocket, parts: readonly Uint8Array[]): Link | undefined => {
@@ -122,8 +133,25 @@ export function linkIndex(socket: NetlinkSocket, name: string): number | undefin
 
 /** Changes a link in one kernel operation. @throws Refusal */
 export function setLink(socket: NetlinkSocket, index: number, settings: LinkSettings): void {
-  const change = settings.up === undefined ? 0 : IFF.UP
-  socket.change(RTM.NEWLINK, [header(index, settings.up === true ? IFF.UP : 0, change), ...settingAttributes(settings)])
+  const traits = traitFlags(settings.traits ?? {})
+  const change = traits.change | (settings.up === undefined ? 0 : IFF.UP)
+  const flags = traits.flags | (settings.up === true ? IFF.UP : 0)
+  socket.change(RTM.NEWLINK, [header(index, flags, change), ...settingAttributes(settings)])
+}
+
+/**
+ * Removes all alternative names of a link.
+ *
+ * @returns whether there were any
+ * @throws Refusal
+ */
+export function removeAltNames(socket: NetlinkSocket, index: number): boolean {
+  const payload = socket.get(RTM.GETLINK, [header(index), attribute(IFLA.EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))])
+  // The kernel's own list goes back as it is: a name may be of bytes that no text can hold.
+  const list = readAttributes(payload.subarray(16)).get(IFLA.PROP_LIST)
+  if (list === undefined) return false
+  socket.change(RTM.DELLINKPROP, [header(index), nested(IFLA.PROP_LIST, [list])])
+  return true
 }
 
 /** Makes a pair of veth links. @throws Refusal */

@@ -17,8 +17,8 @@ const NLMSGERR_ATTR_MSG = 1
 const DUMP_ATTEMPTS = 5
 // The kernel answers before write returns; only a lost answer makes a read wait at all.
 const RECEIVE_TIMEOUT_SECONDS = 10
-// The kernel's datagrams are at most 32 KiB long (dumps).
-const RECEIVE_BUFFER = 65_536
+// The longest datagram is of a link with as many alternative names as the kernel takes, 64 KiB, and all else that it has.
+const RECEIVE_BUFFER = 131_072
 
 const ONE = Buffer.from([1, 0, 0, 0])
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { NetnsPath } from '../../src/index.ts'
-import { TestNet, unprivileged } from '../support.ts'
+import { type NetnsPath, PRISTINE_TRAITS } from '../../src/index.ts'
+import { run, TestNet, unprivileged } from '../support.ts'
 
 describe.skipIf(unprivileged)('link.expect (needs root for network namespaces)', () => {
   let lab: TestNet
@@ -41,6 +41,18 @@ describe.skipIf(unprivileged)('link.expect (needs root for network namespaces)',
     await expect(failure).rejects.toMatchObject({ code: 'CHECK_FAILED' })
     for (const text of ['mac is "02:00:00:00:00:0a"', 'mtu is 1400, not 1500', 'up is false', 'alias is "note"', '10.1.0.1/24'])
       await expect(failure).rejects.toThrow(text)
+  })
+
+  test('knows traits and alternative names', async () => {
+    await lab.apply(here, { op: 'link.expect', dev: 'a', traits: PRISTINE_TRAITS, altNames: false })
+    await lab.apply(here, { op: 'link.set', dev: 'a', traits: { arp: false, group: 7 } })
+    run(here, 'ip', 'link', 'property', 'add', 'dev', 'a', 'altname', 'other')
+    const failure = lab.apply(here, { op: 'link.expect', dev: 'a', traits: PRISTINE_TRAITS, altNames: false })
+    await expect(failure).rejects.toMatchObject({
+      code: 'CHECK_FAILED',
+      message: expect.stringMatching(/: arp is false, not true; group is 7, not 0; it has 1 alternative names, one is "other"$/),
+    })
+    await lab.apply(here, { op: 'link.expect', dev: 'a', traits: { arp: false, multicast: true } })
   })
 
   test('a device that is not there is not what was expected', async () => {
