@@ -1,4 +1,5 @@
-import type { Link, LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
+import { isDeepStrictEqual } from 'node:util'
+import { type Link, type LinuxNet, type NetnsPath, type NetOp, PRISTINE_TRAITS } from '@cni-offload/linux'
 import {
   type Clock,
   type DeviceEvent,
@@ -61,7 +62,7 @@ export class SoftHost implements HostDevice {
   async discover(ctx: OpContext): Promise<VirtualFunction[]> {
     refuseIfAborted(ctx.signal)
     const links = await this.#net.links(this.#netns)
-    const byName = new Map(links.map((link) => [link.name, link]))
+    const byName = new Map(links.flatMap((link) => [link.name, ...link.altNames].map((name) => [name, link])))
     const byKey = new Map(links.map((link) => [linkKey(link), link]))
     return functionsOf(this.#card).map((id) => {
       const spec = endOf(this.#card, id, 'vf')
@@ -92,7 +93,7 @@ export class SoftHost implements HostDevice {
         },
       )
     await this.#apply(vf, this.#netns, [
-      { op: 'link.set', dev: link.name, up: false },
+      { op: 'link.set', dev: link.name, up: false, traits: PRISTINE_TRAITS, altNames: false },
       ...(link.name === spec.name ? [] : [rename(link.name, spec)]),
       {
         op: 'link.set',
@@ -161,7 +162,7 @@ export class SoftHost implements HostDevice {
     )
   }
 
-  /** Down, at home, with its own name, MAC, MTU and note, and without addresses. */
+  /** Down, at home, with its own name, MAC, MTU, note and traits, and without addresses and alternative names. */
   #pristineOp(spec: EndSpec): NetOp {
     return {
       op: 'link.expect',
@@ -171,6 +172,8 @@ export class SoftHost implements HostDevice {
       mtu: spec.mtu,
       up: false,
       alias: formatNote(spec),
+      traits: PRISTINE_TRAITS,
+      altNames: false,
       addresses: false,
     }
   }
@@ -274,14 +277,17 @@ export class SoftHost implements HostDevice {
       ...(link.mac === want.mac ? [] : [`mac is ${link.mac}, not ${want.mac}`]),
       ...(link.mtu === want.mtu ? [] : [`mtu is ${link.mtu}, not ${want.mtu}`]),
       ...(link.up ? ['it is up'] : []),
+      ...(isDeepStrictEqual(link.traits, PRISTINE_TRAITS) ? [] : [`its traits are ${JSON.stringify(link.traits)}`]),
+      ...(link.altNames.length === 0 ? [] : [`it has ${link.altNames.length} alternative names`]),
     ]
     if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
     return { name: link.name, mac: link.mac, mtu: link.mtu }
   }
 }
 
+/** Resets what the kernel would keep over the move; an alternative name that is taken at home would prevent it. */
 function resetOp(dev: string, spec: EndSpec): NetOp {
-  return { op: 'link.set', dev, up: false, master: null, mac: spec.mac, mtu: spec.mtu }
+  return { op: 'link.set', dev, up: false, master: null, mac: spec.mac, mtu: spec.mtu, traits: PRISTINE_TRAITS, altNames: false }
 }
 
 async function succeeds(request: Promise<void>): Promise<boolean> {

@@ -1,8 +1,8 @@
-import { createLinuxNet } from '@cni-offload/linux'
+import { createLinuxNet, type LinuxNet, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { type DeviceEvent, type OpContext, silentLogger, systemClock } from '@cni-offload/sdk'
 import { exec, inNetns, isRoot, ping, ROOT_REASON, TestNetns } from '@cni-offload/testing'
 import { afterAll, describe, expect, it } from 'vitest'
-import { softHost } from '../src/index.ts'
+import { SoftHost, softHost } from '../src/index.ts'
 import { softCard } from './soft-card.ts'
 
 const ctx = (): OpContext => ({ signal: AbortSignal.timeout(20_000), log: silentLogger })
@@ -62,6 +62,52 @@ describe.skipIf(!isRoot())(`the host half of the software card (${ROOT_REASON})`
     ])
     await expect(soft.host.acquire(vf, {}, ctx())).rejects.toMatchObject({ code: 'HARDWARE_FAILURE' })
     expect(await soft.host.discover(ctx())).toMatchObject([{ health: 'unhealthy' }])
+  })
+
+  it('does not think a function healthy whose name is an alternative name of a stranger', async () => {
+    await using soft = await softCard(net, 1)
+    await using pod = await TestNetns.create(net, 'swp')
+    await net.apply(soft.hostNetns.path, [
+      { op: 'link.move', dev: 'soft0v0', netns: pod.path, name: 'eth0' },
+      { op: 'link.add-bridge', dev: 'br0' },
+    ])
+    expect(await soft.host.discover(ctx())).toMatchObject([{ health: 'healthy' }])
+    await soft.hostNetns.output(['ip', 'link', 'property', 'add', 'dev', 'br0', 'altname', 'soft0v0'])
+    expect(await soft.host.discover(ctx())).toMatchObject([{ health: 'unhealthy' }])
+  })
+
+  it('finds a function that a pod renamed and gave as many alternative names as the kernel takes', async () => {
+    await using soft = await softCard(net, 1)
+    await using pod = await TestNetns.create(net, 'swp')
+    await net.apply(soft.hostNetns.path, [{ op: 'link.move', dev: 'soft0v0', netns: pod.path, name: 'mine' }])
+    const commands = Array.from({ length: 500 }, (_, n) => `link property add dev mine altname ${String(n).padStart(127, 'n')}\n`)
+    await pod.exec(['ip', '-force', '-batch', '-'], { input: commands.join('') })
+    expect((await net.link(pod.path, 'mine'))?.altNames.length).toBeGreaterThan(400)
+    await soft.host.release(vf, { netns: pod.path, ifName: 'eth0' }, ctx())
+    expect(await net.link(soft.hostNetns.path, 'soft0v0')).toMatchObject({ up: false, altNames: [], traits: PRISTINE_TRAITS })
+  })
+
+  it('needs one request to release a function whose pod changed everything that the kernel keeps over a move', async () => {
+    await using soft = await softCard(net, 1)
+    await using pod = await TestNetns.create(net, 'swp')
+    const asked: unknown[] = []
+    const counting = new Proxy(net, {
+      get: (target, name: keyof LinuxNet) => {
+        const member = target[name].bind(target) as (...args: unknown[]) => unknown
+        return (...args: unknown[]) => {
+          if (name !== 'netnsIdentity') asked.push(name)
+          return member(...args)
+        }
+      },
+    })
+    const host = new SoftHost({ net: counting, clock: systemClock, card: soft.card, netns: soft.hostNetns.path })
+    await net.apply(soft.hostNetns.path, [{ op: 'link.move', dev: 'soft0v0', netns: pod.path, name: 'eth0' }])
+    const traits = { arp: false, multicast: false, promiscuous: true, allMulticast: true, linkMode: 1, txQueueLength: 1, group: 9 }
+    await net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', traits }])
+    await pod.output(['ip', 'link', 'property', 'add', 'dev', 'eth0', 'altname', 'soft0v0'])
+    await host.release(vf, { netns: pod.path, ifName: 'eth0' }, ctx())
+    expect(asked).toEqual(['apply'])
+    expect(await net.link(soft.hostNetns.path, 'soft0v0')).toMatchObject({ up: false, altNames: [], traits: PRISTINE_TRAITS })
   })
 
   it('finds a function that a pod handed on to another named namespace', async () => {

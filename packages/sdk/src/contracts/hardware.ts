@@ -23,8 +23,9 @@ export interface HostDevice {
    */
   acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef>
   /**
-   * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down. Idempotent; verified by
-   * reading back. `netns` is where the function is believed to be; it may be gone.
+   * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down, and nothing left of what a pod
+   * can set and the kernel keeps over a move: ARP off, promiscuous, queue length, group, alternative names, … . Idempotent;
+   * verified by reading back. `netns` is where the function is believed to be; it may be gone.
    *
    * @throws OffloadError HARDWARE_FAILURE when it could not be brought back; the VF must not be leased then
    */

@@ -8,6 +8,8 @@ import {
   type VfId,
   type VfSettings,
 } from '@cni-offload/sdk'
+import type { LinkTraits } from '@cni-offload/linux'
+import { addAltName } from '../../src/hardware/helpers.ts'
 import type { HardwareFixture } from '../../src/hardware/index.ts'
 
 /** Breaks a sound backend in one way. */
@@ -66,6 +68,31 @@ const ignoresAbort = withHost((host) => ({
   acquire: (vf, want, ctx) => host.acquire(vf, want, { ...ctx, signal: later() }),
   release: (vf, from, ctx) => host.release(vf, from, { ...ctx, signal: later() }),
 }))
+
+const TRAITS: readonly (keyof LinkTraits)[] = [
+  'arp',
+  'multicast',
+  'promiscuous',
+  'allMulticast',
+  'linkMode',
+  'txQueueLength',
+  'group',
+  'broadcast',
+]
+
+/** One mutant per trait, which comes back to the host as the pod left it. */
+const leavesTraits = Object.fromEntries(
+  TRAITS.map((trait): [string, Mutation] => [
+    `leaves ${trait}`,
+    withHost((host, { net, hostNetns }) => ({
+      async release(vf, from, ctx) {
+        const left = (await net.link(from.netns ?? hostNetns, from.ifName ?? nameOf(vf)))?.traits
+        await host.release(vf, from, ctx)
+        if (left !== undefined) await net.apply(hostNetns, [{ op: 'link.set', dev: nameOf(vf), traits: { [trait]: left[trait] } }])
+      },
+    })),
+  ]),
+)
 
 /** Broken backends by the id of the case that must notice. */
 export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mutation>>>> = {
@@ -128,6 +155,24 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
       },
     })),
   },
+  'acquire.traits': {
+    'leaves traits': withHost((host, { net, hostNetns }) => ({
+      async acquire(vf, want, ctx) {
+        const left = (await net.link(hostNetns, nameOf(vf)))?.traits
+        const netdev = await host.acquire(vf, want, ctx)
+        await net.apply(hostNetns, [{ op: 'link.set', dev: netdev.name, ...(left === undefined ? {} : { traits: left }) }])
+        return netdev
+      },
+    })),
+    'leaves alternative names': withHost((host, { net, hostNetns }) => ({
+      async acquire(vf, want, ctx) {
+        const left = (await net.link(hostNetns, nameOf(vf)))?.altNames ?? []
+        const netdev = await host.acquire(vf, want, ctx)
+        for (const name of left) await addAltName(hostNetns, netdev.name, name)
+        return netdev
+      },
+    })),
+  },
   'acquire.impossible-setting': {
     'does not look whether it stuck': withHost((host) => ({
       acquire: async (vf, want: VfSettings, ctx) => host.acquire(vf, want, ctx).catch(async () => host.acquire(vf, {}, ctx)),
@@ -185,6 +230,32 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
         },
       }
     }),
+  },
+  'release.traits': {
+    ...leavesTraits,
+    'leaves them at home': withHost((host, { net, hostNetns }) => ({
+      async release(vf, from, ctx) {
+        const left = (await net.link(hostNetns, nameOf(vf)))?.traits
+        await host.release(vf, from, ctx)
+        if (left !== undefined) await net.apply(hostNetns, [{ op: 'link.set', dev: nameOf(vf), traits: left }])
+      },
+    })),
+  },
+  'release.alt-names': {
+    'leaves them': withHost((host, { net, hostNetns }) => ({
+      async release(vf, from, ctx) {
+        const left = (await net.link(from.netns ?? '', from.ifName ?? ''))?.altNames ?? []
+        await host.release(vf, from, ctx)
+        for (const name of left) if (name === 'hwkalias') await addAltName(hostNetns, nameOf(vf), name)
+      },
+    })),
+    'gives up when a function has the name of another': withHost((host, { net, hostNetns }) => ({
+      async release(vf, from, ctx) {
+        const left = (await net.link(from.netns ?? '', from.ifName ?? ''))?.altNames ?? []
+        for (const name of left) if ((await net.link(hostNetns, name)) !== undefined) throw lost(`${name} is taken`)
+        await host.release(vf, from, ctx)
+      },
+    })),
   },
   'release.twice': {
     'complains about the second': withHost((host) => {

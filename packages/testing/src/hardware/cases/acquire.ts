@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { CaseSkipped, type ComplianceCase } from '../../kit/case.ts'
 import { assertRefused, freshContext } from '../../kit/expect.ts'
 import type { HardwareFixture } from '../fixture.ts'
-import { assertPristine, functionOf, pristineState, vfAt } from '../helpers.ts'
+import { addAltName, assertOwnTraits, assertPristine, functionOf, otherTraits, pristineState, vfAt } from '../helpers.ts'
 
 const WANTED_MAC = '02:c0:ff:ee:00:02'
 
@@ -49,6 +49,19 @@ export const acquireCases: readonly ComplianceCase<HardwareFixture>[] = [
       const { name } = await fixture.host.acquire(was.id, {}, freshContext())
       assert.equal((await fixture.net.link(fixture.hostNetns, name))?.up, false, 'up')
       assert.deepEqual(await fixture.net.addresses(fixture.hostNetns, name), [], 'addresses')
+    },
+  },
+  {
+    id: 'acquire.traits',
+    title: 'an acquired function has its own traits and no alternative names, even if somebody had changed them',
+    async run(fixture) {
+      const was = vfAt(await pristineState(fixture), 0)
+      for (const want of [{}, { mtu: was.mtu - 100 }]) {
+        await fixture.net.apply(fixture.hostNetns, [{ op: 'link.set', dev: was.name, traits: otherTraits(was.traits) }])
+        await addAltName(fixture.hostNetns, was.name, 'hwkalias')
+        const { name } = await fixture.host.acquire(was.id, want, freshContext())
+        assertOwnTraits(await fixture.net.link(fixture.hostNetns, name), was, 'acquired, it')
+      }
     },
   },
   {

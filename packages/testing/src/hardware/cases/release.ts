@@ -3,7 +3,7 @@ import type { ComplianceCase } from '../../kit/case.ts'
 import { assertRefused, freshContext } from '../../kit/expect.ts'
 import { TestNetns } from '../../net/test-netns.ts'
 import type { HardwareFixture } from '../fixture.ts'
-import { assertPristine, functionOf, giveTo, pristineState, vfAt } from '../helpers.ts'
+import { addAltName, assertPristine, functionOf, giveTo, otherTraits, pristineState, vfAt } from '../helpers.ts'
 
 async function settings(fixture: HardwareFixture, index: number): Promise<{ mtu: number; mac?: string }> {
   const was = vfAt(await pristineState(fixture), index)
@@ -47,6 +47,43 @@ export const releaseCases: readonly ComplianceCase<HardwareFixture>[] = [
         await useInPod(fixture, pod.path, 'eth0')
         await fixture.host.release(was.id, { netns: pod.path, ifName: 'eth0' }, freshContext())
         await assertPristine(fixture, was, 'released')
+      }
+    },
+  },
+  {
+    id: 'release.traits',
+    title: 'what a pod set on a function besides MAC and MTU, ARP off for instance, is undone, wherever the function lies',
+    async run(fixture) {
+      await using pod = await TestNetns.create(fixture.net, 'hwk')
+      const was = vfAt(await pristineState(fixture), 0)
+      await giveTo(fixture, was.id, {}, pod.path, 'eth0')
+      await fixture.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', up: true, traits: otherTraits(was.traits) }])
+      await fixture.host.release(was.id, { netns: pod.path, ifName: 'eth0' }, freshContext())
+      await assertPristine(fixture, was, 'released')
+      await fixture.net.apply(fixture.hostNetns, [{ op: 'link.set', dev: was.name, traits: otherTraits(was.traits) }])
+      await fixture.host.release(was.id, {}, freshContext())
+      await assertPristine(fixture, was, 'released at home')
+    },
+  },
+  {
+    id: 'release.alt-names',
+    title: 'alternative names that a pod gave to a function go, also one that would keep another function from coming back',
+    async run(fixture) {
+      await using pod = await TestNetns.create(fixture.net, 'hwk')
+      const [was, other] = [vfAt(await pristineState(fixture), 0), vfAt(await pristineState(fixture), 1)]
+      await giveTo(fixture, was.id, {}, pod.path, 'eth0')
+      await giveTo(fixture, other.id, {}, pod.path, 'eth1')
+      for (const name of ['hwkalias', was.name, other.name]) await addAltName(pod.path, 'eth0', name)
+      await fixture.host.release(was.id, { netns: pod.path, ifName: 'eth0' }, freshContext())
+      await assertPristine(fixture, was, 'released')
+      await fixture.host.release(other.id, { netns: pod.path, ifName: 'eth1' }, freshContext())
+      await assertPristine(fixture, other, 'released after a function that had its name')
+      for (const name of ['hwkalias', other.name]) {
+        await giveTo(fixture, was.id, {}, pod.path, 'eth0')
+        await fixture.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', name: 'mine' }])
+        for (const altName of ['eth0', name]) await addAltName(pod.path, 'mine', altName)
+        await fixture.host.release(was.id, { netns: pod.path, ifName: 'eth0' }, freshContext())
+        await assertPristine(fixture, was, 'released by an alternative name')
       }
     },
   },
