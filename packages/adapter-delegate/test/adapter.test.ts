@@ -78,6 +78,20 @@ describe.skipIf(!isRoot)(`stock bridge, tuning and host-local behind the splice 
     expect(byLink.toSorted()).toEqual(['eth0 fd77::2/64', 'lo ::1/128'])
   })
 
+  it('names the settings of an interface with a dot so that the host can make them', async () => {
+    // Older releases of the plugin look for such an interface in the wrong folder, so here is one that leaves it to the host.
+    await lab.script('tuning', `conf=$(cat)\ncase "$CNI_COMMAND" in ADD) echo "$conf" | sed 's/.*"prevResult"://; s/}$//';; esac`)
+    await lab.start([lab.bridge(), { type: 'tuning', sysctl: { 'net.ipv4.conf.IFNAME.arp_filter': '1' } }])
+    const [ifName, { pod }] = ['eth0.100', lab.at(0)]
+    const result = await lab.adapter.attach(lab.request(0, { key: pod.key('podnet', ifName) }), ctx())
+    expect(result.sysctls).toEqual({ 'net.ipv4.conf.eth0/100.arp_filter': '1' })
+    await lab.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', name: ifName }])
+    await wirePod(lab.net, pod.path, ifName, result)
+    const { stdout } = await exec(inNetns(pod.path, ['cat', `/proc/sys/net/ipv4/conf/${ifName}/arp_filter`]))
+    expect(stdout.trim()).toBe('1')
+    expect(await ping(pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+  })
+
   it('gives the same result again, without running the list again', async () => {
     const first = await lab.adapter.attach(lab.request(0), ctx())
     expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(first)

@@ -48,6 +48,7 @@ describe('pluginList', () => {
       ],
     })
     expect(podSysctls(list, 'net1')).toEqual({ 'net.core.somaxconn': '500', 'net.ipv4.conf.net1.arp_filter': '1' })
+    expect(podSysctls(list, 'net1.100')).toHaveProperty(['net.ipv4.conf.net1/100.arp_filter'], '1')
   })
 })
 

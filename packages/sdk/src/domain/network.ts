@@ -83,7 +83,10 @@ export interface AttachResult {
   readonly neighbours: readonly Neighbour[]
   /** Resolver settings. */
   readonly dns: Dns
-  /** Kernel settings of the pod's namespace, by dotted name: `net.ipv4.conf.eth0.arp_filter`. */
+  /**
+   * Kernel settings of the pod's namespace, by dotted name: `net.ipv4.conf.eth0.arp_filter`; a dot in the name of an interface
+   * is written as `/`: `net.ipv4.conf.eth0/100.arp_filter`.
+   */
   readonly sysctls: Readonly<Record<string, string>>
 }
 
@@ -116,5 +119,5 @@ export const attachResult: z.ZodType<AttachResult> = z.object({
   routes: z.array(routeSchema).max(1024),
   neighbours: z.array(z.object({ ip: ipAddress, mac: macAddress })).max(1024),
   dns,
-  sysctls: z.record(z.string().regex(/^net(\.[A-Za-z0-9_-]+)+$/, 'a dotted name below "net."'), z.string()),
+  sysctls: z.record(z.string().regex(/^net(\.[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*)+$/, 'a dotted name below "net."'), z.string()),
 })

@@ -16,6 +16,11 @@ describe('domain schemas', () => {
     expect(attachResult.parse({ ...whole, mac: '02:00:00:00:00:AB' })).toEqual({ ...whole, mac: '02:00:00:00:00:ab' })
   })
 
+  it('accept a slash for a dot in the name of an interface', () => {
+    const sysctls = { 'net.ipv4.conf.eth0/100.arp_filter': '1', 'net.ipv6.neigh.a/b/c.gc_stale_time': '60' }
+    expect(attachResult.parse({ ...whole, sysctls }).sysctls).toEqual(sysctls)
+  })
+
   it.each([
     { mac: 'x' },
     { mtu: 0 },
@@ -26,6 +31,11 @@ describe('domain schemas', () => {
     { sysctls: { 'net/../kernel/panic': '1' } },
     { sysctls: { 'net...kernel.panic': '1' } },
     { sysctls: { 'net.ipv4.x\n': '1' } },
+    { sysctls: { 'net/ipv4.conf.x': '1' } },
+    { sysctls: { 'net.ipv4.conf.//.x': '1' } },
+    { sysctls: { 'net./.kernel.panic': '1' } },
+    { sysctls: { 'net.ipv4.eth0/.x': '1' } },
+    { sysctls: { 'net.ipv4.eth0//100.x': '1' } },
     { ips: Array(65).fill({ address: '10.0.0.2/32' }) },
   ])('refuse %j', (wrong) => {
     expect(attachResult.safeParse({ ...whole, ...wrong }).success).toBe(false)
