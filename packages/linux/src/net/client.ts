@@ -55,6 +55,10 @@ export class LinuxNetClient implements LinuxNet {
     return this.#call({ call: 'addresses', netns, dev })
   }
 
+  tentativeAddresses(netns: NetnsPath, dev?: string): Promise<string[]> {
+    return this.#call({ call: 'tentativeAddresses', netns, ...(dev === undefined ? {} : { dev }) })
+  }
+
   routes(netns: NetnsPath, dev: string): Promise<Route[]> {
     return this.#call({ call: 'routes', netns, dev })
   }

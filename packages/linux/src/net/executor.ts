@@ -1,5 +1,5 @@
 import type { Libc } from '../native/libc.ts'
-import { listAddresses } from '../netlink/addr.ts'
+import { listAddresses, listTentative } from '../netlink/addr.ts'
 import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
 import { listNeighbours } from '../netlink/neigh.ts'
 import { listRoutes } from '../netlink/route.ts'
@@ -47,6 +47,10 @@ export class NetExecutor implements Disposable {
         return this.#within(request.netns, ({ socket }) => linkByName(socket, request.name))
       case 'addresses':
         return this.#within(request.netns, (session) => listAddresses(session.socket, session.index(request.dev)))
+      case 'tentativeAddresses':
+        return this.#within(request.netns, (session) =>
+          listTentative(session.socket, request.dev === undefined ? undefined : session.index(request.dev)),
+        )
       case 'routes':
         return this.#within(request.netns, (session) => listRoutes(session.socket, session.index(request.dev)))
       case 'neighbours':

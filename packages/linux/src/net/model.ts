@@ -156,6 +156,11 @@ export interface LinuxNet extends AsyncDisposable {
   link(netns: NetnsPath, name: string): Promise<Link | undefined>
   /** Addresses with prefix length of a link, IPv6 link-local ones left out. */
   addresses(netns: NetnsPath, dev: string): Promise<string[]>
+  /**
+   * IPv6 addresses with prefix length, link-local ones too, that do not answer yet because duplicate address detection has not
+   * ended; those that it found to be duplicates are left out. Of one link or of the whole namespace.
+   */
+  tentativeAddresses(netns: NetnsPath, dev?: string): Promise<string[]>
   /** Routes of the main and other tables through a link, the kernel's own (proto kernel) left out. */
   routes(netns: NetnsPath, dev: string): Promise<Route[]>
   /** Permanent neighbour entries of a link. */

@@ -6,11 +6,15 @@ import { AF, IFA, NLM_F, RTM } from './constants.ts'
 import type { NetlinkSocket } from './socket.ts'
 
 const IFA_F_NODAD = 0x02
+const IFA_F_DADFAILED = 0x08
+const IFA_F_TENTATIVE = 0x40
 const HEADER = 8
 
 interface AddressEntry {
   readonly family: Family
   readonly prefix: number
+  /** The lower eight flags. */
+  readonly flags: number
   readonly local: Buffer
   readonly peer: Buffer
 }
@@ -33,23 +37,32 @@ export function addAddress(socket: NetlinkSocket, index: number, cidr: string): 
 const isLinkLocal = (entry: AddressEntry): boolean =>
   entry.family === AF.INET6 && entry.local[0] === 0xfe && ((entry.local[1] ?? 0) & 0xc0) === 0x80
 
+/** Addresses of one family, of all links if `index` is 0. */
+const entriesOf = (socket: NetlinkSocket, family: Family, index: number): AddressEntry[] =>
+  socket.dump(RTM.GETADDR, [header(family, 0, 0, index)]).flatMap(({ payload }) => {
+    if (payload[0] !== family || (index !== 0 && payload.readUInt32LE(4) !== index)) return []
+    const attributes = readAttributes(payload.subarray(HEADER))
+    const peer = attributes.get(IFA.ADDRESS)
+    const local = attributes.get(IFA.LOCAL) ?? peer
+    if (local === undefined || peer === undefined) return []
+    return [{ family, prefix: payload.readUInt8(1), flags: payload.readUInt8(2), local, peer }]
+  })
+
 const entries = (socket: NetlinkSocket, index: number): AddressEntry[] =>
-  ([AF.INET, AF.INET6] as const).flatMap((family) =>
-    socket.dump(RTM.GETADDR, [header(family, 0, 0, index)]).flatMap(({ payload }) => {
-      if (payload[0] !== family || payload.readUInt32LE(4) !== index) return []
-      const attributes = readAttributes(payload.subarray(HEADER))
-      const peer = attributes.get(IFA.ADDRESS)
-      const local = attributes.get(IFA.LOCAL) ?? peer
-      if (local === undefined || peer === undefined) return []
-      return [{ family, prefix: payload.readUInt8(1), local, peer }]
-    }),
-  )
+  ([AF.INET, AF.INET6] as const).flatMap((family) => entriesOf(socket, family, index))
 
 /** Addresses of a link with prefix length, without IPv6 link-local ones. @throws Refusal */
 export function listAddresses(socket: NetlinkSocket, index: number): string[] {
   return entries(socket, index)
     .filter((entry) => !isLinkLocal(entry))
     .map((entry) => `${formatIp(entry.local)}/${entry.prefix}`)
+}
+
+/** IPv6 addresses, of one link or of all, whose duplicate address detection has not ended. @throws Refusal */
+export function listTentative(socket: NetlinkSocket, index: number | undefined): string[] {
+  return entriesOf(socket, AF.INET6, index ?? 0)
+    .filter(({ flags }) => (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) === IFA_F_TENTATIVE)
+    .map(({ local, prefix }) => `${formatIp(local)}/${prefix}`)
 }
 
 /** Removes all addresses of a link but IPv6 link-local ones. @throws Refusal */

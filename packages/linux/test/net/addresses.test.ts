@@ -35,6 +35,31 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     expect(six).not.toHaveProperty('tentative')
   })
 
+  test('are tentative until it is known that nobody else has them, unless that is not asked', async () => {
+    await expect(lab.net.tentativeAddresses(a, 'nope')).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await lab.apply(a, { op: 'link.add-bridge', dev: 'br0' }, { op: 'link.set', dev: 'br0', up: true })
+    // Without carrier the detection does not begin.
+    run(a, 'ip', 'address', 'add', 'fd01::1/64', 'dev', 'br0')
+    await add('10.0.0.2/24', 'fd00::2/64')
+    expect(await lab.net.tentativeAddresses(a)).toContain('fd01::1/64')
+    expect(await lab.net.tentativeAddresses(a, 'br0')).toContain('fd01::1/64')
+    expect(await lab.net.tentativeAddresses(a, 'v0')).not.toContain('fd01::1/64')
+    expect(await lab.net.tentativeAddresses(a, 'v0')).not.toContain('fd00::2/64')
+    await lab.apply(a, { op: 'link.set', dev: 'v0', master: 'br0' })
+    await expect.poll(() => lab.net.tentativeAddresses(a, 'br0'), { timeout: 20_000 }).toEqual([])
+    expect(await lab.net.addresses(a, 'br0')).toEqual(['fd01::1/64'])
+  })
+
+  test('that somebody else has are not tentative for ever', async () => {
+    const b = await lab.netns()
+    await lab.apply(a, { op: 'link.move', dev: 'v1', netns: b, name: 'v1' })
+    await lab.apply(b, { op: 'link.set', dev: 'v1', up: true }, { op: 'addr.add', dev: 'v1', address: 'fd02::1/64' })
+    run(a, 'ip', 'address', 'add', 'fd02::1/64', 'dev', 'v0')
+    await expect.poll(() => lab.net.tentativeAddresses(a, 'v0'), { timeout: 20_000 }).toEqual([])
+    const info = ipJson(a, 'addr', 'show', 'dev', 'v0')[0]?.['addr_info'] as Record<string, unknown>[]
+    expect(info.find(({ local }) => local === 'fd02::1')).toMatchObject({ tentative: true, dadfailed: true })
+  })
+
   test('can be many', async () => {
     const many = Array.from({ length: 300 }, (_, index) => `fd00::${(index + 1).toString(16)}/128`)
     await add(...many)
