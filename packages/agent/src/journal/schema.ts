@@ -17,7 +17,6 @@ const TABLES = `
     result       TEXT,
     revision     INTEGER NOT NULL,
     created_ms   INTEGER NOT NULL,
-    updated_ms   INTEGER NOT NULL,
     PRIMARY KEY (network, container_id, if_name),
     UNIQUE (device, vf_index)
   ) STRICT;

@@ -64,15 +64,13 @@ export class SqliteJournal implements AttachmentJournal {
     this.#all = prepare('SELECT * FROM attachments ORDER BY created_ms, revision')
     this.#counts = prepare('SELECT state, count(*) AS n FROM attachments GROUP BY state')
     this.#begin = prepare(`
-      INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms, updated_ms)
-      VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?, ?)
+      INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
+      VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?)
       ON CONFLICT (network, container_id, if_name) DO UPDATE SET device = excluded.device, vf_index = excluded.vf_index, port = excluded.port,
-        state = excluded.state, request = excluded.request, result = NULL, revision = excluded.revision, updated_ms = excluded.updated_ms`)
-    this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ?, updated_ms = ? ${byKey}`)
-    this.#renewed = prepare(
-      `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ?, updated_ms = ? ${byKey} AND state = 'attached'`,
-    )
-    this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ?, updated_ms = ? ${byKey}`)
+        state = excluded.state, request = excluded.request, result = NULL, revision = excluded.revision`)
+    this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ? ${byKey}`)
+    this.#renewed = prepare(`UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? ${byKey} AND state = 'attached'`)
+    this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ? ${byKey}`)
     this.#remove = prepare(`DELETE FROM attachments ${byKey}`)
     this.#revision = this.#guard('read', () =>
       Number(this.#db.prepare('SELECT coalesce(max(revision), 0) AS n FROM attachments').get()?.['n']),
@@ -117,15 +115,15 @@ export class SqliteJournal implements AttachmentJournal {
     const now = this.#clock.now()
     const revision = this.#next()
     this.#guard('write', () =>
-      this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now, now),
+      this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now),
     )
-    return { key, vf, port, state: 'attaching', request, revision, createdAt: now, updatedAt: now }
+    return { key, vf, port, state: 'attaching', request, revision }
   }
 
   /** @inheritDoc */
   attached(key: AttachmentKey, result: AttachResult): void {
     const { changes } = this.#guard('write', () =>
-      this.#attached.run(JSON.stringify(result), this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName),
+      this.#attached.run(JSON.stringify(result), this.#next(), key.network, key.containerId, key.ifName),
     )
     if (Number(changes) !== 1)
       throw new OffloadError(
@@ -137,7 +135,7 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   renewed(request: AttachCall, port: string, result: AttachResult): void {
     const { network, containerId, ifName } = request.key
-    const written = [port, JSON.stringify(request), JSON.stringify(result), this.#next(), this.#clock.now()] as const
+    const written = [port, JSON.stringify(request), JSON.stringify(result), this.#next()] as const
     const { changes } = this.#guard('write', () => this.#renewed.run(...written, network, containerId, ifName))
     if (Number(changes) !== 1)
       throw new OffloadError(
@@ -148,7 +146,7 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   detaching(key: AttachmentKey): void {
-    this.#guard('write', () => this.#detaching.run(this.#next(), this.#clock.now(), key.network, key.containerId, key.ifName))
+    this.#guard('write', () => this.#detaching.run(this.#next(), key.network, key.containerId, key.ifName))
   }
 
   /** @inheritDoc */
@@ -184,8 +182,6 @@ export class SqliteJournal implements AttachmentJournal {
         ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') }
         : {}),
       revision: Number(row['revision']),
-      createdAt: Number(row['created_ms']),
-      updatedAt: Number(row['updated_ms']),
     }
   }
 

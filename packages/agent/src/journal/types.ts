@@ -26,10 +26,6 @@ export interface AttachmentRow {
   readonly result?: AttachResult
   /** Grows with every change of any row: equal revision, unchanged row. */
   readonly revision: number
-  /** When the row was made, milliseconds since the epoch. */
-  readonly createdAt: number
-  /** When the row was changed last, milliseconds since the epoch. */
-  readonly updatedAt: number
 }
 
 /**

@@ -33,7 +33,6 @@ export function decodeAttachment(row: Row): AttachmentRow {
     ...(typeof result === 'string' ? { result: JSON.parse(result) as AttachResult } : {}),
     bootId: text(row, 'boot_id'),
     createdAt: Number(row['created_ms']),
-    updatedAt: Number(row['updated_ms']),
   }
 }
 

@@ -32,7 +32,6 @@ const TABLES = `
     result TEXT,
     boot_id TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL,
     PRIMARY KEY (network, container_id, if_name),
     UNIQUE (device, vf_index),
     FOREIGN KEY (device, vf_index) REFERENCES vfs

@@ -34,13 +34,13 @@ const STATEMENTS = {
   leaseVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
   freeVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
   quarantineVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
-  insert: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, boot_id, created_ms, updated_ms)
-    VALUES (?, ?, ?, ?, ?, 'leased', ?, ?, ?, ?, ?, ?)`,
+  insert: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, boot_id, created_ms)
+    VALUES (?, ?, ?, ?, ?, 'leased', ?, ?, ?, ?, ?)`,
   get: `${ATTACHMENT} WHERE ${BY_KEY}`,
   all: `${ATTACHMENT} ORDER BY a.rowid`,
   keysOf: 'SELECT network, container_id, if_name, phase FROM attachments WHERE network = ? ORDER BY rowid',
-  attached: `UPDATE attachments SET phase = 'attached', result = ?, updated_ms = ? WHERE ${BY_KEY}`,
-  phase: `UPDATE attachments SET phase = ?, updated_ms = ? WHERE ${BY_KEY}`,
+  attached: `UPDATE attachments SET phase = 'attached', result = ? WHERE ${BY_KEY}`,
+  phase: `UPDATE attachments SET phase = ? WHERE ${BY_KEY}`,
   remove: `DELETE FROM attachments WHERE ${BY_KEY} RETURNING device, vf_index, netns, netns_identity`,
   enqueue: `INSERT INTO detach_queue (network, container_id, if_name, device, vf_index, netns, netns_identity, release, detach, reason)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -122,7 +122,7 @@ export class SqliteJournal implements AttachmentJournal {
       const now = this.#clock.now()
       this.#sql.leaseVf.run(device, index)
       const texts = [request.netns, request.netnsIdentity, JSON.stringify(intent), request.bootId]
-      this.#sql.insert.run(...keyOf(intent.key), device, index, ...texts, now, now)
+      this.#sql.insert.run(...keyOf(intent.key), device, index, ...texts, now)
       const { netns, netnsIdentity, bootId } = request
       const { mac: vfMac, pciAddress } = vf
       const lease = {
@@ -136,7 +136,6 @@ export class SqliteJournal implements AttachmentJournal {
         intent,
         bootId,
         createdAt: now,
-        updatedAt: now,
       }
       return pciAddress === undefined ? lease : { ...lease, pciAddress }
     })
@@ -166,17 +165,17 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   attached(key: AttachmentKey, result: AttachResult): void {
-    this.#one(key, this.#write(this.#sql.attached, JSON.stringify(result), this.#clock.now(), ...keyOf(key)))
+    this.#one(key, this.#write(this.#sql.attached, JSON.stringify(result), ...keyOf(key)))
   }
 
   /** @inheritDoc */
   wired(key: AttachmentKey): void {
-    this.#one(key, this.#write(this.#sql.phase, 'wired', this.#clock.now(), ...keyOf(key)))
+    this.#one(key, this.#write(this.#sql.phase, 'wired', ...keyOf(key)))
   }
 
   /** @inheritDoc */
   detaching(key: AttachmentKey): void {
-    this.#one(key, this.#write(this.#sql.phase, 'detaching', this.#clock.now(), ...keyOf(key)))
+    this.#one(key, this.#write(this.#sql.phase, 'detaching', ...keyOf(key)))
   }
 
   /** @inheritDoc */

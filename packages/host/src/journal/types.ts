@@ -54,8 +54,6 @@ export interface AttachmentRow {
   readonly bootId: string
   /** When the VF was leased, milliseconds since the epoch. */
   readonly createdAt: number
-  /** When the row was changed last, milliseconds since the epoch. */
-  readonly updatedAt: number
 }
 
 /** Whether a VF can be leased: `quarantined` ones belong to nobody but are not known to be clean on both sides yet. */

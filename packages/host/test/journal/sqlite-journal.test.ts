@@ -16,7 +16,7 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'journal-'))
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
-const file = (): string => join(dir, 'state', 'host.db')
+const file = (): string => join(dir, 'state', 'journal.db')
 const open = (vfs = 2): SqliteJournal => {
   const journal = new SqliteJournal(file(), systemClock)
   journal.syncVfs(vfsOf(vfs))
