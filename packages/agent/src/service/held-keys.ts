@@ -1,5 +1,6 @@
 import type { AttachmentKey, CniAdapter, OpContext } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
+import { unlessAborted } from '../runtime/unless-aborted.ts'
 
 /**
  * What an adapter holds. One that does not answer in time is given up on, whether it heeds its signal or not.
@@ -10,14 +11,5 @@ import { deadline } from '@cni-offload/sdk/runtime'
 export async function heldKeys(adapter: CniAdapter, ctx: OpContext, timeoutMs: number): Promise<AttachmentKey[]> {
   const signal = deadline(ctx.signal, timeoutMs)
   signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const abort = (): void => {
-    aborted.reject(signal.reason as Error)
-  }
-  signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([adapter.list({ ...ctx, signal }), aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
+  return await unlessAborted(adapter.list({ ...ctx, signal }), signal)
 }

@@ -62,6 +62,7 @@ describe('loadPluginOf', () => {
   const card = definePlugin({
     kind: 'dpu-device',
     name: 'card',
+    specVersion: 'v1',
     options: z.strictObject({ ports: z.number() }),
     create: () => Promise.reject(new Error('not made here')),
   })
