@@ -8,11 +8,24 @@ export interface HostLimits {
   readonly undoMs: number
   /** How long a call waits for an agent that is not connected, or that is being brought in line, before it fails. */
   readonly agentMs: number
-  /** STATUS and CHECK on the agent's side. */
+  /** Pause between two resyncs while the agent is connected and all is well; also the longest one after a resync that failed. */
+  readonly resyncMs: number
+  /** STATUS on the agent's side. */
   readonly statusMs: number
+  /** CHECK on the agent's side, which may run plugins. */
+  readonly checkMs: number
   /** How long requests may go on when the daemon is told to stop, before they are aborted. */
   readonly drainMs: number
 }
 
 /** The limits that hold where none are given. */
-export const DEFAULT_LIMITS: HostLimits = { adds: 32, addMs: 60_000, undoMs: 15_000, agentMs: 2_000, statusMs: 2_500, drainMs: 15_000 }
+export const DEFAULT_LIMITS: HostLimits = {
+  adds: 32,
+  addMs: 60_000,
+  undoMs: 15_000,
+  agentMs: 2_000,
+  resyncMs: 60_000,
+  statusMs: 2_500,
+  checkMs: 15_000,
+  drainMs: 15_000,
+}

@@ -7,13 +7,12 @@ import {
   PROTOCOL_VERSIONS,
   type ResyncEvent,
 } from '@cni-offload/protocol'
-import { type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
+import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
-import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
+import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { Gate } from './gate.ts'
-import { attachCall } from './intent.ts'
-import { addressesChanged } from './resync.ts'
+import { Resyncer } from './resyncer.ts'
 
 /** A client of the agent that says how its connection stands. `createOffloadClient` of the protocol makes one. */
 export interface AgentClient extends OffloadApi {
@@ -50,11 +49,13 @@ const RETRY_MS = 1_000
 export class AgentLink {
   readonly #deps: AgentLinkDeps
   readonly #gate = new Gate()
+  readonly #resyncer: Resyncer
   #session: HandshakeReply | undefined
   #failure: OffloadError | undefined
 
   constructor(deps: AgentLinkDeps) {
     this.#deps = deps
+    this.#resyncer = new Resyncer(deps)
   }
 
   /** Whether calls pass. */
@@ -92,14 +93,17 @@ export class AgentLink {
   /** Makes an attachment. `noted` is called with the reply before a resync could look at the journal. */
   async attach(call: AttachCall, ctx: CallContext, noted: (reply: AttachReply) => void): Promise<AttachReply> {
     using _pass = await this.#enter(ctx.signal)
-    const reply = await this.#deps.client.attach(call, ctx)
-    noted(reply)
-    return reply
+    return await this.#resyncer.attaching(call, async () => {
+      const reply = await this.#deps.client.attach(call, ctx)
+      noted(reply)
+      return reply
+    })
   }
 
   /** Ends an attachment. @throws OffloadError AGENT_UNREACHABLE, or what the agent answers */
   async detach(call: Parameters<OffloadApi['detach']>[0], ctx: CallContext): Promise<void> {
     using _pass = await this.#enter(ctx.signal)
+    await this.#resyncer.detaching(call.key, ctx.signal)
     await this.#deps.client.detach(call, ctx)
   }
 
@@ -153,7 +157,7 @@ export class AgentLink {
     this.#session = undefined
   }
 
-  /** Never rejects: it tries until it works or the connection is gone. */
+  /** Never rejects: it tries until it works, and then keeps host and agent in step until the connection is gone. */
   async #establish(signal: AbortSignal, onReady: () => void): Promise<void> {
     const { log, clock } = this.#deps
     while (!signal.aborted) {
@@ -161,14 +165,14 @@ export class AgentLink {
         const session = await this.#handshake(signal)
         // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
         await this.#gate.emptied(signal)
-        await this.#resync(signal)
+        const again = await this.#resyncer.run(signal)
         this.#session = session
         this.#failure = undefined
         this.#gate.open()
         this.#deps.observer?.connected(true)
         log.info({ instanceId: session.instanceId, protocol: session.protocol, networks: session.networks }, 'agent connected')
         onReady()
-        return
+        return await this.#resyncer.repeat(again, signal)
       } catch (error) {
         if (signal.aborted) return
         const failure = OffloadError.from(error)
@@ -192,30 +196,5 @@ export class AgentLink {
         },
       )
     return session
-  }
-
-  async #resync(signal: AbortSignal): Promise<void> {
-    const { client, journal, log } = this.#deps
-    // An attachment that is being undone is left out on purpose: its detach follows, and until then it is a stray.
-    const rows = journal.all().filter((row) => row.phase !== 'detaching' && row.result !== undefined)
-    async function* calls(): AsyncIterable<AttachCall> {
-      for (const row of rows) yield attachCall(row, row.result?.mac ?? row.vfMac)
-    }
-    const byKey = new Map(rows.map((row) => [formatAttachmentKey(row.key), row]))
-    for await (const event of client.resync(calls(), { signal })) {
-      this.#deps.observer?.resynced(event)
-      this.#report(event, byKey.get(formatAttachmentKey(event.key)), log)
-    }
-  }
-
-  #report(event: ResyncEvent, row: AttachmentRow | undefined, log: Logger): void {
-    const fields = { key: formatAttachmentKey(event.key), action: event.action }
-    if (event.action === 'failed')
-      log.error({ ...fields, code: event.error?.code, reason: event.error?.message }, 'attachment could not be brought back on the DPU')
-    else if (event.action === 'kept') log.debug(fields, 'resync')
-    else log.info(fields, 'resync')
-    const changed = row?.result === undefined || event.result === undefined ? undefined : addressesChanged(row.result, event.result)
-    if (changed !== undefined)
-      log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
   }
 }

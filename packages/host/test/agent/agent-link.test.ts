@@ -10,8 +10,8 @@ import { eventually } from '../support/lab.ts'
 import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
 
 const CTX = { signal: new AbortController().signal }
-/** Retries do not wait. */
-const hastyClock: Clock = { ...systemClock, sleep: (_ms, signal) => systemClock.sleep(1, signal) }
+/** Retries do not wait; the pause between two resyncs never ends. */
+const hastyClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms < DEFAULT_LIMITS.resyncMs ? 1 : 2_000_000, signal) }
 
 describe('AgentLink', () => {
   const stack = new DisposableStack()
@@ -19,7 +19,7 @@ describe('AgentLink', () => {
   afterEach(async () => {
     for (const stop of stops.splice(0)) await stop()
   })
-  const start = (agent: FakeAgent, names: readonly string[] = []) => {
+  const start = (agent: FakeAgent, names: readonly string[] = [], clock: Clock = hastyClock) => {
     const journal = stack.use(new SqliteJournal(':memory:', systemClock))
     journal.syncVfs(vfsOf(8))
     for (const name of names) {
@@ -37,7 +37,7 @@ describe('AgentLink', () => {
       node: 'node-1',
       bootId: 'boot-1',
       limits: { ...DEFAULT_LIMITS, agentMs: 100 },
-      clock: hastyClock,
+      clock,
       log,
       observer,
     })
@@ -163,6 +163,71 @@ describe('AgentLink', () => {
     expect(errors, 'each reason once').toHaveLength(2)
   })
 
+  it('repeats a resync in which something failed while calls pass, and no more once the connection is lost', async () => {
+    const agent = new FakeAgent()
+    let broken = true
+    const { resync } = agent
+    agent.resync = async function* (wired, ctx) {
+      for await (const event of resync.call(agent, wired, ctx))
+        yield broken ? { key: event.key, action: 'failed', error: { code: 'ADAPTER_FAILED', message: 'not yet' } } : event
+    }
+    const { link, events, ready } = start(agent, ['a'])
+    await eventually(() => events.length > 2, 'it is repeated')
+    expect([link.connected, ready()]).toEqual([true, 1])
+    await link.status({}, CTX)
+    agent.become('unreachable')
+    await eventually(() => !link.connected, 'the loss is noticed')
+    const before = agent.resyncs.length
+    broken = false
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(agent.resyncs).toHaveLength(before)
+    agent.become('ready')
+    await eventually(() => events.at(-1)?.action === 'kept', 'all is well')
+  })
+
+  it('keeps calls and a repeated resync apart: an attach under way is named, a detach waits for its turn', async () => {
+    const agent = new FakeAgent()
+    const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const [attached, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let repeated = false
+    let named: string[] = []
+    agent.resync = async function* (wired) {
+      // The first one is answered at once, so that calls pass; the repetition begins when an attach is under way.
+      if (repeated) await attached.promise
+      const keys = await Array.fromAsync(wired, ({ key }) => key)
+      named = keys.map(({ containerId }) => containerId)
+      if (repeated) {
+        reached.resolve()
+        await go.promise
+      }
+      for (const key of keys) yield repeated ? { key, action: 'kept' } : { key, action: 'failed' }
+      repeated = true
+    }
+    const pause = Promise.withResolvers<void>()
+    const clock: Clock = { ...systemClock, sleep: (_ms, signal) => Promise.race([pause.promise, untilAborted(signal)]) }
+    const { link, journal } = start(agent, ['a'], clock)
+    await link.ready(CTX.signal)
+    agent.afterAttach = () => {
+      attached.resolve()
+      return answer.promise
+    }
+    const lease = journal.lease(leaseOf('b'))
+    const attach = link.attach(attachCall(lease, lease.vfMac), CTX, ({ result }) => journal.attached(lease.key, result))
+    await attached.promise
+    pause.resolve()
+    await reached.promise
+    expect(named).toEqual(['a', 'b'])
+    journal.detaching(leaseOf('a').intent.key)
+    const detach = link.detach({ key: leaseOf('a').intent.key }, { signal: AbortSignal.timeout(10_000) })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(agent.calls).not.toContain('detach')
+    answer.resolve()
+    await attach
+    go.resolve()
+    await detach
+    expect(agent.calls).toContain('detach')
+  })
+
   it('passes on why the caller stopped waiting', async () => {
     const { link } = start(new FakeAgent('unreachable'))
     await expect(link.ready(AbortSignal.timeout(1))).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
@@ -175,7 +240,8 @@ describe('AgentLink', () => {
       yield { key: leaseOf('b').intent.key, action: 'failed', error: { code: 'RESOURCE_EXHAUSTED', message: 'no address' } }
       yield { key: leaseOf('c').intent.key, action: 'kept', result: RESULT }
     }
-    const { link, errors, journal } = start(agent, ['a', 'b', 'c'])
+    const stopped: Clock = { ...systemClock, sleep: (_ms, signal) => untilAborted(signal) }
+    const { link, errors, journal } = start(agent, ['a', 'b', 'c'], stopped)
     await link.ready(CTX.signal)
     expect(errors).toMatchObject([
       { key: formatAttachmentKey(row(journal, 'a').key), before: [RESULT.mac, '10.0.0.2/24'], after: [RESULT.mac, '10.0.0.9/24'] },
