@@ -1,4 +1,4 @@
-import type { LinuxNet } from '@cni-offload/linux'
+import type { Link, LinuxNet } from '@cni-offload/linux'
 import {
   type AdapterCapabilities,
   type AttachmentKey,
@@ -96,7 +96,6 @@ export class DelegateAdapter implements CniAdapter {
     const proxy = this.#proxy(req.port)
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
-    const again = await this.#clear(req, proxy, known)
     const attachment: StoredAttachment = {
       key: req.key,
       port: req.port,
@@ -104,11 +103,12 @@ export class DelegateAdapter implements CniAdapter {
       args: { ...podArgs(req), ...req.cniArgs },
       runtimeConfig: req.runtimeConfig,
     }
-    this.#store.put(attachment)
+    const again = await this.#clear(attachment, proxy, known)
+    this.#store.put(withAgain(attachment, again))
     try {
-      return await this.#add(attachment, proxy, again, ctx.signal)
+      return await this.#add(attachment, proxy, again, ctx)
     } catch (error) {
-      await this.#undoFailed(attachment, error, ctx)
+      await (again === undefined ? this.#undoFailed(attachment, error, ctx) : this.#putOff(proxy, error, ctx))
       throw error
     }
   }
@@ -193,28 +193,38 @@ export class DelegateAdapter implements CniAdapter {
   /**
    * Makes the port free for an ADD.
    *
-   * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them
+   * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them. They are on record before
+   * anything is undone and until the ADD has succeeded, however many it takes
    */
-  async #clear(req: AttachRequest, proxy: ProxyNamespace, known: StoredAttachment | undefined): Promise<PodAddresses | undefined> {
-    const other = this.#store.byPort(req.port).find(({ key }) => formatAttachmentKey(key) !== formatAttachmentKey(req.key))
-    if (other !== undefined) throw taken(req.port, formatAttachmentKey(other.key))
-    const note = attachmentNote(req.key)
-    const remains = (await proxy.ready()).filter(({ name }) => name !== 'lo' && name !== PORT_IN_PROXY)
+  async #clear(
+    attachment: StoredAttachment,
+    proxy: ProxyNamespace,
+    known: StoredAttachment | undefined,
+  ): Promise<PodAddresses | undefined> {
+    const { key, port } = attachment
+    const other = this.#store.byPort(port).find((candidate) => formatAttachmentKey(candidate.key) !== formatAttachmentKey(key))
+    if (other !== undefined) throw taken(port, formatAttachmentKey(other.key))
+    const note = attachmentNote(key)
+    const remains = madeByPlugins(await proxy.ready())
     const foreign = remains.find(({ alias }) => isAttachmentNote(alias) && alias !== note)
-    if (foreign !== undefined) throw taken(req.port, foreign.alias)
+    if (foreign !== undefined) throw taken(port, foreign.alias)
     const own = remains.find(({ alias }) => alias === note)
     const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
-    if (known !== undefined) await this.#remove(known, PATIENT)
-    else if (own !== undefined) await this.#removeForgotten(req, PATIENT)
+    const again = (known === undefined ? undefined : addressesOf(known)) ?? noted
+    if (known !== undefined) await this.#undo(withAgain(known, again), PATIENT)
+    else if (own !== undefined) {
+      this.#store.put(withAgain(attachment, again))
+      await this.#removeForgotten({ key, port }, PATIENT)
+    }
     await this.#deleteLinks(proxy)
-    return known?.result === undefined ? noted : { mac: known.result.mac, ips: known.result.ips.map(({ address }) => address) }
+    return again
   }
 
   async #add(
     attachment: StoredAttachment,
     proxy: ProxyNamespace,
     again: PodAddresses | undefined,
-    signal: AbortSignal,
+    { signal }: OpContext,
   ): Promise<AttachResult> {
     const { key, list } = attachment
     const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
@@ -238,8 +248,31 @@ export class DelegateAdapter implements CniAdapter {
     }
   }
 
+  /**
+   * Leaves a failed ADD of a running pod to the next attach. What the plugins have reserved stays reserved: undoing would free
+   * addresses that the pod uses. Only frames are kept from flowing, and the proxy from answering for the pod.
+   */
+  async #putOff(proxy: ProxyNamespace, first: unknown, ctx: OpContext): Promise<void> {
+    try {
+      await proxy.neutral()
+      const made = madeByPlugins(await proxy.links())
+      await this.#net.apply(
+        proxy.path,
+        made.map(({ name }) => ({ op: 'link.set', dev: name, up: false })),
+      )
+    } catch (error) {
+      ctx.log.warn({ error, first }, 'cutting the port off after a failed attach failed too')
+    }
+  }
+
   /** Undoes an attachment in whatever state it is. Its row goes last. */
   async #remove(attachment: StoredAttachment, signal: AbortSignal): Promise<void> {
+    await this.#undo(attachment, signal)
+    this.#store.delete(attachment.key)
+  }
+
+  /** Undoes an attachment in whatever state it is, all but its row. */
+  async #undo(attachment: StoredAttachment, signal: AbortSignal): Promise<void> {
     const { result: _undone, ...undoing } = attachment
     this.#store.put(undoing)
     const proxy = this.#proxy(attachment.port)
@@ -250,11 +283,10 @@ export class DelegateAdapter implements CniAdapter {
     if (own) await proxy.neutral()
     await this.#runner.del(listCall(attachment, own ? proxy.path : ''), attachment.raw, signal)
     if (own) await this.#deleteLinks(proxy)
-    this.#store.delete(attachment.key)
   }
 
   async #deleteLinks(proxy: ProxyNamespace): Promise<void> {
-    const leftover = ((await proxy.links()) ?? []).filter(({ name }) => name !== 'lo' && name !== PORT_IN_PROXY)
+    const leftover = madeByPlugins(await proxy.links())
     await this.#net.apply(
       proxy.path,
       leftover.map(({ name }) => ({ op: 'link.del', dev: name, absentOk: true })),
@@ -289,6 +321,20 @@ export class DelegateAdapter implements CniAdapter {
 
 function listCall({ key, list, args, runtimeConfig }: StoredAttachment, netns: string): ListCall {
   return { list, containerId: key.containerId, netns, ifName: key.ifName, args, runtimeConfig }
+}
+
+/** Links of a proxy namespace that are not ours. */
+function madeByPlugins(links: readonly Link[] = []): Link[] {
+  return links.filter(({ name }) => name !== 'lo' && name !== PORT_IN_PROXY)
+}
+
+/** What the pod of an attachment has; undefined if the attachment was never complete. */
+function addressesOf({ result, again }: StoredAttachment): PodAddresses | undefined {
+  return result === undefined ? again : { mac: result.mac, ips: result.ips.map(({ address }) => address) }
+}
+
+function withAgain(attachment: StoredAttachment, again: PodAddresses | undefined): StoredAttachment {
+  return again === undefined ? attachment : { ...attachment, again }
 }
 
 /** What Kubernetes runtimes say in CNI_ARGS, for hosts that told us the pod but not their CNI_ARGS. */

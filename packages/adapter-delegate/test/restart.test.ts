@@ -1,4 +1,6 @@
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { AttachResult } from '@cni-offload/sdk'
 import { ping, wirePod } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { attachmentNote, PORT_IN_PROXY } from '../src/index.ts'
@@ -51,6 +53,91 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
       expect(await ping(lab.at(0).pod.path, target, { waitMs: 4000 }), target).toEqual({ sent: 3, received: 3 })
     const [result] = expected
     if (result !== undefined) await lab.adapter.check({ key: lab.request(0).key, port: lab.at(0).port, expected: result }, ctx())
+  })
+
+  describe('attaching again what a running pod has', () => {
+    /** A second plugin that hands its input on, but for the first pod only while nobody has broken it. */
+    const withSecond = async (): Promise<void> => {
+      await lab.script(
+        'second',
+        `conf=$(cat)
+case "$CNI_COMMAND" in
+ADD) if [ "$CNI_CONTAINERID" = ${lab.request(0).key.containerId} ] && [ -e ${lab.folder}/broken ]; then exit 1; fi
+  echo "$conf" | sed 's/.*"prevResult"://; s/}$//';;
+DEL) test ! -e ${lab.folder}/stuck;;
+esac`,
+      )
+      await lab.start([lab.bridge(), { type: 'second' }])
+    }
+    const attached = async (): Promise<AttachResult> => {
+      await withSecond()
+      const result = await lab.adapter.attach(lab.request(0), ctx())
+      await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
+      return result
+    }
+    const flag = (name: 'broken' | 'stuck', on: boolean): Promise<void> =>
+      on ? writeFile(join(lab.folder, name), '') : rm(join(lab.folder, name))
+    const addresses = ({ ips }: AttachResult): string[] => ips.map(({ address }) => address.split('/')[0] ?? '').toSorted()
+
+    it('may fail as often as it likes: addresses stay reserved, and come back with the MAC', async () => {
+      const first = await attached()
+      await lab.stop()
+      for (const index of [0, 1]) await lab.proxy(index).dismantle()
+      await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.del', dev: 'cni0' }])
+      await flag('broken', true)
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await lab.start([lab.bridge(), { type: 'second' }])
+        await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+        expect(await lab.reserved()).toEqual(addresses(first))
+        expect(await lab.adapter.list(ctx())).toEqual([])
+      }
+      const other = await lab.adapter.attach(lab.request(1), ctx())
+      expect(addresses(other)).not.toEqual(addresses(first))
+      // The pod is cut off; nobody answers in its place.
+      expect(await ping(lab.bench.dpuNetns, '10.77.0.2', { count: 1 })).toMatchObject({ received: 0 })
+      await flag('broken', false)
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(first)
+      expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+    })
+
+    it('that fails while undoing, or is given up, forgets nothing either', async () => {
+      const first = await attached()
+      await lab.net.apply(lab.proxy(0).path, [{ op: 'link.del', dev: 'eth0' }])
+      await flag('stuck', true)
+      await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ message: expect.stringMatching(/second", DEL/) })
+      expect(await lab.reserved()).toEqual(addresses(first))
+      await flag('stuck', false)
+      await lab.start([lab.bridge(), { type: 'second' }])
+      const abort = new AbortController()
+      const given = lab.adapter.attach(lab.request(0), ctx(abort.signal))
+      abort.abort()
+      await expect(given).rejects.toMatchObject({ code: 'CANCELLED' })
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(first)
+    })
+
+    it('works by the note in the proxy too, if the database is lost', async () => {
+      const first = await attached()
+      await lab.stop()
+      await rm(lab.deps.stateDir, { recursive: true })
+      await flag('broken', true)
+      await lab.start([lab.bridge(), { type: 'second' }])
+      await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+      await flag('broken', false)
+      await lab.start([lab.bridge(), { type: 'second' }])
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toMatchObject({ mac: first.mac, ips: first.ips })
+    })
+
+    it('that failed leaves nothing once the pod goes', async () => {
+      await attached()
+      await lab.net.apply(lab.proxy(0).path, [{ op: 'link.del', dev: 'eth0' }])
+      await flag('broken', true)
+      await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+      await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
+      expect(await lab.reserved()).toEqual([])
+      expect((await lab.proxy(0).links())?.map(({ name, up }) => `${name} ${up}`)).toEqual(['lo true', `${PORT_IN_PROXY} false`])
+      await flag('broken', false)
+      expect(addresses(await lab.adapter.attach(lab.request(0), ctx()))).not.toContain('10.77.0.2')
+    })
   })
 
   it('the MAC is asked of a plugin that can be asked for it', async () => {

@@ -13,7 +13,7 @@ import {
 } from '@cni-offload/sdk'
 import { z } from 'zod'
 import { type PluginList, pluginList } from '../list/plugin-list.ts'
-import type { RawResult } from '../list/list-runner.ts'
+import type { PodAddresses, RawResult } from '../list/list-runner.ts'
 
 /** All that is needed to repeat, check and undo an attachment, whatever the configuration is by then. */
 export interface StoredAttachment {
@@ -31,6 +31,8 @@ export interface StoredAttachment {
   readonly raw?: RawResult
   /** Answer of attach; absent until it is complete, and again once it is being undone. */
   readonly result?: AttachResult
+  /** What a running pod has, from when its attachment is undone to be made anew until that has succeeded. */
+  readonly again?: PodAddresses
 }
 
 const json = z.record(z.string(), z.unknown())
@@ -43,6 +45,7 @@ const stored: z.ZodType<StoredAttachment> = z.object({
   runtimeConfig: json,
   raw: json.exactOptional(),
   result: attachResult.exactOptional(),
+  again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
 })
 
 // A power loss of the DPU does not end the pods on the host, so a row must be on the disk before the list acts.
