@@ -5,6 +5,7 @@ import {
   type AttachRequest,
   type AttachResult,
   type CheckRequest,
+  type Clock,
   type CniAdapter,
   type DetachRequest,
   formatAttachmentKey,
@@ -19,6 +20,7 @@ import { podSysctls } from './list/pod-sysctls.ts'
 import { attachmentNote, isAttachmentNote, notedAttachment } from './splice/note.ts'
 import { observe, podNetwork } from './splice/pod-network.ts'
 import { PORT_IN_PROXY, ProxyNamespace, type ProxyOptions } from './splice/proxy-namespace.ts'
+import { settleGateways } from './splice/settle-gateways.ts'
 import { Splice } from './splice/splice.ts'
 import type { AttachmentStore, StoredAttachment } from './state/attachment-store.ts'
 
@@ -28,6 +30,8 @@ export interface DelegateParts {
   readonly name: string
   /** Network operations; disposed with the adapter. */
   readonly net: LinuxNet
+  /** Time. */
+  readonly clock: Clock
   /** Its attachments; disposed with the adapter. */
   readonly store: AttachmentStore
   /** Where the plugin list comes from. */
@@ -49,6 +53,7 @@ export class DelegateAdapter implements CniAdapter {
   readonly name: string
   readonly specVersion = 'v1'
   readonly #net: LinuxNet
+  readonly #clock: Clock
   readonly #store: AttachmentStore
   readonly #source: PluginListSource
   readonly #runner: ListRunner
@@ -59,6 +64,7 @@ export class DelegateAdapter implements CniAdapter {
   constructor(parts: DelegateParts) {
     this.name = parts.name
     this.#net = parts.net
+    this.#clock = parts.clock
     this.#store = parts.store
     this.#source = parts.source
     this.#runner = parts.runner
@@ -224,7 +230,7 @@ export class DelegateAdapter implements CniAdapter {
     attachment: StoredAttachment,
     proxy: ProxyNamespace,
     again: PodAddresses | undefined,
-    { signal }: OpContext,
+    { signal, log }: OpContext,
   ): Promise<AttachResult> {
     const { key, list } = attachment
     const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
@@ -234,6 +240,8 @@ export class DelegateAdapter implements CniAdapter {
     const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
     const seen = await observe(this.#net, proxy.path, inside)
     const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
+    const silent = await settleGateways({ net: this.#net, netns: this.#options.home, clock: this.#clock }, result, signal)
+    if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
     if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
     this.#store.put({ ...attachment, raw, result })
     return result

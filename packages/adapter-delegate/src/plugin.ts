@@ -18,7 +18,7 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
   name: 'delegate',
   specVersion: 'v1',
   options: delegateOptions,
-  async create({ stateDir }, options) {
+  async create({ clock, stateDir }, options) {
     const folder = options.cacheDir ?? stateDir
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const { cniPath, execTimeoutMs: timeoutMs, pluginEnv: env, concurrency, netns } = options
@@ -26,6 +26,7 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
     return new DelegateAdapter({
       name: 'delegate',
       net: createLinuxNet(),
+      clock,
       store: new AttachmentStore(join(folder, 'delegate.db')),
       source: listSource(options),
       runner: new ListRunner(executor),

@@ -28,11 +28,14 @@ export class Lab implements AsyncDisposable {
     this.deps = { log: silentLogger, clock: systemClock, stateDir: join(folder, 'state') }
   }
 
-  static async create(ports: number): Promise<Lab> {
+  /** @param dad - whether the DPU's addresses wait for duplicate address detection, as they do on most machines; it takes 1–2 s */
+  static async create(ports: number, dad: boolean = false): Promise<Lab> {
     const net = createLinuxNet()
     const folder = await mkdtemp(join(tmpdir(), 'delegate-'))
     await mkdir(join(folder, 'bin'))
-    return new Lab(net, await PortBench.create({ net, ports }), folder)
+    const lab = new Lab(net, await PortBench.create({ net, ports }), folder)
+    await net.apply(lab.bench.dpuNetns, [{ op: 'sysctl', key: 'net.ipv6.conf.default.accept_dad', value: dad ? '1' : '0' }])
+    return lab
   }
 
   get adapter(): CniAdapter {
