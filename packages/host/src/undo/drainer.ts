@@ -1,5 +1,5 @@
 import { type AttachmentKey, type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
-import type { KeyedMutex } from '@cni-offload/sdk/runtime'
+import { type KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal, CleanupRow } from '../journal/types.ts'
 import type { Undo } from './undo.ts'
 
@@ -22,11 +22,15 @@ export interface DrainerDeps {
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 60_000
 
+/** Rows that are worked on at a time: one that hangs until its time is over must not hold up the rest. */
+const CONCURRENCY = 16
+
 /** Works off, in the background, what could not be undone at once. */
 export class Drainer {
   readonly #deps: DrainerDeps
   /** When a row that failed is tried again, by its number in the queue. */
   readonly #retry = new Map<number, { at: number; afterMs: number }>()
+  readonly #places = new Limiter(CONCURRENCY)
   #wake: (() => void) | undefined
   #due = false
 
@@ -52,23 +56,30 @@ export class Drainer {
     }
   }
 
-  /** Rows are tried in order; one that fails does not keep the others back. */
+  /** Rows are begun in order; one that fails does not keep the others back. */
   async #round(signal: AbortSignal): Promise<void> {
     const rows = this.#deps.journal.queue()
     for (const seq of this.#retry.keys()) if (!rows.some((row) => row.seq === seq)) this.#retry.delete(seq)
-    for (const row of rows) {
-      if (signal.aborted) return
-      if (!this.#isDue(row)) continue
-      await this.#try(row.key, row.seq, signal)
-    }
+    const due = rows.filter((row) => this.#isDue(row))
+    const outcomes = await Promise.allSettled(due.map(({ key, seq }) => this.#places.run(signal, () => this.#try(key, seq, signal))))
+    // Only now: what has begun must have ended before the daemon does.
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 
   async #try(key: AttachmentKey, seq: number, signal: AbortSignal): Promise<void> {
+    // Whoever has the lock is ending the attachment or trying this very row.
+    if (this.#deps.locks.isLocked(formatAttachmentKey(key))) return this.#skip(seq)
     const left = await this.#deps.locks.run(formatAttachmentKey(key), signal, () => this.#deps.undo.queued(key, this.#deps.log))
     if (left === undefined) return
     const afterMs = Math.min((this.#retry.get(seq)?.afterMs ?? FIRST_RETRY_MS / 2) * 2, LAST_RETRY_MS)
     this.#retry.set(seq, { at: this.#deps.clock.monotonic() + afterMs, afterMs })
     this.#deps.log.warn({ key: formatAttachmentKey(key), ...left, retryMs: afterMs }, 'clean-up failed again')
+  }
+
+  /** Leaves a row for the next round, with the pauses that it has had so far. */
+  #skip(seq: number): void {
+    const { afterMs = FIRST_RETRY_MS / 2 } = this.#retry.get(seq) ?? {}
+    this.#retry.set(seq, { at: this.#deps.clock.monotonic() + FIRST_RETRY_MS, afterMs })
   }
 
   #isDue(row: CleanupRow): boolean {

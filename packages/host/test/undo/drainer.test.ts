@@ -20,7 +20,7 @@ const rowOf = (seq: number, more: Partial<CleanupRow> = {}): CleanupRow => ({
 describe('Drainer', () => {
   let stop: () => Promise<void> = async () => {}
   afterEach(() => stop())
-  const start = (rows: CleanupRow[], attempt: (key: AttachmentKey) => Left | undefined) => {
+  const start = (rows: CleanupRow[], attempt: (key: AttachmentKey) => Left | undefined | Promise<Left | undefined>) => {
     const tried: string[] = []
     const slept: number[] = []
     const world = { rows, connected: true, now: 0 }
@@ -35,7 +35,7 @@ describe('Drainer', () => {
     const undo = {
       async queued(key: AttachmentKey) {
         tried.push(key.containerId)
-        const left = attempt(key)
+        const left = await attempt(key)
         if (left === undefined) world.rows = world.rows.filter((row) => row.key.containerId !== key.containerId)
         return left
       },
@@ -97,15 +97,36 @@ describe('Drainer', () => {
     expect(tried).toEqual(['c2'])
   })
 
-  it('waits for the lock of an attachment', async () => {
+  it('works on sixteen rows at a time, so that one that hangs holds up none', async () => {
+    const hanging = Promise.withResolvers<undefined>()
+    const rows = Array.from({ length: 20 }, (_, n) => rowOf(n))
+    const { tried, world, slept } = start(rows, ({ containerId }) => (containerId === 'c0' ? hanging.promise : undefined))
+    await eventually(() => world.rows.length === 1, 'all but one are done')
+    expect(slept).toEqual([])
+    hanging.resolve(undefined)
+    await eventually(() => slept.length === 1, 'the round is over')
+    expect(tried).toHaveLength(20)
+    const stuck = Promise.withResolvers<undefined>()
+    await stop()
+    const many = start(rows, () => stuck.promise)
+    await eventually(() => many.tried.length === 16, 'as many as may be')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(many.tried).toHaveLength(16)
+    stuck.resolve(undefined)
+  })
+
+  it('leaves an attachment to whoever has its lock, for this round', async () => {
     const { drainer, world, slept, tried, locks } = start([], () => undefined)
     await eventually(() => slept.length === 1, 'it waits')
     const lock = await locks.acquire('n/c1/eth0', new AbortController().signal)
-    world.rows = [rowOf(1)]
+    world.rows = [rowOf(1), rowOf(2)]
     drainer.wake()
-    await new Promise((resolve) => setImmediate(resolve))
-    expect(tried).toEqual([])
+    await eventually(() => slept.length === 2, 'the round is over')
+    expect(tried).toEqual(['c2'])
+    expect(slept.at(-1), 'the next round is soon').toBe(1_000)
     lock[Symbol.dispose]()
-    await eventually(() => tried.length === 1, 'it has the lock')
+    world.now += 1_000
+    drainer.wake()
+    await eventually(() => tried.length === 2, 'it has the lock')
   })
 })
