@@ -26,6 +26,9 @@ export interface SocketServerOptions {
 /** How long a caller may take to send its request, in milliseconds: the shim sends it in one go. */
 const REQUEST_MS = 10_000
 
+/** How long a caller may take to read its reply once the server is forced to stop, in milliseconds: it reads at once as a rule. */
+const REPLY_MS = 500
+
 /**
  * The daemon's unix socket: mode 0600, for root and the daemon's own user only. A connection carries one request and its
  * reply; a caller that closes its end before the reply has given up.
@@ -57,7 +60,8 @@ export class SocketServer implements AsyncDisposable {
   }
 
   /**
-   * Stops listening and lets requests end; after `graceMs` milliseconds those that still run are aborted and waited for.
+   * Stops listening and lets requests end; after `graceMs` milliseconds those that still run are aborted and waited for, and
+   * callers that do not take their reply are cut off.
    */
   async drain(graceMs: number): Promise<void> {
     this.#stopping = true
@@ -157,10 +161,22 @@ export class SocketServer implements AsyncDisposable {
       .then((reply) => {
         socket.off('end', leave)
         socket.off('close', leave)
-        return answer(socket, reply)
+        return this.#deliver(socket, reply)
       })
       .finally(() => this.#running.delete(running))
     this.#running.add(running)
+  }
+
+  /** A reply that fits into the kernel's buffer is gone at once; a longer one is only when its caller reads. */
+  async #deliver(socket: Socket, reply: Reply): Promise<void> {
+    const { signal } = this.#force
+    let timer: NodeJS.Timeout | undefined
+    const cut = (): void => void (timer = setTimeout(() => socket.destroy(), REPLY_MS))
+    if (signal.aborted) cut()
+    else signal.addEventListener('abort', cut, { once: true })
+    await answer(socket, reply)
+    signal.removeEventListener('abort', cut)
+    clearTimeout(timer)
   }
 }
 

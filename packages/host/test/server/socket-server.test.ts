@@ -143,6 +143,25 @@ describe('SocketServer', () => {
     expect((await call).output).toBe('undone')
   })
 
+  it.each(['before', 'after'])('does not wait for a caller that never takes its reply, begun %s the time is over', async (when) => {
+    const started = Promise.withResolvers<void>()
+    const server = await listen(async (_request, signal) => {
+      started.resolve()
+      if (when === 'after') await untilAborted(signal).catch(() => {})
+      return { exitCode: 0, output: 'x'.repeat(8_000_000) }
+    })
+    const caller = connect(path)
+    const closed = once(caller, 'close')
+    caller.pause()
+    caller.write(frame(INSPECT))
+    await started.promise
+    await server.drain(1)
+    expect(server.running).toBe(0)
+    caller.resume()
+    await closed
+    expect(caller.bytesRead).toBeLessThan(8_000_000)
+  })
+
   it('takes the place of a socket that a dead daemon left', async () => {
     const dead = createServer()
     mkdirSync(join(dir, 'run'))
