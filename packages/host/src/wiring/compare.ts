@@ -1,6 +1,6 @@
 import { type Link, type LinuxNet, type NetnsPath, normalizeCidr, normalizeIp, normalizeRoute } from '@cni-offload/linux'
 import type { AttachResult, Route } from '@cni-offload/sdk'
-import type { CniResult } from '@cni-offload/sdk/cni'
+import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
 import { routesToMake } from './routes.ts'
 
 /** A pod's interface as it is. */
@@ -45,16 +45,20 @@ const excludes = (other: Route, ours: Route): boolean =>
 /**
  * What an interface lacks of the network that it was given, as readable phrases; empty if all is there. Addresses and
  * routes in excess are fine: later plugins of the list may have added them.
+ *
+ * @param stated - the interface as the final result of the list has it: a later plugin may have changed MAC and MTU
  */
-export function differences(has: PodInterface, expected: AttachResult): string[] {
+export function differences(has: PodInterface, expected: AttachResult, stated?: CniInterface): string[] {
   const { link } = has
+  const mac = stated?.mac?.toLowerCase() ?? expected.mac
+  const mtu = stated?.mtu ?? expected.mtu
   const routes = routesToMake(expected)
     .map(normalizeRoute)
     .filter((route) => !has.otherRoutes.some((other) => excludes(other, route)))
   return [
     ...(link.up ? [] : [`${link.name} is down`]),
-    ...(link.mac === expected.mac ? [] : [`MAC is ${link.mac} instead of ${expected.mac}`]),
-    ...(link.mtu === expected.mtu ? [] : [`MTU is ${link.mtu} instead of ${expected.mtu}`]),
+    ...(link.mac === mac ? [] : [`MAC is ${link.mac} instead of ${mac}`]),
+    ...(link.mtu === mtu ? [] : [`MTU is ${link.mtu} instead of ${mtu}`]),
     ...expected.ips
       .filter(({ address }) => !has.addresses.includes(normalizeCidr(address)))
       .map(({ address }) => `address ${address} is missing`),
@@ -66,20 +70,24 @@ export function differences(has: PodInterface, expected: AttachResult): string[]
 
 const withoutPrefix = (address: string): string => address.slice(0, address.indexOf('/'))
 
+const indexOf = (result: CniResult, ifName: string, netns: NetnsPath): number =>
+  result.interfaces.findIndex(({ name, sandbox }) => name === ifName && sandbox === netns)
+
+/** A pod's interface as a result has it. @param netns - CNI_NETNS as given: results have it literally */
+export function statedInterface(result: CniResult, ifName: string, netns: NetnsPath): CniInterface | undefined {
+  return result.interfaces[indexOf(result, ifName, netns)]
+}
+
 /**
- * What the final result of the list says about an interface that is not so, as readable phrases.
+ * What the final result of the list says about an interface and its addresses that is not so, as readable phrases.
  *
  * @param netns - CNI_NETNS as given: results have it literally
  */
 export function contradictions(has: PodInterface, previous: CniResult, netns: NetnsPath): string[] {
   const { link } = has
-  const index = previous.interfaces.findIndex(({ name, sandbox }) => name === link.name && sandbox === netns)
-  const told = previous.interfaces[index]
-  if (told === undefined) return [`prevResult has no interface ${link.name} in ${netns}`]
+  const index = indexOf(previous, link.name, netns)
+  if (index < 0) return [`prevResult has no interface ${link.name} in ${netns}`]
   const addresses = has.addresses.map(withoutPrefix)
   const strange = previous.ips.filter((ip) => ip.interface === index && !addresses.includes(normalizeIp(withoutPrefix(ip.address))))
-  return [
-    ...(told.mac === undefined || told.mac.toLowerCase() === link.mac ? [] : [`MAC is ${link.mac}, prevResult says ${told.mac}`]),
-    ...strange.map(({ address }) => `address ${address} of prevResult is missing`),
-  ]
+  return strange.map(({ address }) => `address ${address} of prevResult is missing`)
 }

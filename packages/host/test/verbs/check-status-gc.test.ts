@@ -63,6 +63,28 @@ describe.skipIf(process.getuid?.() !== 0)('CHECK (needs root: makes network name
     expect(await check({ prevResult: more })).toEqual({})
   })
 
+  it('takes MAC and MTU from prevResult, where a later plugin has noted what it made of them', async () => {
+    const link = (await lab.net.link(pod.path, 'eth0'))!
+    await lab.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', mac: '02:00:00:00:00:ab', mtu: 1350 }])
+    expect(await check()).toMatchObject({ code: 101, msg: expect.stringContaining('MTU is 1350 instead of 1400') })
+    const [own] = prevResult.interfaces
+    const tuned = { ...prevResult, interfaces: [{ ...own, mac: '02:00:00:00:00:AB', mtu: 1350 }] }
+    expect(await check({ prevResult: tuned })).toEqual({})
+    await lab.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', mac: link.mac, mtu: link.mtu }])
+    expect(await check({ prevResult: tuned })).toMatchObject({ code: 101, msg: expect.stringContaining('02:00:00:00:00:ab') })
+    const silent = { ...prevResult, interfaces: [{ name: 'eth0', sandbox: pod.path }] }
+    expect(await check({ prevResult: silent }), 'our own result holds then').toEqual({})
+  })
+
+  it('gives the agent more time than for a STATUS', async () => {
+    let timeoutMs: number | undefined
+    lab.agent.before = (method, ctx) => {
+      if (method === 'check') timeoutMs = ctx.timeoutMs
+    }
+    expect(await check()).toEqual({})
+    expect(timeoutMs).toBe(15_000)
+  })
+
   it('does not know an attachment that was never made, nor one in another namespace', async () => {
     expect(await check({ prevResult }, { CNI_IFNAME: 'eth9' })).toMatchObject({ code: 101, msg: expect.stringContaining('not known') })
     expect(await check({ prevResult }, { CNI_NETNS: lab.dpuNetns.path })).toMatchObject({
