@@ -111,6 +111,13 @@ describe('differences and contradictions', () => {
     expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1', priority: 9 }] }, RESULT)).toHaveLength(1)
   })
 
+  it('compare MAC and MTU with what the final result states, else with our own', () => {
+    const stated = { name: 'eth0', mac: '02:00:00:00:00:AA', mtu: 1300 }
+    expect(differences({ ...has, link: { ...link, mac: '02:00:00:00:00:aa', mtu: 1300 } }, RESULT, stated)).toEqual([])
+    expect(differences(has, RESULT, stated)).toEqual([`MAC is ${RESULT.mac} instead of 02:00:00:00:00:aa`, 'MTU is 1500 instead of 1300'])
+    expect(differences(has, RESULT, { name: 'eth0' })).toEqual([])
+  })
+
   it('compare a prevResult by address, not by prefix or spelling', () => {
     const told = {
       interfaces: [{ name: 'host' }, { name: 'eth0', sandbox: '/n', mac: RESULT.mac.toUpperCase() }],
