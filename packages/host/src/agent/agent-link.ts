@@ -146,7 +146,7 @@ export class AgentLink {
       `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'there is no connection yet'}`,
       {
         cause: failure ?? error,
-        hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up? See `offload doctor`.',
+        hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up?',
       },
     )
   }

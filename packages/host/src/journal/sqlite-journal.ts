@@ -257,7 +257,7 @@ export class SqliteJournal implements AttachmentJournal {
       'NO_FREE_VF',
       `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`,
       {
-        hint: 'Wait for pods to end, add VFs to the device, or see `offload inspect` for what keeps VFs quarantined.',
+        hint: 'Wait for pods to end or add VFs to the device; the log of the daemon says what keeps VFs quarantined.',
       },
     )
   }
