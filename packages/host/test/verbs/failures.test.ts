@@ -126,7 +126,7 @@ describe.skipIf(process.getuid?.() !== 0)('an ADD that fails leaves nothing (nee
     expect(JSON.parse(output)).toMatchObject({
       code: 11,
       msg: expect.stringContaining(`DPU agent of node ${lab.node}`),
-      details: expect.stringContaining('offload doctor'),
+      details: expect.stringContaining('is the link to it up?'),
     })
     expect(lab.agent.calls).toEqual([])
     expect(await lab.remains()).toEqual([])
