@@ -13,7 +13,6 @@ import {
   OffloadError,
   type OpContext,
   parseWith,
-  type PortRef,
 } from '@cni-offload/sdk'
 import type { AddressPool, Assignment, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
@@ -40,7 +39,7 @@ export class HelloAdapter implements CniAdapter {
   }
 
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
-  async start(ports: readonly PortRef[]): Promise<void> {
+  async start(): Promise<void> {
     const { bridge, mtu, netns } = this.#options
     const ops: NetOp[] = []
     // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
@@ -55,8 +54,6 @@ export class HelloAdapter implements CniAdapter {
       { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
       { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
     ])
-    const attached = new Set(this.#addresses.all().map(({ port }) => port))
-    for (const { name } of ports) if (!attached.has(name)) await this.#unplug(name)
   }
 
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
@@ -69,17 +66,14 @@ export class HelloAdapter implements CniAdapter {
       return known.result
     }
     if (known !== undefined) this.#addresses.release(req.key)
-    // Side by side: the kernel may keep the port waiting while the row is written. A crash in between leaves a port in the
-    // bridge that no row knows, which the next start takes out.
-    const plugged = this.#plug(req.port.name)
+    // The row comes first: whatever crashes from here on, detach finds what to undo.
+    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
     try {
-      const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
-      await plugged
+      await this.#plug(made.port)
       cancelled(ctx)
       return made.result
     } catch (error) {
-      await Promise.allSettled([plugged])
-      await this.#unplug(req.port.name)
+      await this.#unplug(made.port)
       this.#addresses.release(req.key)
       throw error
     }

@@ -109,14 +109,6 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     })
   })
 
-  it('takes a port out of the bridge that a crash left there without a row', async () => {
-    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.set', dev: lab.at(0).port.name, master: 'hello0', up: true }])
-    await lab.start()
-    const link = await lab.net.link(lab.bench.dpuNetns, lab.at(0).port.name)
-    expect(link).toMatchObject({ up: false })
-    expect(link?.master).toBeUndefined()
-  })
-
   it.each([
     ['vlan', { vlan: 7 }],
     ['hostIpam', { hostIpam: { ips: [], routes: [], dns: {} } }],

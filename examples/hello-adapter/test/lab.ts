@@ -41,10 +41,7 @@ export class Lab implements AsyncDisposable {
     await this.#adapter?.[Symbol.asyncDispose]?.()
     const deps = { log: silentLogger, clock: systemClock, stateDir: this.#stateDir }
     this.#adapter = await hello({ netns: this.bench.dpuNetns, ...options }).create(deps)
-    await this.#adapter.start?.(
-      this.bench.ports.map(({ port }) => port),
-      ctx(),
-    )
+    await this.#adapter.start?.([], ctx())
   }
 
   at(index: number): BenchPort {
