@@ -39,6 +39,8 @@ export interface OffloadClient extends OffloadApi, AsyncDisposable {
    * @throws OffloadError CANCELLED when the signal aborts, AGENT_UNREACHABLE with the cause when it aborts by a timeout
    */
   waitReady(signal: AbortSignal): Promise<void>
+  /** Why there is no connection now, naming the address (AGENT_UNREACHABLE, or CANCELLED once disposed); undefined while there is one. */
+  obstacle(): OffloadError | undefined
   /** The state now and every one that follows, none left out: each `ready` after another state is a new connection. */
   states(signal: AbortSignal): AsyncIterable<ClientState>
 }
@@ -113,6 +115,7 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
     resync: (wired, ctx) => bidi(deps, METHODS.resync, wired, 'complete', ctx, ctx.timeoutMs ?? timeoutOf(ctx) * RESYNC_FACTOR),
     state: () => link.state,
     waitReady: (signal) => link.ready(signal),
+    obstacle: () => (link.state === 'ready' ? undefined : link.unreachable()),
     states: (signal) => link.states(signal),
     [Symbol.asyncDispose]() {
       tls[Symbol.dispose]()

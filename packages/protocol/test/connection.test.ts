@@ -189,6 +189,18 @@ describe('with an agent that goes', () => {
     expect([calls, back.address]).toEqual([1, first.address])
   })
 
+  test('what keeps a connection from standing names the address, from the first attempt on', async () => {
+    const server = await serve()
+    await using client = dial(server.address)
+    expect(client.obstacle()?.message).toContain(server.address)
+    await client.waitReady(AbortSignal.timeout(10_000))
+    expect(client.obstacle()).toBeUndefined()
+    await server[Symbol.asyncDispose]()
+    for await (const state of client.states(AbortSignal.timeout(10_000))) if (state === 'unreachable') break
+    expect(client.obstacle()).toMatchObject({ code: 'AGENT_UNREACHABLE', message: expect.stringContaining('nothing listens there') })
+    expect(client.obstacle()?.message).toContain(server.address)
+  })
+
   test('every state is seen, also one that did not last', async () => {
     const first = await serve()
     await using client = dial(first.address)

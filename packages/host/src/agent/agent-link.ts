@@ -18,6 +18,8 @@ import { Resyncer } from './resyncer.ts'
 export interface AgentClient extends OffloadApi {
   /** The state now and every one that follows: each `ready` after another state is a new connection. */
   states(signal: AbortSignal): AsyncIterable<'connecting' | 'ready' | 'unreachable' | 'closed'>
+  /** Why there is no connection now, naming the agent's address; undefined while there is one. */
+  obstacle(): OffloadError | undefined
 }
 
 /** What an {@link AgentLink} is made of. */
@@ -139,11 +141,12 @@ export class AgentLink {
   }
 
   #unreachable(error: unknown): OffloadError {
-    const failure = this.#failure
+    // What keeps the connection from standing now says more than why an earlier one was of no use.
+    const failure = this.#deps.client.obstacle() ?? this.#failure
     if (failure?.code === 'INCOMPATIBLE_PEER' || failure?.code === 'PERMISSION_DENIED') return failure
     return new OffloadError(
       'AGENT_UNREACHABLE',
-      `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'there is no connection yet'}`,
+      `the DPU agent of node ${this.#deps.node} cannot be used at the moment: ${failure?.message ?? 'host and agent are still agreeing on what exists'}`,
       {
         cause: failure ?? error,
         hint: failure?.hint ?? 'Is the agent running on the DPU, and is the link to it up?',

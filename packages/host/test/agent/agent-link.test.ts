@@ -81,7 +81,7 @@ describe('AgentLink', () => {
     agent.become('unreachable')
     await eventually(() => !link.connected, 'the loss is noticed')
     expect(link.instanceId).toBeUndefined()
-    await expect(link.status({}, CTX)).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' })
+    await expect(link.status({}, CTX)).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE', message: expect.stringContaining('fake:1') })
     agent.attachments.clear()
     agent.instanceId = 'run-2'
     agent.become('ready')

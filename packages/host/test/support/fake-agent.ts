@@ -37,6 +37,10 @@ export class FakeAgent implements AgentClient {
     for (const listener of this.#listeners) listener(state)
   }
 
+  obstacle(): OffloadError | undefined {
+    return this.#state === 'ready' ? undefined : new OffloadError('AGENT_UNREACHABLE', 'the agent at fake:1 cannot be reached')
+  }
+
   async *states(signal: AbortSignal): AsyncIterable<State> {
     const queue: State[] = [this.#state]
     let wake = (): void => {}
