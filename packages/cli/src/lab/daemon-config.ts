@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { stringify } from 'yaml'
 import { ADDRESSES, type PodSubnet, podSubnets } from './addresses.ts'
-import type { DaemonRole, LabAdapter } from './model.ts'
+import type { DaemonRole, LabAdapter, LabExtra } from './model.ts'
 
 /** What a node's configuration files are made from. */
 export interface NodeConfigInput {
@@ -32,6 +32,8 @@ export interface NodeConfigInput {
   readonly proxyPrefix: string
   /** Certificates of the two daemons. */
   readonly tls: Readonly<Record<DaemonRole, TlsFiles>>
+  /** Settings laid over what is written by default. */
+  readonly extra: LabExtra
 }
 
 /** Paths of what {@link writeNodeConfig} wrote. */
@@ -77,6 +79,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       },
       metrics: { listen: ADDRESSES.metrics.host },
       log: { level: 'info' },
+      ...input.extra.host,
     }),
   )
   await writeFile(
@@ -94,9 +97,11 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       adapters: [{ network: input.network, ...adapterConfig(input) }],
       metrics: { listen: ADDRESSES.metrics.agent },
       log: { level: 'info' },
+      ...input.extra.agent,
     }),
   )
-  await writeFile(paths.netconf, `${JSON.stringify({ cniVersion: '1.0.0', name: input.network, type: 'offload-cni' }, null, 2)}\n`)
+  const netconf = { cniVersion: '1.0.0', name: input.network, type: 'offload-cni', ...input.extra.netconf }
+  await writeFile(paths.netconf, `${JSON.stringify(netconf, null, 2)}\n`)
   return paths
 }
 

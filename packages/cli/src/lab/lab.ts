@@ -13,6 +13,7 @@ import {
   LAB_ADAPTERS,
   LAB_HARDWARE,
   LARGEST_POOL,
+  type LabExtra,
   type LabNode,
   type LabOptions,
   type LabState,
@@ -72,7 +73,8 @@ export class Lab implements AsyncDisposable {
       progress('issuing certificates …')
       const pki = join(options.dir, 'pki')
       await createAuthority({ dir: pki })
-      for (let index = 1; index <= nodes; index++) state.nodes.push(await lab.#prepareNode(index, pool, shim, pki))
+      for (let index = 1; index <= nodes; index++)
+        state.nodes.push(await lab.#prepareNode({ index, pool, shim, pki, extra: options.extra ?? {} }))
       await lab.#save()
       progress('starting agents and host daemons …')
       await Promise.all(
@@ -162,7 +164,8 @@ export class Lab implements AsyncDisposable {
     await this.#net[Symbol.asyncDispose]()
   }
 
-  async #prepareNode(index: number, pool: number, shim: string, pki: string): Promise<LabNode> {
+  async #prepareNode(input: { index: number; pool: number; shim: string; pki: string; extra: LabExtra }): Promise<LabNode> {
+    const { index, pool, shim, pki, extra } = input
     const names = labNames(this.state.prefix)
     const name = `node${index}`
     const dir = join(this.dir, name)
@@ -183,6 +186,7 @@ export class Lab implements AsyncDisposable {
       dpuNetns: `${NETNS_DIR}/${names.dpu(index)}`,
       proxyPrefix: names.proxyPrefix(index),
       tls: { host, agent },
+      extra,
     })
     return {
       name,

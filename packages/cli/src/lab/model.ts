@@ -15,6 +15,16 @@ export const LAB_HARDWARE: readonly LabHardware[] = ['soft']
 /** A hardware backend that a lab can run. */
 export type LabHardware = 'soft'
 
+/** Top-level settings that replace what a lab writes into the files of its nodes. */
+export interface LabExtra {
+  /** For `host.yaml`. */
+  readonly host?: Readonly<Record<string, unknown>>
+  /** For `agent.yaml`. */
+  readonly agent?: Readonly<Record<string, unknown>>
+  /** For `netconf.json`. */
+  readonly netconf?: Readonly<Record<string, unknown>>
+}
+
 /** What a lab is made of. */
 export interface LabOptions {
   /** Folder for configuration, certificates, journals and logs; made if missing. */
@@ -31,6 +41,8 @@ export interface LabOptions {
   readonly adapter?: LabAdapter
   /** @defaultValue 'soft' */
   readonly hardware?: LabHardware
+  /** Settings of the nodes that differ from the default; every node gets the same. */
+  readonly extra?: LabExtra
   /** Told what happens, for people. */
   readonly progress?: (text: string) => void
 }
