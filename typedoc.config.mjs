@@ -17,6 +17,8 @@ function someMembersNeedNoComment(app) {
     const names = project
       .getReflectionsByKind(ReflectionKind.Property | ReflectionKind.CallSignature)
       .filter((member) => !member.hasComment() && member.name !== '__type' && !hasOwner(member, ReflectionKind.Parameter))
+      // What is exported from another package again has to be documented there.
+      .filter((member) => project.getSymbolIdFromReflection(member)?.packageName === project.packageName)
       .filter((member) => hasOwner(member, ReflectionKind.TypeLiteral) || member.overwrites || member.implementationOf)
       .map((member) => member.getFriendlyFullName())
     app.options.setValue('intentionallyNotDocumented', [...new Set(names)])

@@ -14,9 +14,16 @@ import {
   type OpContext,
   type PortRef,
 } from '@cni-offload/sdk'
-import { decodeRaw, type ListCall, type ListRunner, type PodAddresses, withMac } from './list/list-runner.ts'
-import { listCapabilities, type PluginListSource } from './list/plugin-list.ts'
-import { podSysctls } from './list/pod-sysctls.ts'
+import {
+  decodeRaw,
+  type ListCall,
+  listCapabilities,
+  type ListRunner,
+  type PluginListSource,
+  type PodAddresses,
+  withMac,
+} from '@cni-offload/sdk/exec'
+import { podSysctls } from './splice/pod-sysctls.ts'
 import { attachmentNote, isAttachmentNote, notedAttachment } from './splice/note.ts'
 import { observe, podNetwork } from './splice/pod-network.ts'
 import { PORT_IN_PROXY, ProxyNamespace, type ProxyOptions } from './splice/proxy-namespace.ts'

@@ -5,16 +5,13 @@
  *
  * @packageDocumentation
  */
+export * from '@cni-offload/sdk/exec'
 export * from './adapter.ts'
-export * from './exec/plugin-error.ts'
-export * from './exec/plugin-executor.ts'
-export * from './list/list-runner.ts'
-export * from './list/plugin-list.ts'
-export * from './list/pod-sysctls.ts'
 export * from './options.ts'
 export * from './plugin.ts'
 export * from './splice/note.ts'
 export * from './splice/pod-network.ts'
+export * from './splice/pod-sysctls.ts'
 export * from './splice/proxy-namespace.ts'
 export * from './splice/settle-gateways.ts'
 export * from './splice/splice.ts'

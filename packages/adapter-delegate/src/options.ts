@@ -1,6 +1,6 @@
 import { OWN_NETNS } from '@cni-offload/linux'
 import { z } from 'zod'
-import { type PluginList, type PluginListInput, pluginList } from './list/plugin-list.ts'
+import { type PluginList, type PluginListInput, pluginList } from '@cni-offload/sdk/exec'
 
 /** Options of the adapter after parsing. */
 export interface DelegateOptions {

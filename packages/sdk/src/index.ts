@@ -1,8 +1,8 @@
 /**
  * Contracts, domain types and errors of cni-offload: all that an adapter or a hardware backend needs.
  *
- * This entry is light: it imports nothing but zod. CNI codecs are at `@cni-offload/sdk/cni`, composition (scopes, tokens,
- * lifecycle) at `@cni-offload/sdk/runtime`.
+ * This entry is light: it imports nothing but zod. CNI codecs are at `@cni-offload/sdk/cni`, running CNI plugins at
+ * `@cni-offload/sdk/exec`, composition (scopes, tokens, lifecycle) at `@cni-offload/sdk/runtime`.
  *
  * @packageDocumentation
  */

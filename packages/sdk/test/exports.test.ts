@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import * as cni from '../src/cni/index.ts'
+import * as exec from '../src/exec/index.ts'
 import * as root from '../src/index.ts'
 import * as runtime from '../src/runtime/index.ts'
 
@@ -69,6 +70,25 @@ describe('entries', () => {
       'parseEnvironment',
       'parseNetconf',
       'versionReply',
+    ])
+  })
+
+  it('./exec starts processes, and does not bring the container along', () => {
+    expect(outside('../src/exec/index.ts')).toEqual(['node:child_process', 'node:fs', 'node:fs/promises', 'node:path', 'zod'])
+  })
+
+  it('./exec exports what was released', () => {
+    expect(Object.keys(exec).toSorted()).toEqual([
+      'ListRunner',
+      'PluginError',
+      'PluginExecutor',
+      'PluginListFile',
+      'decodeRaw',
+      'inlineList',
+      'ipamTypes',
+      'listCapabilities',
+      'pluginList',
+      'withMac',
     ])
   })
 

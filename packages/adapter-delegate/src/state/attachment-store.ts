@@ -12,8 +12,7 @@ import {
   type PortRef,
 } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { type PluginList, pluginList } from '../list/plugin-list.ts'
-import type { PodAddresses, RawResult } from '../list/list-runner.ts'
+import { type PluginList, pluginList, type PodAddresses, type RawResult } from '@cni-offload/sdk/exec'
 
 /** All that is needed to repeat, check and undo an attachment, whatever the configuration is by then. */
 export interface StoredAttachment {

@@ -1,10 +1,11 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { OffloadError } from '@cni-offload/sdk'
-import type { CniVerb } from '@cni-offload/sdk/cni'
-import { deadline, Limiter } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
+import type { CniVerb } from '../cni/model.ts'
+import { OffloadError } from '../errors/offload-error.ts'
+import { deadline } from '../runtime/deadline.ts'
+import { Limiter } from '../runtime/limiter.ts'
 import { type ChildOutcome, runChild } from './child.ts'
 import { PluginError } from './plugin-error.ts'
 
@@ -63,7 +64,7 @@ export class PluginExecutor {
       if (await isExecutable(path)) return path
     }
     throw new OffloadError('NOT_READY', `plugin "${type}" is in none of ${this.#options.cniPath.join(', ')}`, {
-      hint: 'Install it on the DPU, or add its folder to the option cniPath.',
+      hint: 'Install it there, or add its folder to those that are searched.',
     })
   }
 

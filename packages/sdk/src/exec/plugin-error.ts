@@ -1,4 +1,4 @@
-import type { CniVerb } from '@cni-offload/sdk/cni'
+import type { CniVerb } from '../cni/model.ts'
 
 /** What a CNI plugin said when it failed; the cause of the OffloadError that callers get. */
 export class PluginError extends Error {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type ListCall, ListRunner, type PluginConf, PluginExecutor, pluginList, type PluginListInput } from '../../src/index.ts'
-import { ScriptFolder } from '../scripts.ts'
+import { type ListCall, ListRunner, type PluginConf, PluginExecutor, pluginList, type PluginListInput } from '../../src/exec/index.ts'
+import { ScriptFolder } from './scripts.ts'
 
 const RESULT =
   '{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/run/netns/x"}],"ips":[{"address":"10.0.0.2/24","interface":0}]}'

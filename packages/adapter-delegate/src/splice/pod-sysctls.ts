@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { PluginList } from './plugin-list.ts'
+import type { PluginList } from '@cni-offload/sdk/exec'
 
 const tuning = z.object({ type: z.literal('tuning'), sysctl: z.record(z.string(), z.string()) })
 

@@ -1,9 +1,11 @@
-import { OffloadError } from '@cni-offload/sdk'
-import { CNI_VERSIONS, type CniResult, type CniVerb, type CniVersion, decodeResult } from '@cni-offload/sdk/cni'
 import { z } from 'zod'
-import { PluginError } from '../exec/plugin-error.ts'
-import type { PluginExecutor } from '../exec/plugin-executor.ts'
-import { atLeast, ipamTypes, type PluginConf, type PluginList } from './plugin-list.ts'
+import type { CniResult, CniVerb, CniVersion } from '../cni/model.ts'
+import { decodeResult } from '../cni/result-decode.ts'
+import { isAtLeast, isCniVersion } from '../cni/version.ts'
+import { OffloadError } from '../errors/offload-error.ts'
+import { PluginError } from './plugin-error.ts'
+import type { PluginExecutor } from './plugin-executor.ts'
+import { ipamTypes, type PluginConf, type PluginList } from './plugin-list.ts'
 
 /** A plugin's result as it printed it: the next plugin must see exactly that. */
 export type RawResult = Readonly<Record<string, unknown>>
@@ -69,13 +71,13 @@ export class ListRunner {
 
   /** DEL of all plugins, in reverse; stops at the first that fails, as what it left may refer to what others hold. */
   async del(call: ListCall, prevResult: RawResult | undefined, signal: AbortSignal): Promise<void> {
-    const known = atLeast(call.list.cniVersion, '0.4.0') ? prevResult : undefined
+    const known = isAtLeast(call.list.cniVersion, '0.4.0') ? prevResult : undefined
     for (const plugin of call.list.plugins.toReversed()) await this.#run('DEL', call, plugin, known, signal)
   }
 
   /** CHECK of all plugins, in order; nothing where the list forbids it or its version has none. */
   async check(call: ListCall, prevResult: RawResult, signal: AbortSignal): Promise<void> {
-    if (call.list.disableCheck || !atLeast(call.list.cniVersion, '0.4.0')) return
+    if (call.list.disableCheck || !isAtLeast(call.list.cniVersion, '0.4.0')) return
     for (const plugin of call.list.plugins) await this.#run('CHECK', call, plugin, prevResult, signal)
   }
 
@@ -87,7 +89,7 @@ export class ListRunner {
    */
   async status(list: PluginList, signal: AbortSignal): Promise<void> {
     for (const type of allTypes(list)) await this.#requireVersion(type, list.cniVersion, signal)
-    if (!atLeast(list.cniVersion, '1.1.0')) return
+    if (!isAtLeast(list.cniVersion, '1.1.0')) return
     const call: ListCall = { list, containerId: '', netns: '', ifName: '', args: {}, runtimeConfig: {} }
     for (const plugin of list.plugins)
       try {
@@ -129,9 +131,8 @@ export function decodeRaw(raw: RawResult, list: PluginList): CniResult {
 function resultVersion(raw: RawResult, fallback: CniVersion): CniVersion {
   const own = raw['cniVersion']
   if (own === undefined || own === '') return fallback
-  const known = CNI_VERSIONS.find((version) => version === own)
-  if (known === undefined) throw new OffloadError('ADAPTER_FAILED', `result has cniVersion ${JSON.stringify(own)}, which is unknown`)
-  return known
+  if (!isCniVersion(own)) throw new OffloadError('ADAPTER_FAILED', `result has cniVersion ${JSON.stringify(own)}, which is unknown`)
+  return own
 }
 
 /** A raw result whose interface inside the namespace has another MAC. */

@@ -1,9 +1,9 @@
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseWith } from '@cni-offload/sdk'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { delegate, ipamTypes, listCapabilities, PluginListFile, pluginList, podSysctls } from '../../src/index.ts'
+import { ipamTypes, listCapabilities, PluginListFile, pluginList } from '../../src/exec/index.ts'
+import { parseWith } from '../../src/index.ts'
 
 describe('pluginList', () => {
   it('keeps what it does not know and fills in what is missing', () => {
@@ -38,18 +38,6 @@ describe('pluginList', () => {
     expect(listCapabilities(undefined)).toEqual([])
     expect(ipamTypes(list)).toEqual(['host-local'])
   })
-
-  it('names the kernel settings that tuning makes in the pod, and only those of the network', () => {
-    const list = pluginList.parse({
-      cniVersion: '1.0.0',
-      plugins: [
-        { type: 'tuning', sysctl: { 'net.core.somaxconn': '500', 'net/ipv4/conf/IFNAME/arp_filter': '1', 'kernel.shmmax': '1' } },
-        { type: 'other', sysctl: { 'net.x.y': '1' } },
-      ],
-    })
-    expect(podSysctls(list, 'net1')).toEqual({ 'net.core.somaxconn': '500', 'net.ipv4.conf.net1.arp_filter': '1' })
-    expect(podSysctls(list, 'net1.100')).toHaveProperty(['net.ipv4.conf.net1/100.arp_filter'], '1')
-  })
 })
 
 describe('PluginListFile', () => {
@@ -81,29 +69,5 @@ describe('PluginListFile', () => {
       code: 'INVALID_CONFIG',
       message: expect.stringContaining(`${folder}/f`),
     })
-  })
-})
-
-describe('options', () => {
-  const conflist = { cniVersion: '1.0.0' as const, plugins: [{ type: 'bridge' }] }
-
-  it('have defaults for all but the list', () => {
-    expect(delegate.definition.options.parse({ conflist })).toMatchObject({
-      cniPath: ['/opt/cni/bin', '/usr/lib/cni'],
-      proxyPrefix: 'px',
-      execTimeoutMs: 60_000,
-      concurrency: 4,
-    })
-  })
-
-  it.each([
-    ['no list', {}, /either conflist or conflistFile/],
-    ['two lists', { conflist, conflistFile: '/x' }, /either conflist or conflistFile/],
-    ['a relative path', { conflistFile: 'x.conflist' }, /conflistFile = "x\.conflist"/],
-    ['a variable that is the runtime’s', { conflist, pluginEnv: { CNI_COMMAND: 'DEL' } }, /pluginEnv/],
-    ['an unknown option', { conflist, cnipath: [] }, /cnipath/],
-    ['a prefix that makes no file name', { conflist, proxyPrefix: 'a/b' }, /proxyPrefix = "a\/b"/],
-  ])('refuse %s', (_what, options, message) => {
-    expect(() => delegate(options)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringMatching(message) }))
   })
 })

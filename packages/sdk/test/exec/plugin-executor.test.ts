@@ -1,7 +1,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type PluginCall, PluginExecutor, type PluginExecutorOptions } from '../../src/index.ts'
-import { ScriptFolder } from '../scripts.ts'
+import { type PluginCall, PluginExecutor, type PluginExecutorOptions } from '../../src/exec/index.ts'
+import { ScriptFolder } from './scripts.ts'
 
 const call: PluginCall = { verb: 'ADD', type: 'plugin', containerId: 'c', netns: '/n', ifName: 'eth0', args: '', stdin: '{}' }
 const patient = AbortSignal.timeout(25_000)

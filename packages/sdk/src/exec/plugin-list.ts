@@ -1,7 +1,9 @@
 import { readFile, stat } from 'node:fs/promises'
-import { cniName, OffloadError, parseWith } from '@cni-offload/sdk'
-import { CNI_VERSIONS, type CniVersion } from '@cni-offload/sdk/cni'
 import { z } from 'zod'
+import { CNI_VERSIONS, type CniVersion } from '../cni/model.ts'
+import { cniName } from '../domain/attachment.ts'
+import { OffloadError } from '../errors/offload-error.ts'
+import { parseWith } from '../errors/parse.ts'
 
 /** Configuration of one plugin of a list; what we do not know is handed on as it is. */
 export interface PluginConf {
@@ -28,7 +30,7 @@ export interface PluginList {
 export interface PluginListInput {
   /** Version of the specification that its plugins are spoken to in. */
   readonly cniVersion: CniVersion
-  /** Name of the network on the DPU. @defaultValue cni-offload */
+  /** Name of the network that the list makes. @defaultValue cni-offload */
   readonly name?: string | undefined
   /** Whether CHECK must not be called; some write it as text. @defaultValue false */
   readonly disableCheck?: boolean | 'true' | 'false' | undefined
@@ -54,7 +56,7 @@ export const pluginList: z.ZodType<PluginList, PluginListInput> = z.object({
     .max(32),
 })
 
-/** Where an adapter gets its list from. */
+/** Where a list comes from. */
 export interface PluginListSource {
   /** The list as it is now. @throws OffloadError NOT_READY if there is none yet, INVALID_CONFIG if it is wrong */
   load(): Promise<PluginList>
@@ -100,7 +102,7 @@ export class PluginListFile implements PluginListSource {
       if (OffloadError.is(error)) throw error
       throw new OffloadError('NOT_READY', `plugin list ${this.#path} cannot be read`, {
         cause: error,
-        hint: 'Start the CNI of the DPU that writes it, or correct the option conflistFile.',
+        hint: 'Start the CNI that writes it, or correct the path.',
       })
     }
   }
@@ -128,9 +130,4 @@ export function ipamTypes(list: PluginList): string[] {
     const parsed = z.object({ type: pluginType }).safeParse(plugin['ipam'])
     return parsed.success ? [parsed.data.type] : []
   })
-}
-
-/** Whether a version is `least` or newer. */
-export function atLeast(version: CniVersion, least: CniVersion): boolean {
-  return CNI_VERSIONS.indexOf(version) >= CNI_VERSIONS.indexOf(least)
 }

@@ -1,0 +1,11 @@
+/**
+ * Running stock CNI plugins as a container runtime does: one plugin, or a whole list with its chaining of results.
+ *
+ * Only for Node: it starts processes.
+ *
+ * @packageDocumentation
+ */
+export * from './list-runner.ts'
+export * from './plugin-error.ts'
+export * from './plugin-executor.ts'
+export * from './plugin-list.ts'
