@@ -7,6 +7,8 @@
 export type { AgentClient } from './agent/agent-link.ts'
 export { hostOptions, readHostConfig } from './config/load.ts'
 export type { HostConfig } from './config/schema.ts'
+export { type DeviceInfo, deviceInfo, type PciDeviceInfo, vfDeviceInfo } from './device-info/device-info.ts'
+export { DEFAULT_DEVICE_INFO_DIR, DeviceInfoFiles, type DeviceInfoKind } from './device-info/device-info-files.ts'
 export { createHost, type Host } from './host.ts'
 export type { HostInspection } from './inspect.ts'
 export { SqliteJournal } from './journal/sqlite-journal.ts'

@@ -53,6 +53,7 @@ describe('entries', () => {
       'route',
       'silentLogger',
       'systemClock',
+      'vfDeviceId',
     ])
   })
 

@@ -11,6 +11,14 @@ export function formatVfId(vf: VfId): string {
   return `${vf.device}/${vf.index}`
 }
 
+/**
+ * The id by which a device plugin advertises a VF and a runtime asks for it (`deviceID`): its PCI address, or `device/index`
+ * where it has none.
+ */
+export function vfDeviceId(vf: Pick<VirtualFunction, 'id' | 'pciAddress'>): string {
+  return vf.pciAddress ?? formatVfId(vf.id)
+}
+
 /** Health of a VF as its backend sees it. */
 export type VfHealth = 'healthy' | 'unhealthy'
 
@@ -28,6 +36,8 @@ export interface VirtualFunction {
   readonly id: VfId
   /** PCI address `dddd:bb:dd.f`, absent where the function is not a PCI device. */
   readonly pciAddress?: string
+  /** PCI address of the physical function that it belongs to, where it has one. */
+  readonly pfPciAddress?: string
   /** Name of its netdev while it is in the host's network namespace; absent while it is in a pod. */
   readonly netdev?: string
   /** MAC address in its pristine state, lower case with colons. */
