@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
 import { attachmentsCommand } from './commands/attachments.ts'
 import { demoCommand } from './commands/demo.ts'
+import { installCommand, uninstallCommand } from './commands/install.ts'
 import { labCommand } from './commands/lab.ts'
 import { pkiCommand } from './commands/pki.ts'
 
@@ -12,6 +13,8 @@ const program = new Command('offload')
   .addCommand(labCommand())
   .addCommand(pkiCommand())
   .addCommand(attachmentsCommand())
+  .addCommand(installCommand())
+  .addCommand(uninstallCommand())
   .showSuggestionAfterError()
 
 try {
