@@ -24,6 +24,8 @@ export interface HostOptions {
   readonly stateDir?: string
   /** Where `/metrics` and `/healthz` are served, `host:port`. @defaultValue nowhere */
   readonly metrics?: string
+  /** Folder of device information files. @defaultValue `/var/run/k8s.cni.cncf.io/devinfo` */
+  readonly deviceInfoDir?: string
   /** Log. @defaultValue JSON on standard error, level info */
   readonly log?: Logger
   /** Time. @defaultValue the machine's */

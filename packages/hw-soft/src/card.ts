@@ -12,6 +12,8 @@ export interface Card {
   readonly node: string
   /** MTU of its functions in their pristine state, in bytes. */
   readonly mtu: number
+  /** Domain and bus of PCI addresses that are made up for its functions; they have none without. */
+  readonly pciBus?: string | undefined
 }
 
 /** Schema of the `device` option. */
@@ -22,6 +24,23 @@ export const vfCount: z.ZodNumber = z.number().int().min(1).max(1024)
 
 /** Schema of the `mtu` option. 1280 is the least that carries IPv6. */
 export const cardMtu: z.ZodNumber = z.number().int().min(1280).max(65_535)
+
+/** Schema of the `pciBus` option: as many buses as a card can fill must fit. */
+export const pciBus: z.ZodString = z.string().regex(/^[0-9a-f]{4}:[0-9a-e][0-9a-f]$/, 'domain and bus, 0000:00 to ffff:ef, lower case')
+
+/**
+ * Made-up PCI addresses of a function and of the physical function, for trying what runtimes and device plugins do with such
+ * addresses. No device has them. The physical function is the first one of the bus, as on most cards.
+ */
+export function pciAddresses(card: Card, index: number): { readonly pciAddress: string; readonly pfPciAddress: string } | undefined {
+  if (card.pciBus === undefined) return undefined
+  const [domain, bus] = card.pciBus.split(':')
+  const at = (routingId: number): string => {
+    const hex = (value: number): string => value.toString(16).padStart(2, '0')
+    return `${domain}:${hex(Number.parseInt(bus ?? '', 16) + (routingId >> 8))}:${hex((routingId >> 3) & 0x1f)}.${routingId & 7}`
+  }
+  return { pciAddress: at(index + 1), pfPciAddress: at(0) }
+}
 
 /** Which end of a function's veth pair: the VF on the host or the port on the DPU. */
 export type End = 'vf' | 'port'

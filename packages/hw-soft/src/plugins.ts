@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { definePlugin, type DpuDevice, type HostDevice, type Plugin } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { type Card, cardMtu, deviceName, vfCount } from './card.ts'
+import { type Card, cardMtu, deviceName, pciBus, vfCount } from './card.ts'
 import { SoftDpu } from './soft-dpu.ts'
 import { SoftHost } from './soft-host.ts'
 
@@ -16,6 +16,11 @@ export interface SoftHostOptions {
   readonly node?: string | undefined
   /** MTU of free functions in bytes, 1280 to 65535. @defaultValue 1500 */
   readonly mtu?: number | undefined
+  /**
+   * Domain and bus, `0000:00` to `ffff:ef`, of PCI addresses that are made up for the functions. They make `deviceID`, device
+   * plugins and device information files work as on a card; no such PCI device exists. @defaultValue none: functions have no PCI address
+   */
+  readonly pciBus?: string | undefined
   /** Namespace that free functions lie in. @defaultValue the process's own */
   readonly netns?: string | undefined
   /** Namespace of the DPU's agent; with it a function that was destroyed together with its pod is plugged anew. */
@@ -54,6 +59,7 @@ const hostOptions: z.ZodType<HostConfig, SoftHostOptions> = z.strictObject({
   vfs: vfCount.default(8),
   node: z.string().min(1).default(hostname),
   mtu: cardMtu.default(1500),
+  pciBus: pciBus.optional(),
   netns: netnsPath.default(OWN_NETNS),
   dpuNetns: netnsPath.optional(),
 })

@@ -13,7 +13,7 @@ import {
   type VirtualFunction,
 } from '@cni-offload/sdk'
 import { aborted } from '@cni-offload/sdk/runtime'
-import { type Card, type EndSpec, endOf, functionsOf } from './card.ts'
+import { type Card, type EndSpec, endOf, functionsOf, pciAddresses } from './card.ts'
 import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
 import { endKey, formatNote, isEnd, linkKey } from './note.ts'
 import { plugFunction } from './plug.ts'
@@ -70,6 +70,7 @@ export class SoftHost implements HostDevice {
       const own = byKey.get(endKey(spec))
       return {
         id,
+        ...pciAddresses(this.#card, id.index),
         ...(own === undefined ? {} : { netdev: own.name }),
         mac: spec.mac,
         health: named !== undefined && named !== own ? 'unhealthy' : 'healthy',

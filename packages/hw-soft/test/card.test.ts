@@ -2,7 +2,7 @@ import { type Link, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { OffloadError } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Card, endOf, functionsOf } from '../src/card.ts'
+import { type Card, endOf, functionsOf, pciAddresses } from '../src/card.ts'
 import { endKey, formatNote, isEnd, parseNote } from '../src/note.ts'
 
 const card: Card = { device: 'soft0', vfs: 1024, node: 'node-a', mtu: 1500 }
@@ -12,6 +12,17 @@ const cards = fc.record({
   vfs: fc.integer({ min: 1, max: 1024 }),
   node: fc.string({ minLength: 1 }),
   mtu: fc.integer({ min: 1280, max: 65_535 }),
+})
+
+describe('pciAddresses', () => {
+  it('makes up a valid address for every function, each another one, and none unless told to', () => {
+    expect(pciAddresses(card, 0)).toBeUndefined()
+    const all = functionsOf(card).map(({ index }) => pciAddresses({ ...card, pciBus: 'f000:ef' }, index))
+    expect(all[0]).toEqual({ pciAddress: 'f000:ef:00.1', pfPciAddress: 'f000:ef:00.0' })
+    expect(all[255]?.pciAddress).toBe('f000:f0:00.0')
+    for (const addresses of all) expect(addresses?.pciAddress).toMatch(/^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/)
+    expect(new Set(all.flatMap((addresses) => [addresses?.pciAddress, addresses?.pfPciAddress])).size).toBe(1025)
+  })
 })
 
 describe('endOf', () => {

@@ -13,14 +13,20 @@ describe('options of the host half', () => {
     expect(softHost.definition.options.parse({})).toMatchObject({ device: 'soft0', vfs: 8, mtu: 1500, netns: '/proc/self/ns/net' })
   })
 
-  it.each([{ device: 'toolongname' }, { device: 'Soft0' }, { vfs: 0 }, { vfs: 1025 }, { mtu: 1000 }, { dpuNetns: 'dpu' }])(
-    'refuse %o',
-    (options) => {
-      expect(() => softHost(options)).toThrow(
-        expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(Object.keys(options)[0] ?? '') }),
-      )
-    },
-  )
+  it.each([
+    { device: 'toolongname' },
+    { device: 'Soft0' },
+    { vfs: 0 },
+    { vfs: 1025 },
+    { mtu: 1000 },
+    { pciBus: '0000:f0' },
+    { pciBus: '00:00' },
+    { dpuNetns: 'dpu' },
+  ])('refuse %o', (options) => {
+    expect(() => softHost(options)).toThrow(
+      expect.objectContaining({ code: 'INVALID_CONFIG', message: expect.stringContaining(Object.keys(options)[0] ?? '') }),
+    )
+  })
 
   it('refuse what they do not know', () => {
     expect(() => softHost({ vf: 3 } as object)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG' }))

@@ -34,13 +34,14 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo } = config
   return {
     node,
     socket,
     stateDir,
     agent,
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'host-device', config.hardware, importer),
+    deviceInfoDir: deviceInfo.dir,
     log: stderrLogger(config.log.level),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
   }

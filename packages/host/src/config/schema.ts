@@ -2,6 +2,7 @@ import { cniName } from '@cni-offload/sdk'
 import type { PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
+import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
 
 /** `host.yaml`, parsed. */
@@ -18,6 +19,8 @@ export interface HostConfig {
   readonly hardware: PluginReference
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
+  /** Device information files: where `cni/` and `dp/` of the specification lie. */
+  readonly deviceInfo: { readonly dir: string }
   /** Log. */
   readonly log: { readonly level: LogLevel }
 }
@@ -39,5 +42,8 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     options: z.record(z.string(), z.unknown()).optional(),
   }),
   metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
+  deviceInfo: z
+    .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })
+    .default({ dir: DEFAULT_DEVICE_INFO_DIR }),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

@@ -11,14 +11,19 @@ import {
   type VfId,
   type VirtualFunction,
 } from '@cni-offload/sdk'
-import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, type Row, text } from './rows.ts'
+import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, text } from './rows.ts'
 import { prepareSchema } from './schema.ts'
+import { chooseVf } from './vf-choice.ts'
 import type { AttachmentJournal, AttachmentPhase, AttachmentRow, CleanupRow, JournalCounts, LeaseRequest, VfRow } from './types.ts'
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
 const BY_VF = 'device = ? AND vf_index = ?'
 const ATTACHMENT = 'SELECT a.*, v.mac, v.pci FROM attachments a JOIN vfs v USING (device, vf_index)'
 const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
+
+const HOLDER = `coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
+    coalesce(a.if_name, q.if_name) AS if_name
+  FROM vfs v LEFT JOIN attachments a USING (device, vf_index) LEFT JOIN detach_queue q USING (device, vf_index)`
 
 const STATEMENTS = {
   begin: 'BEGIN IMMEDIATE',
@@ -29,8 +34,9 @@ const STATEMENTS = {
   allUnhealthy: 'UPDATE vfs SET healthy = 0',
   healthOfVf: `UPDATE vfs SET healthy = ? WHERE ${BY_VF}`,
   healthOfDevice: 'UPDATE vfs SET healthy = ? WHERE device = ?',
-  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 ORDER BY turn LIMIT 1`,
-  pickPci: 'SELECT * FROM vfs WHERE pci = ?',
+  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 ORDER BY turn`,
+  pickPci: `SELECT v.*, ${HOLDER} WHERE pci = ?`,
+  pickVf: `SELECT v.*, ${HOLDER} WHERE v.device = ? AND v.vf_index = ?`,
   leaseVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
   freeVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
   quarantineVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
@@ -48,9 +54,7 @@ const STATEMENTS = {
   queued: `SELECT * FROM detach_queue WHERE ${BY_KEY} ORDER BY seq`,
   progress: 'UPDATE detach_queue SET release = ?, detach = ?, reason = ? WHERE seq = ?',
   dequeue: 'DELETE FROM detach_queue WHERE seq = ? RETURNING device, vf_index',
-  vfs: `SELECT v.*, coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
-      coalesce(a.if_name, q.if_name) AS if_name
-    FROM vfs v LEFT JOIN attachments a USING (device, vf_index) LEFT JOIN detach_queue q USING (device, vf_index) ORDER BY v.device, v.vf_index`,
+  vfs: `SELECT v.*, ${HOLDER} ORDER BY v.device, v.vf_index`,
   countVfs: `SELECT CASE WHEN state = 'free' AND healthy = 0 THEN 'unhealthy' ELSE state END AS state, count(*) AS n FROM vfs GROUP BY 1`,
   countQueue: 'SELECT count(*) AS n FROM detach_queue',
 } as const
@@ -117,7 +121,7 @@ export class SqliteJournal implements AttachmentJournal {
     return this.#transaction(() => {
       if (this.#sql.get.get(...keyOf(intent.key)) !== undefined)
         throw new OffloadError('ALREADY_EXISTS', `attachment ${formatAttachmentKey(intent.key)} exists already`)
-      const vf = request.pciAddress === undefined ? this.#pickFree() : this.#pickPci(request.pciAddress)
+      const vf = chooseVf(this.#sql, request)
       const { device, index } = vf
       const now = this.#clock.now()
       this.#sql.leaseVf.run(device, index)
@@ -249,33 +253,6 @@ export class SqliteJournal implements AttachmentJournal {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  #pickFree(): VfId & { readonly mac: string; readonly pciAddress?: string } {
-    const row = this.#sql.pickFree.get()
-    if (row !== undefined) return chosen(row)
-    const { vfs } = this.counts()
-    throw new OffloadError(
-      'NO_FREE_VF',
-      `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`,
-      {
-        hint: 'Wait for pods to end or add VFs to the device; the log of the daemon says what keeps VFs quarantined.',
-      },
-    )
-  }
-
-  #pickPci(pciAddress: string): VfId & { readonly mac: string; readonly pciAddress?: string } {
-    const row = this.#sql.pickPci.get(pciAddress)
-    if (row === undefined)
-      throw new OffloadError('INVALID_NETCONF', `deviceID = "${pciAddress}": no VF of this host has that PCI address`, {
-        hint: 'Is the resource of the SR-IOV device plugin made of this device’s VFs?',
-      })
-    if (row['state'] !== 'free' || row['healthy'] !== 1)
-      throw new OffloadError(
-        'NO_FREE_VF',
-        `deviceID = "${pciAddress}": that VF is ${row['healthy'] === 1 ? text(row, 'state') : 'unhealthy'}`,
-      )
-    return chosen(row)
-  }
-
   #remove(key: AttachmentKey): { vf: VfId; netns: string; netnsIdentity: string } {
     const row = this.#sql.remove.get(...keyOf(key))
     if (row === undefined)
@@ -336,9 +313,4 @@ function inUse(file: string, cause: unknown): OffloadError {
     cause,
     hint: 'Stop the other daemon first, or give this one a stateDir and a socket of its own.',
   })
-}
-
-function chosen(row: Row): VfId & { readonly mac: string; readonly pciAddress?: string } {
-  const vf = { device: text(row, 'device'), index: Number(row['vf_index']), mac: text(row, 'mac') }
-  return typeof row['pci'] === 'string' ? { ...vf, pciAddress: row['pci'] } : vf
 }

@@ -24,8 +24,10 @@ export interface LeaseRequest {
   readonly netnsIdentity: string
   /** Boot of the host during which the namespace exists. */
   readonly bootId: string
-  /** The very VF that is wanted, when a device plugin has chosen it. */
-  readonly pciAddress?: string
+  /** The very VF that is wanted, when a device plugin has chosen it: its PCI address or `device/index`. */
+  readonly deviceId?: string
+  /** Which VFs may be given; any, if absent. */
+  readonly eligible?: (vf: VfId) => boolean
 }
 
 /** One attachment of the journal. */
@@ -112,10 +114,10 @@ export interface AttachmentJournal extends Disposable {
   /** Notes the health of a VF, or of all VFs of a device when `index` is absent. */
   setHealth(of: { readonly device: string; readonly index?: number }, health: VfHealth): void
   /**
-   * Gives a free, healthy VF to a new attachment, the one that was given back longest ago.
+   * Gives a free, healthy, eligible VF to a new attachment, the one that was given back longest ago.
    *
    * @throws OffloadError NO_FREE_VF; ALREADY_EXISTS when the key has a row; INVALID_NETCONF when there is no VF with the
-   * PCI address
+   * device id, or it is not eligible
    */
   lease(request: LeaseRequest): AttachmentRow
   /** One attachment, undefined if unknown. */

@@ -6,6 +6,8 @@ import { createOffloadClient } from '@cni-offload/protocol'
 import { type Clock, type HostDevice, type Logger, OffloadError, systemClock } from '@cni-offload/sdk'
 import { KeyedMutex, Limiter, type Scope } from '@cni-offload/sdk/runtime'
 import { AgentLink } from '../agent/agent-link.ts'
+import { AttachmentInfo } from '../device-info/attachment-info.ts'
+import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
@@ -15,7 +17,7 @@ import { Drainer } from '../undo/drainer.ts'
 import { reclaim, recover } from '../undo/recover.ts'
 import { Undo } from '../undo/undo.ts'
 import type { HostNetns, VerbDeps } from '../verbs/deps.ts'
-import { AGENT, CLIENT, DEVICE, DRAINER, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
+import { AGENT, CLIENT, DEVICE, DEVICE_INFO, DRAINER, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
 import { watchDevice } from './watch-device.ts'
 
 /** A daemon's parts, started. */
@@ -70,7 +72,7 @@ export async function startRuntime(
   const path = parts.netns ?? OWN_NETNS
   const identity = await net.netnsIdentity(path)
   if (identity === undefined) throw new OffloadError('INVALID_CONFIG', `${path} is no network namespace`)
-  provideVerbs(scope, facts, { path, identity })
+  provideVerbs(scope, facts, options, { path, identity })
 
   const vfs = await device.discover({ signal, log })
   journal.syncVfs(vfs)
@@ -124,10 +126,24 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
   )
 }
 
-function provideVerbs(scope: Scope, { limits, clock, log, bootId: boot }: Facts, hostNetns: HostNetns): void {
+function provideVerbs(
+  scope: Scope,
+  { limits, clock, log, bootId: boot }: Facts,
+  { deviceInfoDir }: HostOptions,
+  hostNetns: HostNetns,
+): void {
+  scope.factory(DEVICE_INFO, (from) => new AttachmentInfo(new DeviceInfoFiles(deviceInfoDir), from.get(DEVICE)))
   scope.factory(
     UNDO,
-    (from) => new Undo({ journal: from.get(JOURNAL), device: from.get(DEVICE), agent: from.get(AGENT), net: from.get(NET), limits }),
+    (from) =>
+      new Undo({
+        journal: from.get(JOURNAL),
+        device: from.get(DEVICE),
+        agent: from.get(AGENT),
+        deviceInfo: from.get(DEVICE_INFO),
+        net: from.get(NET),
+        limits,
+      }),
   )
   scope.factory(DRAINER, (from) => {
     const agent = from.get(AGENT)
@@ -147,6 +163,7 @@ function provideVerbs(scope: Scope, { limits, clock, log, bootId: boot }: Facts,
       device: from.get(DEVICE),
       net: from.get(NET),
       agent: from.get(AGENT),
+      deviceInfo: from.get(DEVICE_INFO),
       undo: from.get(UNDO),
       leftToQueue: () => drainer.wake(),
       locks: from.get(LOCKS),

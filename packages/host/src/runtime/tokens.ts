@@ -2,6 +2,7 @@ import type { LinuxNet } from '@cni-offload/linux'
 import type { HostDevice } from '@cni-offload/sdk'
 import { type KeyedMutex, type Token, token } from '@cni-offload/sdk/runtime'
 import type { AgentClient, AgentLink } from '../agent/agent-link.ts'
+import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostMetrics } from '../metrics/metrics.ts'
 import type { Drainer } from '../undo/drainer.ts'
@@ -20,6 +21,8 @@ export const CLIENT: Token<AgentClient> = token('host.client')
 export const AGENT: Token<AgentLink> = token('host.agent')
 /** Locks of attachments. */
 export const LOCKS: Token<KeyedMutex> = token('host.locks')
+/** Device information files of attachments. */
+export const DEVICE_INFO: Token<AttachmentInfo> = token('host.deviceInfo')
 /** Undoes attachments. */
 export const UNDO: Token<Undo> = token('host.undo')
 /** Works off what could not be undone at once. */

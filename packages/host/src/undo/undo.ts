@@ -9,6 +9,7 @@ import {
   type VfId,
 } from '@cni-offload/sdk'
 import type { AgentLink } from '../agent/agent-link.ts'
+import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 
@@ -20,6 +21,8 @@ export interface UndoDeps {
   readonly device: HostDevice
   /** The agent. */
   readonly agent: Pick<AgentLink, 'detach'>
+  /** Device information files. */
+  readonly deviceInfo: Pick<AttachmentInfo, 'remove'>
   /** Kernel. */
   readonly net: Pick<LinuxNet, 'netnsIdentity'>
   /** Waiting times. */
@@ -81,11 +84,14 @@ export class Undo {
    */
   async attachment(row: Remains, sides: Sides, log: Logger, telling: Telling = 'now'): Promise<Left | undefined> {
     const { journal } = this.#deps
-    if (!holds(journal.get(row.key), row)) {
+    const known = journal.get(row.key)
+    if (known === undefined || !holds(known, row)) {
       log.warn({ key: formatAttachmentKey(row.key), vf: formatVfId(row.vf) }, 'not undone: the VF is no longer this attachment’s')
       return undefined
     }
     journal.detaching(row.key)
+    // Before the VF can go to another pod: then it would tell of that one's.
+    await this.#deps.deviceInfo.remove(known, log)
     const left = await this.#attempt(row, sides, log, telling)
     if (left === undefined) journal.free(row.key)
     else {
@@ -137,8 +143,8 @@ export class Undo {
 }
 
 /** Whether a row of the journal is the very attachment: a key may have come again, on another VF or in another namespace. */
-function holds(row: Remains | undefined, { vf, netnsIdentity }: Remains): boolean {
-  return row !== undefined && formatVfId(row.vf) === formatVfId(vf) && row.netnsIdentity === netnsIdentity
+function holds(row: Remains, { vf, netnsIdentity }: Remains): boolean {
+  return formatVfId(row.vf) === formatVfId(vf) && row.netnsIdentity === netnsIdentity
 }
 
 /** The error of a piece of work, undefined if there is none. */

@@ -17,6 +17,7 @@ import type { VerbContext, VerbDeps } from './deps.ts'
  */
 export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<CniResult> {
   const intent = attachIntent(env, netconf)
+  deps.deviceInfo.check(intent)
   const signal = deadline(ctx.signal, deps.limits.addMs)
   // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
   using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
@@ -27,18 +28,19 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
     return identity
   })
   await deps.agent.ready(signal)
-  const { deviceId: pciAddress } = netconf
+  const { deviceId } = netconf
   const request: LeaseRequest = {
     intent,
     netns: env.netns,
     netnsIdentity,
     bootId: deps.bootId,
-    ...(pciAddress === undefined ? {} : { pciAddress }),
+    ...(deviceId === undefined ? {} : { deviceId }),
   }
   const row = await ctx.stages.time('lease', () => deps.journal.lease(request))
   const touched = { release: false, detach: false }
   try {
     const attached = await wire(deps, row, touched, { ...ctx, signal })
+    await deps.deviceInfo.write(row, { ...ctx, signal })
     deps.journal.wired(row.key)
     return cniResult({
       ifName: env.ifName,

@@ -2,6 +2,7 @@ import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import type { HostDevice, Logger } from '@cni-offload/sdk'
 import type { KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AgentLink } from '../agent/agent-link.ts'
+import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import type { Stages } from '../metrics/stages.ts'
@@ -25,6 +26,8 @@ export interface VerbDeps {
   readonly net: LinuxNet
   /** The agent. */
   readonly agent: AgentLink
+  /** Device information files. */
+  readonly deviceInfo: AttachmentInfo
   /** Undoes attachments. */
   readonly undo: Undo
   /** Told when something was left to the queue. */

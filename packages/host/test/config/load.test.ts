@@ -28,6 +28,7 @@ describe('readHostConfig', () => {
     expect(await readHostConfig(write(GOOD))).toEqual({
       node: 'node-1',
       socket: '/run/cni-offload/host.sock',
+      deviceInfo: { dir: '/var/run/k8s.cni.cncf.io/devinfo' },
       stateDir: '/var/lib/cni-offload/host',
       agent: {
         address: 'tcp://10.0.0.2:8000',

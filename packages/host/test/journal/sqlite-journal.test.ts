@@ -69,12 +69,50 @@ describe('SqliteJournal', () => {
 
   it('gives the very VF that a device plugin has chosen, or none', () => {
     using journal = open()
-    expect(journal.lease(leaseOf('a', { pciAddress: '0000:01:00.1' })).vf.index).toBe(1)
-    expect(() => journal.lease(leaseOf('b', { pciAddress: '0000:01:00.1' }))).toThrow(
+    expect(journal.lease(leaseOf('a', { deviceId: '0000:01:00.1' })).vf.index).toBe(1)
+    expect(() => journal.lease(leaseOf('b', { deviceId: '0000:01:00.1' }))).toThrow(
       expect.objectContaining({ code: 'NO_FREE_VF', message: expect.stringContaining('leased') }),
     )
-    expect(() => journal.lease(leaseOf('b', { pciAddress: '0000:09:00.0' }))).toThrow(expect.objectContaining({ code: 'INVALID_NETCONF' }))
+    expect(() => journal.lease(leaseOf('b', { deviceId: '0000:09:00.0' }))).toThrow(expect.objectContaining({ code: 'INVALID_NETCONF' }))
     expect(journal.get(leaseOf('b').intent.key)).toBeUndefined()
+  })
+
+  it('names who has the VF that a device plugin has chosen, also while it is quarantined', () => {
+    using journal = open()
+    const { key } = journal.lease(leaseOf('a', { deviceId: 'dev0/1' }))
+    const refused = (): string => {
+      try {
+        journal.lease(leaseOf('b', { deviceId: 'dev0/1' }))
+        return 'leased'
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    expect(refused()).toBe('deviceID = "dev0/1": VF dev0/1 is leased, attachment net/a/eth0')
+    journal.quarantine(key, LATER)
+    expect(refused()).toBe('deviceID = "dev0/1": VF dev0/1 is quarantined, attachment net/a/eth0')
+    journal.finish(journal.queued(key)[0]!.seq)
+    journal.setHealth({ device: 'dev0', index: 1 }, 'unhealthy')
+    expect(refused()).toBe('deviceID = "dev0/1": VF dev0/1 is unhealthy')
+    journal.setHealth({ device: 'dev0', index: 1 }, 'healthy')
+    expect(refused()).toBe('leased')
+    expect(journal.lease(leaseOf('c', { deviceId: '0000:01:00.0'.toUpperCase() })).vf.index).toBe(0)
+  })
+
+  it('gives eligible VFs only, and says what keeps others', () => {
+    using journal = open(3)
+    const eligible = ({ index }: { index: number }): boolean => index === 1
+    expect(journal.lease(leaseOf('a', { eligible })).vf.index).toBe(1)
+    expect(() => journal.lease(leaseOf('b', { eligible }))).toThrow(
+      expect.objectContaining({
+        code: 'NO_FREE_VF',
+        message: 'no VF is free: 1 leased, 0 quarantined, 0 unhealthy, 2 kept for others',
+      }),
+    )
+    expect(() => journal.lease(leaseOf('b', { eligible, deviceId: 'dev0/2' }))).toThrow(
+      expect.objectContaining({ code: 'INVALID_NETCONF', message: expect.stringContaining('VF dev0/2 is kept for others') }),
+    )
+    expect(journal.lease(leaseOf('b')).vf.index).toBe(0)
   })
 
   it('leases nothing unhealthy', () => {

@@ -12,6 +12,8 @@ import { FakeAgent } from './fake-agent.ts'
 export interface LabOptions {
   readonly vfs?: number
   readonly limits?: Partial<HostLimits>
+  /** Makes up PCI addresses for the VFs. */
+  readonly pciBus?: string
   /** Wraps the hardware, to make it fail. */
   readonly device?: (device: HostDevice) => HostDevice
   /** Wraps the kernel, to make it fail. */
@@ -96,7 +98,14 @@ export class HostLab implements AsyncDisposable {
 
   /** A daemon of this node that is not started. @param more - what is not as usual */
   daemon(more: Partial<HostOptions> = {}): Host {
-    const soft = softHost({ device: 'soft0', vfs: this.vfs, node: this.node, netns: this.hostNetns.path, dpuNetns: this.dpuNetns.path })
+    const soft = softHost({
+      device: 'soft0',
+      vfs: this.vfs,
+      node: this.node,
+      netns: this.hostNetns.path,
+      dpuNetns: this.dpuNetns.path,
+      pciBus: this.#options.pciBus,
+    })
     const wrap = this.#options.device ?? ((device: HostDevice) => device)
     const hardware: ConfiguredPlugin<'host-device'> = {
       kind: 'host-device',
@@ -109,6 +118,7 @@ export class HostLab implements AsyncDisposable {
         node: this.node,
         socket: this.socket,
         stateDir: join(this.dir, 'state'),
+        deviceInfoDir: join(this.dir, 'devinfo'),
         agent: { address: 'tcp://127.0.0.1:1', tls: { ca: '', cert: '', key: '' } },
         hardware,
         log: this.#options.log ?? silentLogger,

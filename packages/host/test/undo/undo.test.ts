@@ -11,7 +11,13 @@ const BOTH = { release: true, detach: true }
 
 /** An undo over a real journal; hardware and agent note what they are asked. */
 function world(
-  options: { identity?: string; release?: () => Promise<void>; detach?: (signal: AbortSignal) => Promise<void>; undoMs?: number } = {},
+  options: {
+    removeInfo?: () => void
+    identity?: string
+    release?: () => Promise<void>
+    detach?: (signal: AbortSignal) => Promise<void>
+    undoMs?: number
+  } = {},
 ) {
   const journal = new SqliteJournal(':memory:', systemClock)
   journal.syncVfs(vfsOf(3))
@@ -29,6 +35,7 @@ function world(
         await options.detach?.(signal)
       },
     },
+    deviceInfo: { remove: async () => options.removeInfo?.() },
     net: { netnsIdentity: async () => ('identity' in options ? options.identity : '4:a') },
     limits: { undoMs: options.undoMs ?? 5_000 },
   })
@@ -79,6 +86,16 @@ describe('Undo', () => {
     journal.attached(row.key, RESULT)
     await undo.attachment(row, BOTH, silentLogger)
     expect(phases).toEqual(['detaching', 'detaching'])
+  })
+
+  it('removes device information first, also when the daemon starts again after it had died', async () => {
+    const order: string[] = []
+    const { journal, undo } = world({
+      removeInfo: () => void order.push('info'),
+      release: async () => void order.push('release'),
+    })
+    await recover(journal, undo, 'boot-1', silentLogger)
+    expect(order).toEqual(['info', 'release'])
   })
 
   it('leaves alone a VF that is no longer the attachment’s', async () => {

@@ -5,6 +5,8 @@ import { KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import { describe, expect, it } from 'vitest'
 import type { AgentLink } from '../../src/agent/agent-link.ts'
 import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
+import { AttachmentInfo } from '../../src/device-info/attachment-info.ts'
+import { DeviceInfoFiles } from '../../src/device-info/device-info-files.ts'
 import { DEFAULT_LIMITS } from '../../src/limits.ts'
 import { Stages } from '../../src/metrics/stages.ts'
 import { Undo } from '../../src/undo/undo.ts'
@@ -53,12 +55,14 @@ describe('an ADD that fails while the journal fails', () => {
       release: async () => {},
     } as unknown as HostDevice
     const net = { netnsIdentity: async () => '4:1', apply: async () => {} } as unknown as LinuxNet
+    const deviceInfo = new AttachmentInfo(new DeviceInfoFiles('/nonexistent'), device)
     const deps: VerbDeps = {
       journal,
       device,
       net,
       agent,
-      undo: new Undo({ journal, device, agent, net, limits: DEFAULT_LIMITS }),
+      deviceInfo,
+      undo: new Undo({ journal, device, agent, deviceInfo, net, limits: DEFAULT_LIMITS }),
       leftToQueue: () => {},
       locks: new KeyedMutex(),
       adds: new Limiter(1),

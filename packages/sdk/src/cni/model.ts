@@ -37,7 +37,7 @@ export interface Netconf {
   readonly runtimeConfig: Readonly<Record<string, unknown>>
   /** Result of the previous plugin (ADD) or of the whole list (CHECK, DEL), in the netconf's version. */
   readonly prevResult?: CniResult
-  /** PCI address of the VF that a device plugin allocated. */
+  /** Id of the VF that a device plugin allocated: its PCI address, or `device/index` where it has none. */
   readonly deviceId?: string
   /** `cni.dev/valid-attachments` of a GC; absent when the caller gave no list. */
   readonly validAttachments?: readonly { readonly containerId: string; readonly ifName: string }[]

@@ -48,10 +48,12 @@ const prevResultOf = (raw: JsonObject, version: CniVersion): Pick<Netconf, 'prev
 }
 
 const deviceIdOf = (raw: JsonObject, config: JsonObject): Pick<Netconf, 'deviceId'> => {
-  const fromConfig = parseWith(optionalText, raw['deviceID'], 'netconf: deviceID', 'INVALID_NETCONF')
+  const field = (name: string): string | undefined => parseWith(optionalText, raw[name], `netconf: ${name}`, 'INVALID_NETCONF') ?? undefined
+  // Meta-plugins write the same id under both names; pciBusID alone is what host-device is configured with.
+  const [deviceID, pciBusID] = [field('deviceID'), field('pciBusID')]
   const fromRuntime = config['deviceID']
-  const deviceId = typeof fromRuntime === 'string' ? fromRuntime : fromConfig
-  return deviceId === undefined || deviceId === null || deviceId === '' ? {} : { deviceId }
+  const deviceId = [typeof fromRuntime === 'string' ? fromRuntime : '', deviceID, pciBusID].find((id) => id !== undefined && id !== '')
+  return deviceId === undefined ? {} : { deviceId }
 }
 
 /**

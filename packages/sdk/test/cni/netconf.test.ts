@@ -118,6 +118,8 @@ describe('parseNetconf', () => {
       [{ deviceID: '0000:04:00.5', pciBusID: 'x' }, '0000:04:00.5'],
       [{ runtimeConfig: { deviceID: '0000:04:00.6' } }, '0000:04:00.6'],
       [{ deviceID: '0000:04:00.5', runtimeConfig: { deviceID: '0000:04:00.6' } }, '0000:04:00.6'],
+      [{ pciBusID: '0000:04:00.7' }, '0000:04:00.7'],
+      [{ deviceID: '', pciBusID: '0000:04:00.7' }, '0000:04:00.7'],
       [{ deviceID: '' }, undefined],
       [{ deviceID: null }, undefined],
       [{}, undefined],
