@@ -13,6 +13,7 @@ import {
   OffloadError,
   type OpContext,
   parseWith,
+  type Route,
 } from '@cni-offload/sdk'
 import type { AddressPool, Assignment, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
@@ -34,8 +35,8 @@ export class HelloAdapter implements CniAdapter {
     this.#addresses = addresses
     this.#pools = pools
     this.#options = options
-    const families = pools.map(({ subnet }) => (subnet.cidr.includes(':') ? 'ipv6' : 'ipv4'))
-    this.capabilities = { families, runtimeConfig: ['mac'], fixedMac: true }
+    const families = pools.map(({ subnet }) => familyOf(subnet.cidr))
+    this.capabilities = { families: [...new Set(families)], runtimeConfig: ['mac'], fixedMac: true }
   }
 
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
@@ -44,7 +45,10 @@ export class HelloAdapter implements CniAdapter {
     const ops: NetOp[] = []
     // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
     if ((await this.#net.link(netns, bridge)) === undefined) ops.push({ op: 'link.add-bridge', dev: bridge, mac: stableMac(bridge), mtu })
-    ops.push({ op: 'link.set', dev: bridge, mtu, up: true })
+    ops.push({ op: 'link.set', dev: bridge, mtu })
+    // Where pods have no IPv6 the bridge must not speak it either.
+    if (!this.capabilities.families.includes('ipv6')) ops.push(...withoutIpv6(bridge, mtu))
+    ops.push({ op: 'link.set', dev: bridge, up: true })
     await this.#net.apply(netns, ops)
 
     const present = await this.#net.addresses(netns, bridge)
@@ -124,28 +128,21 @@ export class HelloAdapter implements CniAdapter {
   }
 
   #describe(addresses: readonly string[], mac: string): AttachResult {
-    const of = this.#pools.map(({ subnet, gatewayOffset }, i) => ({
+    const { mtu, dns, routes } = this.#options
+    const ips = this.#pools.map(({ subnet, gatewayOffset }, i) => ({
       address: `${addresses[i]}/${subnet.length}`,
       gateway: addressAt(subnet, gatewayOffset),
-      dst: subnet.cidr.includes(':') ? '::/0' : '0.0.0.0/0',
     }))
-    return {
-      mac,
-      mtu: this.#options.mtu,
-      ips: of.map(({ address, gateway }) => ({ address, gateway })),
-      routes: of.map(({ dst, gateway }) => ({ dst, gw: gateway })),
-      neighbours: [],
-      dns: {},
-      sysctls: {},
-    }
+    return { mac, mtu, ips, routes: [...(routes ?? defaultRoutes(ips))], neighbours: [], dns, sysctls: {} }
   }
 
   async #plug(port: string): Promise<void> {
     const { bridge, mtu, netns } = this.#options
     await this.#net.apply(netns, [
+      { op: 'link.set', dev: port, mtu },
       // The port must not speak by itself: a link-local address of its own would send router solicitations into the pod.
-      { op: 'sysctl', key: `net.ipv6.conf.${port.replaceAll('.', '/')}.disable_ipv6`, value: '1' },
-      { op: 'link.set', dev: port, mtu, master: bridge, up: true },
+      ...withoutIpv6(port, mtu),
+      { op: 'link.set', dev: port, master: bridge, up: true },
     ])
   }
 
@@ -182,6 +179,22 @@ function podMac({ runtimeConfig, vfMac }: AttachRequest): string {
 
 function cancelled({ signal }: OpContext): void {
   if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
+}
+
+/** The kernel has neither IPv6 nor settings of it on links with a smaller MTU. */
+function withoutIpv6(dev: string, mtu: number): NetOp[] {
+  return mtu < 1280 ? [] : [{ op: 'sysctl', key: `net.ipv6.conf.${dev.replaceAll('.', '/')}.disable_ipv6`, value: '1' }]
+}
+
+const familyOf = (address: string): 'ipv4' | 'ipv6' => (address.includes(':') ? 'ipv6' : 'ipv4')
+
+/** A kernel has one default route per family. */
+function defaultRoutes(ips: readonly { readonly address: string; readonly gateway: string }[]): Route[] {
+  const firstOf = (family: string): typeof ips => ips.filter(({ address }) => familyOf(address) === family).slice(0, 1)
+  return [
+    ...firstOf('ipv4').map(({ gateway }) => ({ dst: '0.0.0.0/0', gw: gateway })),
+    ...firstOf('ipv6').map(({ gateway }) => ({ dst: '::/0', gw: gateway })),
+  ]
 }
 
 const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')

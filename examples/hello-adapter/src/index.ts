@@ -1,5 +1,5 @@
 /**
- * The model for adapter authors: a Linux bridge on the DPU and an address pool in SQLite, dual stack.
+ * The model for adapter authors: a Linux bridge on the DPU and address pools in SQLite, for both families or one or none.
  *
  * @packageDocumentation
  */
@@ -20,11 +20,10 @@ export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
   specVersion: 'v1',
   options: helloOptions,
   create({ stateDir }, options) {
-    const pools = [options.pools.ipv4, options.pools.ipv6].flatMap((pool): Pool[] => {
-      if (pool === undefined) return []
+    const pools = options.pools.map((pool): Pool => {
       const subnet = parseSubnet(pool.subnet)
       const gatewayOffset = pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway)
-      return [{ subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }]
+      return { subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }
     })
     return new HelloAdapter(createLinuxNet(), new AddressPool(join(stateDir, 'hello.db'), pools), pools, options)
   },

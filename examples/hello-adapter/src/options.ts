@@ -1,7 +1,7 @@
 import { OWN_NETNS } from '@cni-offload/linux'
-import { interfaceName, mtu } from '@cni-offload/sdk'
+import { type Dns, dns, interfaceName, mtu, type Route, route } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { offsetOf, parseSubnet } from './subnet.ts'
+import { offsetOf, overlap, parseSubnet } from './subnet.ts'
 
 /** A pool of addresses. */
 export interface PoolOptions {
@@ -17,12 +17,27 @@ export interface PoolOptions {
 export interface HelloOptions {
   /** Bridge on the DPU, made when it is missing. `hello0` by default. */
   readonly bridge: string
-  /** MTU of bridge, ports and pods in bytes, 1280 or more. 1500 by default. */
+  /** MTU of bridge, ports and pods in bytes, 68 or more, with IPv6 1280 or more. 1500 by default. */
   readonly mtu: number
-  /** One pool per family, at least one. `10.88.0.0/16` and `fd00:88::/64` by default. */
-  readonly pools: { readonly ipv4?: PoolOptions; readonly ipv6?: PoolOptions }
+  /**
+   * Where pods get addresses from: one of every pool, IPv4 first. `10.88.0.0/16` and `fd00:88::/64` by default. Without any
+   * pool the network is a plain Ethernet.
+   */
+  readonly pools: readonly PoolOptions[]
+  /** Routes of the pods; a default route through the first gateway of each family unless given. */
+  readonly routes?: readonly Route[] | undefined
+  /** Resolver settings of the pods; none by default. */
+  readonly dns: Dns
   /** Network namespace of bridge and ports; the agent's own by default. */
   readonly netns: string
+}
+
+/** Options as they are written: what is left out has a default. */
+export type HelloOptionsInput = { readonly [K in keyof Omit<HelloOptions, 'pools'>]?: HelloOptions[K] | undefined } & {
+  /** One pool or several per family. */
+  readonly pools?:
+    | { readonly ipv4?: PoolOptions | readonly PoolOptions[] | undefined; readonly ipv6?: PoolOptions | readonly PoolOptions[] | undefined }
+    | undefined
 }
 
 const pool = (subnet: z.ZodType<string, string>, gateway: z.ZodType<string, string>): z.ZodType<PoolOptions, PoolOptions> =>
@@ -40,16 +55,33 @@ function isHost(cidr: string, address: string): boolean {
   return offset >= subnet.first && offset <= subnet.last
 }
 
-/** Options as they are written: what is left out has a default. */
-export type HelloOptionsInput = { readonly [K in keyof HelloOptions]?: HelloOptions[K] | undefined }
+/** One pool or a list of them, as a list. */
+const some = (one: z.ZodType<PoolOptions, PoolOptions>): z.ZodType<PoolOptions[], PoolOptions | readonly PoolOptions[] | undefined> =>
+  z
+    .custom<PoolOptions | readonly PoolOptions[]>()
+    .optional()
+    .transform((given) => [given ?? []].flat())
+    .pipe(z.array(one))
+
+const pools = z
+  .strictObject({ ipv4: some(pool(z.cidrv4(), z.ipv4())), ipv6: some(pool(z.cidrv6(), z.ipv6())) })
+  .transform(({ ipv4, ipv6 }) => [...ipv4, ...ipv6])
+  .refine(
+    (list) => list.every((one, i) => list.every((other, j) => i === j || !overlap(one.subnet, other.subnet))),
+    'subnets that do not overlap',
+  )
 
 /** Schema of the options; an empty object is a working dual-stack network. */
-export const helloOptions: z.ZodType<HelloOptions, HelloOptionsInput> = z.strictObject({
-  bridge: interfaceName.default('hello0'),
-  mtu: mtu.min(1280).default(1500),
-  pools: z
-    .strictObject({ ipv4: pool(z.cidrv4(), z.ipv4()).exactOptional(), ipv6: pool(z.cidrv6(), z.ipv6()).exactOptional() })
-    .refine(({ ipv4, ipv6 }) => ipv4 !== undefined || ipv6 !== undefined, 'a pool of at least one family')
-    .default({ ipv4: { subnet: '10.88.0.0/16' }, ipv6: { subnet: 'fd00:88::/64' } }),
-  netns: z.string().min(1).default(OWN_NETNS),
-})
+export const helloOptions: z.ZodType<HelloOptions, HelloOptionsInput> = z
+  .strictObject({
+    bridge: interfaceName.default('hello0'),
+    mtu: mtu.default(1500),
+    pools: pools.prefault({ ipv4: { subnet: '10.88.0.0/16' }, ipv6: { subnet: 'fd00:88::/64' } }),
+    routes: z.array(route).optional(),
+    dns: dns.default({}),
+    netns: z.string().min(1).default(OWN_NETNS),
+  })
+  .refine((given) => given.mtu >= 1280 || given.pools.every(({ subnet }) => !subnet.includes(':')), {
+    path: ['mtu'],
+    message: '1280 or more, which IPv6 needs',
+  })

@@ -49,6 +49,13 @@ export function offsetOf(subnet: Subnet, address: string): number {
   return Number(toNumber(address) - subnet.base)
 }
 
+/** Whether two subnets have an address in common. */
+export function overlap(one: string, other: string): boolean {
+  const [a, b] = [parseSubnet(one), parseSubnet(other)]
+  const hostBits = BigInt((isIPv6(one.slice(0, one.indexOf('/'))) ? 128 : 32) - Math.min(a.length, b.length))
+  return one.includes(':') === other.includes(':') && a.base >> hostBits === b.base >> hostBits
+}
+
 /** URLs know every way in which IPv6 addresses are written, and write them in one. */
 const canonical = (address: string): string => new URL(`http://[${address}]`).hostname.slice(1, -1)
 

@@ -31,6 +31,37 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     })
   })
 
+  it('answers one address of every pool and one default route per family', async () => {
+    await lab.start({ pools: { ipv4: [{ subnet: '10.1.0.0/24' }, { subnet: '10.2.0.0/24', gateway: '10.2.0.9' }], ipv6: [] }, mtu: 1000 })
+    expect(lab.adapter.capabilities.families).toEqual(['ipv4'])
+    const result = await lab.adapter.attach(lab.request(0), ctx())
+    expect(result).toMatchObject({
+      mtu: 1000,
+      ips: [
+        { address: '10.1.0.2/24', gateway: '10.1.0.1' },
+        { address: '10.2.0.1/24', gateway: '10.2.0.9' },
+      ],
+      routes: [{ dst: '0.0.0.0/0', gw: '10.1.0.1' }],
+    })
+    expect(await lab.adapter.attach(lab.request(0), ctx()), 'again, on a port whose MTU has no IPv6').toEqual(result)
+    await lab.start({ pools: { ipv4: [{ subnet: '10.1.0.0/24' }, { subnet: '10.2.0.0/24', gateway: '10.2.0.9' }], ipv6: [] }, mtu: 1000 })
+    expect(await lab.net.link(lab.bench.dpuNetns, 'hello0')).toMatchObject({ mtu: 1000, up: true })
+  })
+
+  it('answers the routes and the resolver that it was told', async () => {
+    const routes = [{ dst: '192.0.2.0/24', gw: '10.88.0.7', mtu: 1400, table: 100 }]
+    const dns = { nameservers: ['10.88.0.53'], search: ['pods.test'] }
+    await lab.start({ routes, dns })
+    expect(await lab.adapter.attach(lab.request(0), ctx())).toMatchObject({ routes, dns })
+  })
+
+  it('is a plain Ethernet without pools: nobody on the DPU speaks in it', async () => {
+    await lab.start({ bridge: 'ether0', pools: {} })
+    expect(await lab.adapter.attach(lab.request(0), ctx())).toMatchObject({ ips: [], routes: [] })
+    expect(await lab.net.addresses(lab.bench.dpuNetns, 'ether0', { linkLocal: true })).toEqual([])
+    await lab.adapter.status(ctx())
+  })
+
   it('takes the MAC that the caller chose', async () => {
     const result = await lab.adapter.attach(lab.request(0, { runtimeConfig: { mac: '02:AA:00:00:00:01' } }), ctx())
     expect(result.mac).toBe('02:aa:00:00:00:01')

@@ -34,8 +34,8 @@ describe.skipIf(!isRoot)(`other stock lists behind the splice ${NEEDS_ROOT}`, ()
     const result = await wired(0)
     await wired(1)
     expect(result.ips).toEqual([
-      { address: '10.77.0.2/32', gateway: '10.77.0.1' },
-      { address: 'fd77::2/128', gateway: 'fd77::1' },
+      { address: '10.77.0.2/24', gateway: '10.77.0.1' },
+      { address: 'fd77::2/64', gateway: 'fd77::1' },
     ])
     expect(result.routes).toEqual([
       { dst: '10.77.0.1/32' },

@@ -21,6 +21,8 @@ export interface SoftHostOptions {
    * plugins and device information files work as on a card; no such PCI device exists. @defaultValue none: functions have no PCI address
    */
   readonly pciBus?: string | undefined
+  /** Largest MTU that the card is to carry, in bytes, 1280 to 65535: networks with a larger one are refused. @defaultValue 65535 */
+  readonly maxMtu?: number | undefined
   /** Namespace that free functions lie in. @defaultValue the process's own */
   readonly netns?: string | undefined
   /** Namespace of the DPU's agent; with it a function that was destroyed together with its pod is plugged anew. */
@@ -45,6 +47,7 @@ export interface SoftDpuOptions {
 const netnsPath = z.string().startsWith('/', 'an absolute path of a network namespace such as /run/netns/dpu')
 
 interface HostConfig extends Card {
+  readonly maxMtu: number
   readonly netns: string
   readonly dpuNetns?: string | undefined
 }
@@ -54,15 +57,18 @@ interface DpuConfig extends Pick<Card, 'device' | 'vfs'> {
   readonly netns: string
 }
 
-const hostOptions: z.ZodType<HostConfig, SoftHostOptions> = z.strictObject({
-  device: deviceName.default('soft0'),
-  vfs: vfCount.default(8),
-  node: z.string().min(1).default(hostname),
-  mtu: cardMtu.default(1500),
-  pciBus: pciBus.optional(),
-  netns: netnsPath.default(OWN_NETNS),
-  dpuNetns: netnsPath.optional(),
-})
+const hostOptions: z.ZodType<HostConfig, SoftHostOptions> = z
+  .strictObject({
+    device: deviceName.default('soft0'),
+    vfs: vfCount.default(8),
+    node: z.string().min(1).default(hostname),
+    mtu: cardMtu.default(1500),
+    maxMtu: cardMtu.default(65_535),
+    pciBus: pciBus.optional(),
+    netns: netnsPath.default(OWN_NETNS),
+    dpuNetns: netnsPath.optional(),
+  })
+  .refine(({ mtu, maxMtu }) => mtu <= maxMtu, { path: ['mtu'], message: 'at most maxMtu' })
 
 const dpuOptions: z.ZodType<DpuConfig, SoftDpuOptions> = z.strictObject({
   device: deviceName.default('soft0'),
@@ -77,9 +83,9 @@ export const softHost: Plugin<'host-device', z.ZodType<HostConfig, SoftHostOptio
   name: 'soft',
   specVersion: 'v1',
   options: hostOptions,
-  create(deps, { netns, dpuNetns, ...card }): HostDevice {
+  create(deps, { netns, dpuNetns, maxMtu, ...card }): HostDevice {
     const net = createLinuxNet()
-    return owning(net, new SoftHost({ net, clock: deps.clock, card, netns, ...(dpuNetns === undefined ? {} : { dpuNetns }) }))
+    return owning(net, new SoftHost({ net, clock: deps.clock, card, netns, maxMtu, ...(dpuNetns === undefined ? {} : { dpuNetns }) }))
   },
 })
 

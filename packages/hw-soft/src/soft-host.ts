@@ -37,6 +37,8 @@ export interface SoftHostDeps {
   readonly netns: NetnsPath
   /** Namespace of the DPU's agent where it is known: then a function whose pair was destroyed is plugged anew. */
   readonly dpuNetns?: NetnsPath
+  /** Largest MTU that functions are said to carry, in bytes. @defaultValue 65535, what the kernel allows */
+  readonly maxMtu?: number
 }
 
 /** The host half of the software card. Every VF is one end of a veth pair and carries a note (`ifalias`) of what it is. */
@@ -48,6 +50,7 @@ export class SoftHost implements HostDevice {
   readonly #card: Card
   readonly #netns: NetnsPath
   readonly #dpuNetns: NetnsPath | undefined
+  readonly #maxMtu: number
 
   /** Makes the device; nothing is touched before its first call. */
   constructor(deps: SoftHostDeps) {
@@ -56,6 +59,7 @@ export class SoftHost implements HostDevice {
     this.#card = deps.card
     this.#netns = deps.netns
     this.#dpuNetns = deps.dpuNetns
+    this.#maxMtu = deps.maxMtu ?? 65_535
   }
 
   /** All functions of the card. One whose own name is taken by a stranger is unhealthy: it could not come back. */
@@ -74,7 +78,7 @@ export class SoftHost implements HostDevice {
         ...(own === undefined ? {} : { netdev: own.name }),
         mac: spec.mac,
         health: named !== undefined && named !== own ? 'unhealthy' : 'healthy',
-        capabilities: { setMac: true, maxMtu: 65_535 },
+        capabilities: { setMac: true, maxMtu: this.#maxMtu },
       }
     })
   }
@@ -82,8 +86,10 @@ export class SoftHost implements HostDevice {
   async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
     const spec = endOf(this.#card, vf, 'vf')
     refuseIfAborted(ctx.signal)
+    if ((want.mtu ?? 0) > this.#maxMtu)
+      throw new OffloadError('HARDWARE_FAILURE', `mtu = ${want.mtu}: function ${formatVfId(vf)} carries ${this.#maxMtu} at most`)
     if (want.mac === undefined && want.mtu === undefined && (await this.#isPristine(spec)))
-      return { name: spec.name, mac: spec.mac, mtu: spec.mtu }
+      return { name: spec.name, mac: spec.mac, mtu: spec.mtu, maxMtu: this.#maxMtu }
     const link = await this.#inOwnNetns(spec)
     if (link === undefined)
       throw new OffloadError(
@@ -282,7 +288,7 @@ export class SoftHost implements HostDevice {
       ...(link.altNames.length === 0 ? [] : [`it has ${link.altNames.length} alternative names`]),
     ]
     if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
-    return { name: link.name, mac: link.mac, mtu: link.mtu }
+    return { name: link.name, mac: link.mac, mtu: link.mtu, maxMtu: this.#maxMtu }
   }
 }
 

@@ -13,13 +13,13 @@ export interface SoftCard extends AsyncDisposable {
   readonly dpu: SoftDpu
   plug(): Promise<void>
   unplug(): Promise<void>
-  newHost(options?: { dpuNetns?: NetnsPath }): SoftHost
+  newHost(options?: { dpuNetns?: NetnsPath; maxMtu?: number }): SoftHost
 }
 
 /** A hardware fixture over a card of 4 functions; its host half knows the namespace of the DPU or not. */
 export async function softFixture(net: LinuxNet, knowsDpu = true): Promise<HardwareFixture> {
   const soft = await softCard(net)
-  const newHost = (): SoftHost => soft.newHost(knowsDpu ? undefined : {})
+  const newHost = (): SoftHost => soft.newHost({ maxMtu: 9000, ...(knowsDpu ? { dpuNetns: soft.dpuNetns.path } : {}) })
   return {
     net,
     host: newHost(),
@@ -40,7 +40,7 @@ export async function softCard(net: LinuxNet, vfs = 4, node = uniqueName('n')): 
   const card: Card = { device: 'soft0', vfs, node, mtu: 1500 }
   const slot = { net, ...card, hostNetns: hostNetns.path, dpuNetns: dpuNetns.path }
   await plugCard(slot)
-  const newHost = (options: { dpuNetns?: NetnsPath } = { dpuNetns: dpuNetns.path }): SoftHost =>
+  const newHost = (options: { dpuNetns?: NetnsPath; maxMtu?: number } = { dpuNetns: dpuNetns.path }): SoftHost =>
     new SoftHost({ net, clock: systemClock, card, netns: hostNetns.path, ...options })
   const dpu = new SoftDpu({ net, log: silentLogger, device: card.device, vfs, node, netns: dpuNetns.path })
   await dpu.start(AbortSignal.timeout(10_000))

@@ -21,6 +21,8 @@ describe('options of the host half', () => {
     { mtu: 1000 },
     { pciBus: '0000:f0' },
     { pciBus: '00:00' },
+    { mtu: 9000, maxMtu: 1500 },
+    { maxMtu: 1000 },
     { dpuNetns: 'dpu' },
   ])('refuse %o', (options) => {
     expect(() => softHost(options)).toThrow(

@@ -1,5 +1,4 @@
-import { BlockList } from 'node:net'
-import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { inPrefix, type Link, type LinuxNet, type NetnsPath } from '@cni-offload/linux'
 import { type AttachResult, attachResult, type IpAssignment, type Neighbour, parseWith, type Route } from '@cni-offload/sdk'
 import type { CniResult } from '@cni-offload/sdk/cni'
 
@@ -37,7 +36,7 @@ export async function observe(net: LinuxNet, netns: NetnsPath, link: Link): Prom
 export function podNetwork(cni: CniResult, seen: ObservedInterface, sysctls: Readonly<Record<string, string>>): AttachResult {
   const ips = cni.ips
     .filter((ip) => ip.interface === undefined || isPods(cni, ip.interface, seen.link.name))
-    .map((ip) => assignment(ip, seen.routes))
+    .map(({ address, gateway }): IpAssignment => ({ address, ...(gateway === undefined ? {} : { gateway }) }))
   const result = {
     mac: seen.link.mac,
     mtu: seen.link.mtu,
@@ -55,16 +54,6 @@ function isPods(cni: CniResult, index: number, ifName: string): boolean {
   return owner === undefined || (owner.name === ifName && owner.sandbox !== undefined && owner.sandbox !== '')
 }
 
-/**
- * A plugin such as ptp replaces the route of the address's own prefix by one through the gateway. The pod's kernel would
- * make the replaced one again from the prefix length, so the address goes to the pod without its prefix.
- */
-function assignment({ address, gateway }: IpAssignment, routes: readonly Route[]): IpAssignment {
-  const [ip = '', length] = address.split('/')
-  const replaced = routes.some(({ dst, gw }) => gw !== undefined && dst.endsWith(`/${length}`) && contains(dst, ip))
-  return { address: replaced ? `${ip}/${ip.includes(':') ? 128 : 32}` : address, ...(gateway === undefined ? {} : { gateway }) }
-}
-
 function missingRoutes(cni: CniResult, known: readonly Route[], ips: readonly IpAssignment[]): Route[] {
   return cni.routes
     .filter((route) => !known.some(({ dst, table }) => sameNetwork(dst, route.dst) && (table ?? 254) === (route.table ?? 254)))
@@ -80,7 +69,7 @@ function reachable(routes: readonly Route[], ips: readonly IpAssignment[]): Rout
   const direct = routes.filter(({ gw }) => gw === undefined)
   const onLink = [...direct.map(({ dst }) => dst), ...ips.map(({ address }) => address)]
   const gateways = routes.flatMap(({ gw }) => (gw === undefined ? [] : [gw]))
-  const unreachable = gateways.filter((gw) => !isLinkLocal(gw) && !onLink.some((prefix) => contains(prefix, gw)))
+  const unreachable = gateways.filter((gw) => !isLinkLocal(gw) && !onLink.some((prefix) => inPrefix(prefix, gw)))
   const added = [...new Set(unreachable)].map((gw): Route => (isV6(gw) ? { dst: `${gw}/128` } : { dst: `${gw}/32`, scope: 253 }))
   return [...direct, ...added, ...routes.filter(({ gw }) => gw !== undefined)]
 }
@@ -88,18 +77,9 @@ function reachable(routes: readonly Route[], ips: readonly IpAssignment[]): Rout
 const isV6 = (text: string): boolean => text.includes(':')
 
 /** IPv6 link-local addresses are on every link. */
-const isLinkLocal = (address: string): boolean => contains('fe80::/10', address)
-
-function contains(prefix: string, address: string): boolean {
-  const [network = '', length = ''] = prefix.split('/')
-  const family = isV6(prefix) ? 'ipv6' : 'ipv4'
-  if (isV6(prefix) !== isV6(address)) return false
-  const list = new BlockList()
-  list.addSubnet(network, Number(length), family)
-  return list.check(address, family)
-}
+const isLinkLocal = (address: string): boolean => inPrefix('fe80::/10', address)
 
 function sameNetwork(a: string, b: string): boolean {
   const [[network = '', length], [other = '', otherLength]] = [a.split('/'), b.split('/')]
-  return length === otherLength && contains(a, other) && contains(b, network)
+  return length === otherLength && inPrefix(a, other) && inPrefix(b, network)
 }

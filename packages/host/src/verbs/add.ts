@@ -4,6 +4,7 @@ import { deadline } from '@cni-offload/sdk/runtime'
 import { attachCall, attachIntent } from '../agent/intent.ts'
 import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
 import { podOps } from '../wiring/pod-ops.ts'
+import { refuseUnfit } from '../wiring/fit.ts'
 import { cniResult } from '../wiring/result.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
 
@@ -39,7 +40,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   const row = await ctx.stages.time('lease', () => deps.journal.lease(request))
   const touched = { release: false, detach: false }
   try {
-    const attached = await wire(deps, row, touched, { ...ctx, signal })
+    const attached = await wire(deps, row, netconf, touched, { ...ctx, signal })
     await deps.deviceInfo.write(row, { ...ctx, signal })
     deps.journal.wired(row.key)
     return cniResult({
@@ -112,6 +113,7 @@ async function clearRemains(deps: VerbDeps, key: AttachmentRow['key'], ctx: Verb
 async function wire(
   deps: VerbDeps,
   row: AttachmentRow,
+  netconf: Netconf,
   touched: { release: boolean; detach: boolean },
   ctx: VerbContext,
 ): Promise<AttachResult> {
@@ -132,6 +134,7 @@ async function wire(
   if (answered.status === 'rejected') throw answered.reason
   ctx.signal.throwIfAborted()
   const result = answered.value
+  refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6 })
   await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
   ctx.signal.throwIfAborted()
   return result

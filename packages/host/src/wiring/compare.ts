@@ -1,13 +1,12 @@
-import { type Link, type LinuxNet, type NetnsPath, normalizeCidr, normalizeIp, normalizeRoute } from '@cni-offload/linux'
+import { type Link, type LinuxNet, type NetnsPath, normalizeCidr, normalizeIp, routesToMake } from '@cni-offload/linux'
 import type { AttachResult, Route } from '@cni-offload/sdk'
 import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
-import { routesToMake } from './routes.ts'
 
 /** A pod's interface as it is. */
 export interface PodInterface {
   /** The link. */
   readonly link: Link
-  /** Its addresses, in normal form. */
+  /** Its addresses, IPv6 link-local ones among them, in normal form. */
   readonly addresses: readonly string[]
   /** Its routes, in normal form, without the kernel's own. */
   readonly routes: readonly Route[]
@@ -26,7 +25,7 @@ export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: 
   if (link === undefined) return undefined
   const others = links.filter(({ name }) => name !== ifName && name !== 'lo')
   const [addresses, routes, ...rest] = await Promise.all([
-    net.addresses(netns, ifName),
+    net.addresses(netns, ifName, { linkLocal: true }),
     net.routes(netns, ifName),
     ...others.map(({ name }) => net.routes(netns, name)),
   ])
@@ -36,7 +35,13 @@ export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: 
 const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
 
 const sameRoute = (a: Route, b: Route): boolean =>
-  a.dst === b.dst && a.gw === b.gw && a.table === b.table && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss
+  a.dst === b.dst &&
+  a.gw === b.gw &&
+  a.table === b.table &&
+  a.priority === b.priority &&
+  a.mtu === b.mtu &&
+  a.advmss === b.advmss &&
+  a.scope === b.scope
 
 /** Whether the kernel would not have both: then the other interface's came first, and ours was never made. */
 const excludes = (other: Route, ours: Route): boolean =>
@@ -52,9 +57,7 @@ export function differences(has: PodInterface, expected: AttachResult, stated?: 
   const { link } = has
   const mac = stated?.mac?.toLowerCase() ?? expected.mac
   const mtu = stated?.mtu ?? expected.mtu
-  const routes = routesToMake(expected)
-    .map(normalizeRoute)
-    .filter((route) => !has.otherRoutes.some((other) => excludes(other, route)))
+  const routes = routesToMake(expected).filter((route) => !has.otherRoutes.some((other) => excludes(other, route)))
   return [
     ...(link.up ? [] : [`${link.name} is down`]),
     ...(link.mac === mac ? [] : [`MAC is ${link.mac} instead of ${mac}`]),

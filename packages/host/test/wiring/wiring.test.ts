@@ -1,10 +1,9 @@
-import { PRISTINE_TRAITS } from '@cni-offload/linux'
+import { type NetOp, PRISTINE_TRAITS } from '@cni-offload/linux'
 import type { AttachResult } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
 import { contradictions, differences, type PodInterface } from '../../src/wiring/compare.ts'
 import { podOps } from '../../src/wiring/pod-ops.ts'
 import { cniResult } from '../../src/wiring/result.ts'
-import { routesToMake } from '../../src/wiring/routes.ts'
 
 const RESULT: AttachResult = {
   mac: '02:00:00:00:00:01',
@@ -20,6 +19,7 @@ describe('podOps', () => {
   it('changes only what differs, wakes the interface when it is silent and right, and announces last', () => {
     const ops = podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)
     expect(ops.map((op) => ('key' in op ? op.key : op.op))).toEqual([
+      'net.ipv6.conf.lo.disable_ipv6',
       'net.ipv6.conf.eth0.disable_ipv6',
       'net.ipv6.conf.eth0.accept_ra',
       'net.ipv6.conf.eth0.accept_dad',
@@ -41,27 +41,29 @@ describe('podOps', () => {
   })
 
   it('writes dots of interface names as the kernel wants them, and nothing of IPv6 where there is none', () => {
-    expect(podOps('eth0.5', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)[0]).toMatchObject({
+    expect(podOps('eth0.5', { mac: RESULT.mac, mtu: 1500 }, RESULT, true)[1]).toMatchObject({
       key: 'net.ipv6.conf.eth0/5.disable_ipv6',
       value: '0',
     })
-    const plain = { ...RESULT, sysctls: {}, ips: [] }
+    const plain = { ...RESULT, sysctls: {}, ips: [{ address: '10.0.0.2/24' }] }
     expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, true)[0]).toMatchObject({
       key: 'net.ipv6.conf.eth0.disable_ipv6',
       value: '1',
     })
-    expect(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, false).some(({ op }) => op === 'sysctl')).toBe(false)
+    const silent = (ops: readonly NetOp[]): boolean => !ops.some(({ op }) => op === 'sysctl')
+    expect(silent(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, plain, false))).toBe(true)
+    expect(silent(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, { ...plain, mtu: 1279 }, true)), 'below the MTU of IPv6').toBe(true)
+    expect(silent(podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, { ...plain, ips: [], routes: [] }, true)), 'a plain Ethernet').toBe(true)
   })
-})
 
-describe('routesToMake', () => {
-  it('puts on-link routes first and leaves to the kernel what it makes by itself', () => {
-    expect(routesToMake(RESULT)).toEqual([
-      { dst: '169.254.1.1/32', scope: 253 },
-      { dst: '0.0.0.0/0', gw: '10.0.0.1' },
+  it('keeps the kernel from making the route to a prefix that the network reaches in its own way', () => {
+    const through = { ...RESULT, routes: [{ dst: '10.0.0.0/24', gw: '10.0.0.1' }] }
+    const ops = podOps('eth0', { mac: RESULT.mac, mtu: 1500 }, through, true)
+    expect(ops.filter(({ op }) => op === 'addr.add')).toEqual([
+      { op: 'addr.add', dev: 'eth0', address: '10.0.0.2/24', prefixRoute: false },
+      { op: 'addr.add', dev: 'eth0', address: 'FD00:0:0::2/64' },
     ])
-    const metric = { dst: '10.0.0.0/24', priority: 5 }
-    expect(routesToMake({ ...RESULT, routes: [metric] }), 'another metric is another route').toEqual([metric])
+    expect(ops.flatMap((op) => (op.op === 'route.add' ? [op.route] : []))).toEqual([{ dst: '10.0.0.1/32' }, through.routes[0]])
   })
 })
 

@@ -52,7 +52,7 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
     case 'link.move':
       return linkMove(session, op, open)
     case 'addr.add':
-      return addAddress(session.socket, session.index(op.dev), op.address)
+      return addAddress(session.socket, session.index(op.dev), op.address, op.prefixRoute ?? true)
     case 'addr.flush':
       return flushAddresses(session.socket, session.index(op.dev))
     case 'route.add':

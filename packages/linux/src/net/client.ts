@@ -51,8 +51,8 @@ export class LinuxNetClient implements LinuxNet {
     return this.#call({ call: 'link', netns, name })
   }
 
-  addresses(netns: NetnsPath, dev: string): Promise<string[]> {
-    return this.#call({ call: 'addresses', netns, dev })
+  addresses(netns: NetnsPath, dev: string, { linkLocal = false }: { readonly linkLocal?: boolean } = {}): Promise<string[]> {
+    return this.#call({ call: 'addresses', netns, dev, linkLocal })
   }
 
   tentativeAddresses(netns: NetnsPath, dev?: string): Promise<string[]> {

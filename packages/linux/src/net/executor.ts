@@ -46,7 +46,7 @@ export class NetExecutor implements Disposable {
       case 'link':
         return this.#within(request.netns, ({ socket }) => linkByName(socket, request.name))
       case 'addresses':
-        return this.#within(request.netns, (session) => listAddresses(session.socket, session.index(request.dev)))
+        return this.#within(request.netns, (session) => listAddresses(session.socket, session.index(request.dev), request.linkLocal))
       case 'tentativeAddresses':
         return this.#within(request.netns, (session) =>
           listTentative(session.socket, request.dev === undefined ? undefined : session.index(request.dev)),

@@ -129,8 +129,11 @@ export type NetOp =
    * the link where it was if the name is taken there.
    */
   | { readonly op: 'link.move'; readonly dev: string; readonly netns: NetnsPath; readonly name: string }
-  /** Adds an address with prefix length; IPv6 without duplicate address detection. */
-  | { readonly op: 'addr.add'; readonly dev: string; readonly address: string }
+  /**
+   * Adds an address with prefix length; IPv6 without duplicate address detection. With `prefixRoute: false` the kernel makes
+   * no on-link route to its prefix.
+   */
+  | { readonly op: 'addr.add'; readonly dev: string; readonly address: string; readonly prefixRoute?: false }
   /** Removes all addresses but IPv6 link-local ones of the link. */
   | { readonly op: 'addr.flush'; readonly dev: string }
   /** Adds a route; `existsOk` makes one with this destination, table and metric, through whatever link, success. */
@@ -154,8 +157,8 @@ export interface LinuxNet extends AsyncDisposable {
   links(netns: NetnsPath): Promise<Link[]>
   /** One link by name, undefined if absent. @throws OffloadError NOT_FOUND if the path is no network namespace */
   link(netns: NetnsPath, name: string): Promise<Link | undefined>
-  /** Addresses with prefix length of a link, IPv6 link-local ones left out. */
-  addresses(netns: NetnsPath, dev: string): Promise<string[]>
+  /** Addresses with prefix length of a link; IPv6 link-local ones are left out unless they are asked for. */
+  addresses(netns: NetnsPath, dev: string, options?: { readonly linkLocal?: boolean }): Promise<string[]>
   /**
    * IPv6 addresses with prefix length, link-local ones too, that do not answer yet because duplicate address detection has not
    * ended; those that it found to be duplicates are left out. Of one link or of the whole namespace.

@@ -5,7 +5,7 @@ import type { Link, NetnsPath, NetOp } from './model.ts'
 export interface NetCalls {
   readonly links: { readonly netns: NetnsPath; readonly result: Link[] }
   readonly link: { readonly netns: NetnsPath; readonly name: string; readonly result: Link | undefined }
-  readonly addresses: { readonly netns: NetnsPath; readonly dev: string; readonly result: string[] }
+  readonly addresses: { readonly netns: NetnsPath; readonly dev: string; readonly linkLocal: boolean; readonly result: string[] }
   readonly tentativeAddresses: { readonly netns: NetnsPath; readonly dev?: string; readonly result: string[] }
   readonly routes: { readonly netns: NetnsPath; readonly dev: string; readonly result: Route[] }
   readonly neighbours: { readonly netns: NetnsPath; readonly dev: string; readonly result: Neighbour[] }

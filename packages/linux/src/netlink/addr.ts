@@ -1,13 +1,14 @@
 import { constants } from 'node:os'
 import { errnoOf } from '../native/errno.ts'
 import { type Family, formatIp, parseCidr, withHostBits } from './address.ts'
-import { attribute, readAttributes } from './codec.ts'
+import { attribute, readAttributes, uint32 } from './codec.ts'
 import { AF, IFA, NLM_F, RTM } from './constants.ts'
 import type { NetlinkSocket } from './socket.ts'
 
 const IFA_F_NODAD = 0x02
 const IFA_F_DADFAILED = 0x08
 const IFA_F_TENTATIVE = 0x40
+const IFA_F_NOPREFIXROUTE = 0x200
 const HEADER = 8
 
 interface AddressEntry {
@@ -25,12 +26,19 @@ const header = (family: number, prefix: number, flags: number, index: number): B
   return data
 }
 
-/** Adds an address; IPv4 ones get the broadcast address of their prefix, IPv6 ones skip duplicate address detection. @throws Refusal */
-export function addAddress(socket: NetlinkSocket, index: number, cidr: string): void {
+/**
+ * Adds an address; IPv4 ones get the broadcast address of their prefix, IPv6 ones skip duplicate address detection.
+ *
+ * @param prefixRoute - whether the kernel is to make the on-link route to the address's prefix
+ * @throws Refusal
+ */
+export function addAddress(socket: NetlinkSocket, index: number, cidr: string, prefixRoute: boolean): void {
   const { family, bytes, prefix } = parseCidr(cidr)
   const attributes = [attribute(IFA.LOCAL, bytes), attribute(IFA.ADDRESS, bytes)]
   if (family === AF.INET && prefix < 31) attributes.push(attribute(IFA.BROADCAST, withHostBits(bytes, prefix, 1)))
   const flags = family === AF.INET6 ? IFA_F_NODAD : 0
+  // The header has room for eight flags only, and where this attribute is, it counts.
+  if (!prefixRoute) attributes.push(attribute(IFA.FLAGS, uint32(flags | IFA_F_NOPREFIXROUTE)))
   socket.change(RTM.NEWADDR, [header(family, prefix, flags, index), ...attributes], NLM_F.CREATE | NLM_F.EXCL)
 }
 
@@ -51,10 +59,10 @@ const entriesOf = (socket: NetlinkSocket, family: Family, index: number): Addres
 const entries = (socket: NetlinkSocket, index: number): AddressEntry[] =>
   ([AF.INET, AF.INET6] as const).flatMap((family) => entriesOf(socket, family, index))
 
-/** Addresses of a link with prefix length, without IPv6 link-local ones. @throws Refusal */
-export function listAddresses(socket: NetlinkSocket, index: number): string[] {
+/** Addresses of a link with prefix length, IPv6 link-local ones only if asked for. @throws Refusal */
+export function listAddresses(socket: NetlinkSocket, index: number, linkLocal = false): string[] {
   return entries(socket, index)
-    .filter((entry) => !isLinkLocal(entry))
+    .filter((entry) => linkLocal || !isLinkLocal(entry))
     .map((entry) => `${formatIp(entry.local)}/${entry.prefix}`)
 }
 

@@ -96,6 +96,13 @@ export function normalizeIp(address: string): string {
   return formatIp(parseIp(address).bytes)
 }
 
+/** Whether an address lies in a prefix; those of the other family never do. @throws Refusal EINVAL */
+export function inPrefix(cidr: string, address: string): boolean {
+  const { family, bytes, prefix } = parseCidr(cidr)
+  const ip = parseIp(address)
+  return ip.family === family && withHostBits(ip.bytes, prefix, 0).equals(withHostBits(bytes, prefix, 0))
+}
+
 /** An address with prefix length in the text form that this package reports. @throws Refusal EINVAL */
 export function normalizeCidr(cidr: string): string {
   const { bytes, prefix } = parseCidr(cidr)

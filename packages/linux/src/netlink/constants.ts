@@ -64,7 +64,7 @@ export const IFLA_INFO = { KIND: 1, DATA: 2 } as const
 export const IFF = { UP: 0x1, NOARP: 0x80, PROMISC: 0x100, ALLMULTI: 0x200, MULTICAST: 0x1000, LOWER_UP: 0x1_0000 } as const
 
 /** Attributes of an address. */
-export const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const
+export const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4, FLAGS: 8 } as const
 
 /** Attributes of a route. */
 export const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, METRICS: 8, TABLE: 15, VIA: 18 } as const

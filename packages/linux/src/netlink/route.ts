@@ -12,6 +12,9 @@ const SCOPE_UNIVERSE = 0
 const SCOPE_LINK = 253
 const IP6_DEFAULT_PRIORITY = 1024
 const HEADER = 12
+/** The kernel makes these of larger values. */
+const LARGEST_MTU = 65_535 - 15
+const LARGEST_ADVMSS = 65_535 - 40
 
 const defaultScope = (family: number, hasGateway: boolean): number => (family === AF.INET && !hasGateway ? SCOPE_LINK : SCOPE_UNIVERSE)
 
@@ -80,13 +83,14 @@ export function normalizeRoute(route: Route): Route {
   const { family, bytes, prefix } = parseCidr(route.dst)
   const scope = defaultScope(family, route.gw !== undefined)
   const priority = route.priority === 0 ? defaultPriority(family) : route.priority
+  const [mtu, advmss, table] = [Math.min(route.mtu ?? 0, LARGEST_MTU), Math.min(route.advmss ?? 0, LARGEST_ADVMSS), route.table ?? 0]
   return {
     dst: `${formatIp(withHostBits(bytes, prefix, 0))}/${prefix}`,
     ...(route.gw === undefined ? {} : { gw: formatIp(parseIp(route.gw).bytes) }),
-    ...(route.mtu === undefined ? {} : { mtu: route.mtu }),
-    ...(route.advmss === undefined ? {} : { advmss: route.advmss }),
+    ...(mtu === 0 ? {} : { mtu }),
+    ...(advmss === 0 ? {} : { advmss }),
     ...(priority === undefined || priority === defaultPriority(family) ? {} : { priority }),
-    ...(route.table === undefined || route.table === TABLE_MAIN ? {} : { table: route.table }),
+    ...(table === 0 || table === TABLE_MAIN ? {} : { table }),
     // IPv6 has no scopes; the kernel reports 0 whatever was asked for.
     ...(route.scope === undefined || route.scope === scope || family === AF.INET6 ? {} : { scope: route.scope }),
   }

@@ -35,6 +35,24 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     expect(six).not.toHaveProperty('tentative')
   })
 
+  test('bring the route to their prefix along unless that is not wanted', async () => {
+    await add('10.0.0.2/24', 'fd00::2/64')
+    const apart: NetOp[] = ['10.0.1.2/24', 'fd01::2/64'].map((address) => ({ op: 'addr.add', dev: 'v0', address, prefixRoute: false }))
+    await lab.apply(a, ...apart)
+    const made = [...ipJson(a, 'route', 'show', 'dev', 'v0'), ...ipJson(a, '-6', 'route', 'show', 'dev', 'v0')].map(({ dst }) => dst)
+    expect(made).toEqual(expect.arrayContaining(['10.0.0.0/24', 'fd00::/64']))
+    expect(made).not.toContain('10.0.1.0/24')
+    expect(made).not.toContain('fd01::/64')
+    const info = ipJson(a, 'addr', 'show', 'dev', 'v0')[0]?.['addr_info'] as Record<string, unknown>[]
+    expect(info.find(({ local }) => local === 'fd01::2')).toMatchObject({ nodad: true, noprefixroute: true })
+  })
+
+  test('of the link only are listed when they are asked for', async () => {
+    await add('fe80::7/64', 'fd00::2/64')
+    expect(await lab.net.addresses(a, 'v0')).toEqual(['fd00::2/64'])
+    expect(await lab.net.addresses(a, 'v0', { linkLocal: true })).toContain('fe80::7/64')
+  })
+
   test('are tentative until it is known that nobody else has them, unless that is not asked', async () => {
     await expect(lab.net.tentativeAddresses(a, 'nope')).rejects.toMatchObject({ code: 'NOT_FOUND' })
     await lab.apply(a, { op: 'link.add-bridge', dev: 'br0' }, { op: 'link.set', dev: 'br0', up: true })

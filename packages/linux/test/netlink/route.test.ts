@@ -17,6 +17,11 @@ describe('the normal form of a route', () => {
     expect(normalizeRoute({ dst: '10.0.0.0/24', scope: 0 })).toEqual({ dst: '10.0.0.0/24', scope: 0 })
   })
 
+  test('leaves out zeros, which say nothing, and cuts what the kernel cuts', () => {
+    expect(normalizeRoute({ dst: '10.0.0.0/24', mtu: 0, advmss: 0, table: 0 })).toEqual({ dst: '10.0.0.0/24' })
+    expect(normalizeRoute({ dst: '10.0.0.0/24', mtu: 70_000, advmss: 70_000 })).toEqual({ dst: '10.0.0.0/24', mtu: 65_520, advmss: 65_495 })
+  })
+
   test('is its own normal form', () => {
     const normal = normalizeRoute({ dst: '10.9.9.9/16', gw: '10.0.0.1', table: 7, scope: 0, priority: 0 })
     expect(normalizeRoute(normal)).toEqual(normal)

@@ -101,10 +101,10 @@ const routeSchema = z.object({
 })
 
 /** Schema of {@link Route}. */
-export const route: z.ZodType<Route> = routeSchema
+export const route: z.ZodType<Route, Route> = routeSchema
 
 /** Schema of {@link Dns}. */
-export const dns: z.ZodType<Dns> = z.object({
+export const dns: z.ZodType<Dns, Dns> = z.object({
   nameservers: z.array(z.string()).exactOptional(),
   domain: z.string().exactOptional(),
   search: z.array(z.string()).exactOptional(),

@@ -66,6 +66,8 @@ export interface NetdevRef {
   readonly mac: string
   /** MTU read back, in bytes. */
   readonly mtu: number
+  /** Largest MTU that the function carries, in bytes, where the backend knows it. */
+  readonly maxMtu?: number
 }
 
 /** The DPU-side netdev of a VF. */

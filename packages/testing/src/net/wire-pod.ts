@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import type { LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
+import { hasPrefixRoute, type LinuxNet, type NetnsPath, type NetOp, routesToMake } from '@cni-offload/linux'
 import type { AttachResult } from '@cni-offload/sdk'
 
 /**
@@ -20,8 +20,13 @@ export async function wirePod(net: LinuxNet, netns: NetnsPath, ifName: string, r
     { op: 'link.set', dev: ifName, mac: result.mac, mtu: result.mtu },
     ...Object.entries(result.sysctls).map(([name, value]): NetOp => ({ op: 'sysctl', key: name, value })),
     { op: 'link.set', dev: ifName, up: true },
-    ...result.ips.map(({ address }): NetOp => ({ op: 'addr.add', dev: ifName, address })),
-    ...result.routes.map((route): NetOp => ({ op: 'route.add', dev: ifName, route })),
+    ...result.ips.map(({ address }): NetOp => ({
+      op: 'addr.add',
+      dev: ifName,
+      address,
+      ...(hasPrefixRoute(result, address) ? {} : { prefixRoute: false }),
+    })),
+    ...routesToMake(result).map((route): NetOp => ({ op: 'route.add', dev: ifName, route })),
     ...result.neighbours.map(({ ip, mac }): NetOp => ({ op: 'neigh.add', dev: ifName, ip, mac })),
     { op: 'announce', dev: ifName, addresses: result.ips.map(({ address }) => address) },
   ]

@@ -131,6 +131,9 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
         return before
       },
     })),
+    'answers another largest MTU than discover': withHost((host) => ({
+      acquire: async (vf, want, ctx) => ({ ...(await host.acquire(vf, want, ctx)), maxMtu: 68 }),
+    })),
   },
   'acquire.leaves-rest': {
     'sets an MTU of its own': withHost((host) => ({ acquire: (vf, want, ctx) => host.acquire(vf, { mtu: 1400, ...want }, ctx) })),
