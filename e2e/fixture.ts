@@ -57,7 +57,7 @@ export class E2eLab implements AsyncDisposable {
     if ('error' in agent) throw new Error(agent.error)
     const links: Link[] = await this.net.links(this.lab.netns(node, 'host'))
     return {
-      attachments: host.attachments.length,
+      attachments: host.attachments.length + host.fallbacks.length,
       leases: host.leases.filter((lease) => lease.state !== 'free').length,
       agentAttachments: agent.attachments.length,
       vfsAway: this.lab.state.vfs - links.filter((link) => link.name.startsWith(`${this.lab.state.device}v`)).length,

@@ -110,8 +110,9 @@ class HostDaemon implements Host {
     return SocketServer.listen({ path, log, handle })
   }
 
-  #inspect({ agent, journal }: Runtime['verbs']): HostInspection {
-    return inspectHost({ node: this.node, state: this.#state, address: this.#options.agent.address, agent, journal })
+  #inspect({ agent, journal, fallback }: Runtime['verbs']): HostInspection {
+    const { address } = this.#options.agent
+    return inspectHost({ node: this.node, state: this.#state, address, agent, journal, fallbacks: fallback.all() })
   }
 
   async #serveMetrics(stack: AsyncDisposableStack, { metrics, verbs }: Runtime): Promise<number | undefined> {

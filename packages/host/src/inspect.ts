@@ -1,5 +1,8 @@
 import { type AttachmentKey, formatVfId } from '@cni-offload/sdk'
+import { decodeRaw } from '@cni-offload/sdk/exec'
 import type { AgentLink } from './agent/agent-link.ts'
+import type { FallbackReason } from './fallback/plan.ts'
+import type { FallbackPhase, FallbackRow } from './fallback/types.ts'
 import type { AttachmentJournal, AttachmentPhase, CleanupRow, VfState } from './journal/types.ts'
 import type { HostState } from './state.ts'
 
@@ -22,6 +25,18 @@ export interface HostInspection {
     readonly ips: readonly string[]
     readonly createdAt: string
   }[]
+  /** Attachments that have the network of the host, oldest first. */
+  readonly fallbacks: readonly {
+    readonly key: AttachmentKey
+    readonly phase: FallbackPhase
+    readonly reason: FallbackReason
+    readonly list: string
+    readonly netns: string
+    readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string }
+    readonly ips: readonly string[]
+    readonly failure: string | undefined
+    readonly createdAt: string
+  }[]
   /** All VFs. */
   readonly leases: readonly {
     readonly vf: string
@@ -40,6 +55,7 @@ export function inspectHost(of: {
   address: string
   agent: AgentLink
   journal: AttachmentJournal
+  fallbacks: readonly FallbackRow[]
 }): HostInspection {
   return {
     node: of.node,
@@ -55,7 +71,14 @@ export function inspectHost(of: {
       ips: row.result?.ips.map(({ address }) => address) ?? [],
       createdAt: new Date(row.createdAt).toISOString(),
     })),
+    fallbacks: of.fallbacks.map(inspectFallback),
     leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
     queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
   }
+}
+
+function inspectFallback(row: FallbackRow): HostInspection['fallbacks'][number] {
+  const { key, phase, reason, netns, pod, call, result, failure } = row
+  const ips = result === undefined ? [] : decodeRaw(result, call.list).ips.map(({ address }) => address)
+  return { key, phase, reason, list: call.list.name, netns, pod, ips, failure, createdAt: new Date(row.createdAt).toISOString() }
 }

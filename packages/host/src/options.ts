@@ -2,6 +2,7 @@ import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import type { TlsFiles } from '@cni-offload/protocol'
 import type { Clock, ConfiguredPlugin, Logger } from '@cni-offload/sdk'
 import type { AgentClient } from './agent/agent-link.ts'
+import type { FallbackOptions } from './fallback/config.ts'
 import type { HostLimits } from './limits.ts'
 
 /** Where the shim looks for the daemon unless told otherwise. */
@@ -18,6 +19,8 @@ export interface HostOptions {
   readonly hardware: ConfiguredPlugin<'host-device'>
   /** The agent on the DPU: `tcp://host:port` or `unix:/path`, and the PEM files to talk to it. */
   readonly agent: { readonly address: string; readonly tls: TlsFiles }
+  /** Network that pods may get on the host instead of a VF. @defaultValue none: every pod is offloaded or fails */
+  readonly fallback?: FallbackOptions
   /** Unix socket that the shim talks to. @defaultValue `/run/cni-offload/host.sock` */
   readonly socket?: string
   /** Folder for journal and plugin state. @defaultValue `/var/lib/cni-offload/host` */

@@ -62,6 +62,7 @@ describe('entries', () => {
       'CNI_VERSIONS',
       'NEWEST_CNI_VERSION',
       'answerVersion',
+      'capabilityDemands',
       'decodeResult',
       'encodeError',
       'encodeResult',

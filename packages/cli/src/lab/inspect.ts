@@ -41,6 +41,8 @@ export interface HostView {
   readonly state: string
   /** All attachments. */
   readonly attachments: readonly { readonly key: AttachmentKey; readonly vf: string; readonly phase: string }[]
+  /** Attachments that have the network of the host. */
+  readonly fallbacks: readonly { readonly key: AttachmentKey; readonly phase: string; readonly reason: string }[]
   /** All VFs. */
   readonly leases: readonly { readonly vf: string; readonly state: string; readonly key?: AttachmentKey | undefined }[]
   /** What it has still to undo. */
@@ -62,6 +64,7 @@ export interface AgentAttachment {
 const hostView: z.ZodType<HostView> = z.looseObject({
   state: z.string(),
   attachments: z.array(z.looseObject({ key: attachmentKeySchema, vf: z.string(), phase: z.string() })),
+  fallbacks: z.array(z.looseObject({ key: attachmentKeySchema, phase: z.string(), reason: z.string() })).default([]),
   leases: z.array(z.looseObject({ vf: z.string(), state: z.string(), key: attachmentKeySchema.optional() })),
   queue: z.array(z.looseObject({ key: attachmentKeySchema, vf: z.string() })),
 })

@@ -34,7 +34,7 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics, deviceInfo } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback } = config
   return {
     node,
     socket,
@@ -43,6 +43,7 @@ export async function hostOptions(
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'host-device', config.hardware, importer),
     deviceInfoDir: deviceInfo.dir,
     log: stderrLogger(config.log.level),
+    ...(fallback === undefined ? {} : { fallback }),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
   }
 }

@@ -1,6 +1,7 @@
 import { cniName } from '@cni-offload/sdk'
 import type { PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
+import { type FallbackConfig, fallbackConfig } from '../fallback/config.ts'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
@@ -17,6 +18,8 @@ export interface HostConfig {
   readonly agent: { readonly address: string; readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } }
   /** Host half of the hardware backend. */
   readonly hardware: PluginReference
+  /** Network that pods may get on the host instead of a VF. */
+  readonly fallback?: FallbackConfig | undefined
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
   /** Device information files: where `cni/` and `dp/` of the specification lie. */
@@ -41,6 +44,7 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     export: z.string().min(1).optional(),
     options: z.record(z.string(), z.unknown()).optional(),
   }),
+  fallback: fallbackConfig.optional(),
   metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
   deviceInfo: z
     .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })

@@ -11,13 +11,14 @@ import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
+import { provideFallbacks, startFallbacks } from '../fallback/provide.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
 import { claimPath } from '../server/claim-path.ts'
 import { Drainer } from '../undo/drainer.ts'
 import { reclaim, recover } from '../undo/recover.ts'
 import { Undo } from '../undo/undo.ts'
 import type { HostNetns, VerbDeps } from '../verbs/deps.ts'
-import { AGENT, CLIENT, DEVICE, DEVICE_INFO, DRAINER, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
+import { AGENT, CLIENT, DEVICE, DEVICE_INFO, DRAINER, FALLBACKS, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
 import { watchDevice } from './watch-device.ts'
 
 /** A daemon's parts, started. */
@@ -34,11 +35,17 @@ export interface Runtime {
   stop(): Promise<void>
 }
 
-interface Facts {
+/** What holds for one run of a daemon. */
+export interface Facts {
+  /** Limits that hold. */
   readonly limits: HostLimits
+  /** Time. */
   readonly clock: Clock
+  /** Log. */
   readonly log: Logger
+  /** Boot of this host. */
   readonly bootId: string
+  /** Folder for journals and plugin state. */
   readonly stateDir: string
 }
 
@@ -72,19 +79,25 @@ export async function startRuntime(
   const path = parts.netns ?? OWN_NETNS
   const identity = await net.netnsIdentity(path)
   if (identity === undefined) throw new OffloadError('INVALID_CONFIG', `${path} is no network namespace`)
+  provideFallbacks(scope, options, facts, path)
   provideVerbs(scope, facts, options, { path, identity })
 
   const vfs = await device.discover({ signal, log })
   journal.syncVfs(vfs)
   await reclaim({ device, journal, log, signal }, vfs)
   const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
+  const fallbacks = await startFallbacks(scope, facts, signal)
   log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
 
   const end = new AbortController()
   const drainer = scope.get(DRAINER)
   const background = [
-    scope.get(AGENT).run(end.signal, () => drainer.wake(true)),
+    scope.get(AGENT).run(end.signal, () => {
+      drainer.wake(true)
+      fallbacks.agentIsBack()
+    }),
     drainer.run(end.signal),
+    fallbacks.run(end.signal),
     watchDevice({ device, journal, clock, log, signal: end.signal }),
   ]
   return {
@@ -164,6 +177,7 @@ function provideVerbs(
       net: from.get(NET),
       agent: from.get(AGENT),
       deviceInfo: from.get(DEVICE_INFO),
+      fallback: from.get(FALLBACKS),
       undo: from.get(UNDO),
       leftToQueue: () => drainer.wake(),
       locks: from.get(LOCKS),

@@ -3,6 +3,8 @@ import type { HostDevice } from '@cni-offload/sdk'
 import { type KeyedMutex, type Token, token } from '@cni-offload/sdk/runtime'
 import type { AgentClient, AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
+import type { Fallbacks } from '../fallback/fallbacks.ts'
+import type { FallbackJournal } from '../fallback/types.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostMetrics } from '../metrics/metrics.ts'
 import type { Drainer } from '../undo/drainer.ts'
@@ -27,6 +29,12 @@ export const DEVICE_INFO: Token<AttachmentInfo> = token('host.deviceInfo')
 export const UNDO: Token<Undo> = token('host.undo')
 /** Works off what could not be undone at once. */
 export const DRAINER: Token<Drainer> = token('host.drainer')
+/** Journal of attachments on the host's network. */
+export const FALLBACK_JOURNAL: Token<FallbackJournal> = token('host.fallback-journal')
+/** Attachments on the host's network. */
+export const FALLBACKS: Token<Fallbacks> = token('host.fallbacks')
+/** Works off those that could not be ended at once. */
+export const FALLBACK_DRAINER: Token<Drainer> = token('host.fallback-drainer')
 /** Metrics. */
 export const METRICS: Token<HostMetrics> = token('host.metrics')
 /** What the verbs work with. */

@@ -102,7 +102,7 @@ async function run(deps: DispatcherDeps, request: CniRequest, ctx: Omit<VerbCont
       await check(verbs, env, netconf, context)
       return ''
     case 'STATUS':
-      await status(verbs, netconf.name, context)
+      await status(verbs, netconf, context)
       return ''
     case 'GC':
       await gc(verbs, netconf, context)

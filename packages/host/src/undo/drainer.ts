@@ -1,14 +1,16 @@
 import { type AttachmentKey, type Clock, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
 import { type KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
-import type { AttachmentJournal, CleanupRow } from '../journal/types.ts'
-import type { Undo } from './undo.ts'
+import type { CleanupRow } from '../journal/types.ts'
+
+/** A row of a queue, as far as working it off needs to know. */
+export type DrainRow = Pick<CleanupRow, 'seq' | 'key' | 'release'>
 
 /** What a {@link Drainer} is made of. */
 export interface DrainerDeps {
-  /** Journal. */
-  readonly journal: Pick<AttachmentJournal, 'queue'>
-  /** Does the work. */
-  readonly undo: Pick<Undo, 'queued'>
+  /** The queue. */
+  readonly journal: { queue(): readonly DrainRow[] }
+  /** Does the work for a key, while its lock is held, and tells why something is left to do. */
+  readonly undo: { queued(key: AttachmentKey, log: Logger): Promise<{ readonly reason: string } | undefined> }
   /** Locks of attachments. */
   readonly locks: KeyedMutex
   /** Whether the agent can be asked: if not, rows that need it are left alone. */
@@ -82,7 +84,7 @@ export class Drainer {
     this.#retry.set(seq, { at: this.#deps.clock.monotonic() + FIRST_RETRY_MS, afterMs })
   }
 
-  #isDue(row: CleanupRow): boolean {
+  #isDue(row: DrainRow): boolean {
     if (!row.release && !this.#deps.connected()) return false
     const retry = this.#retry.get(row.seq)
     return retry === undefined || retry.at <= this.#deps.clock.monotonic()

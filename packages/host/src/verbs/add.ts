@@ -2,6 +2,7 @@ import { type AttachResult, formatAttachmentKey, formatVfId, type NetdevRef, Off
 import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { attachCall, attachIntent } from '../agent/intent.ts'
+import { decide } from '../fallback/decide.ts'
 import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
 import { podOps } from '../wiring/pod-ops.ts'
 import { refuseUnfit } from '../wiring/fit.ts'
@@ -9,7 +10,7 @@ import { cniResult } from '../wiring/result.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
 
 /**
- * ADD: gives a pod a VF that is connected on the DPU.
+ * ADD: gives a pod a VF that is connected on the DPU, or the network of the host where that is configured.
  *
  * What it has touched is undone on both sides if it fails for any reason, before it rejects.
  *
@@ -19,6 +20,7 @@ import type { VerbContext, VerbDeps } from './deps.ts'
 export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<CniResult> {
   const intent = attachIntent(env, netconf)
   deps.deviceInfo.check(intent)
+  const plan = deps.fallback.plan(netconf)
   const signal = deadline(ctx.signal, deps.limits.addMs)
   // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
   using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
@@ -26,9 +28,9 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   const netnsIdentity = await ctx.stages.time('precheck', async () => {
     const identity = await precheck(deps, env)
     await clearRemains(deps, intent.key, ctx)
+    await deps.fallback.clearRemains(intent.key, ctx.log)
     return identity
   })
-  await deps.agent.ready(signal)
   const { deviceId } = netconf
   const request: LeaseRequest = {
     intent,
@@ -37,7 +39,13 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
     bootId: deps.bootId,
     ...(deviceId === undefined ? {} : { deviceId }),
   }
-  const row = await ctx.stages.time('lease', () => deps.journal.lease(request))
+  const decision = await decide(
+    plan,
+    { ready: () => deps.agent.ready(signal), lease: () => ctx.stages.time('lease', () => deps.journal.lease(request)) },
+    signal,
+  )
+  if ('plan' in decision) return await deps.fallback.add({ ...decision, env, netconf, netnsIdentity, pod: intent.pod }, { ...ctx, signal })
+  const row = decision.offloaded
   const touched = { release: false, detach: false }
   try {
     const attached = await wire(deps, row, netconf, touched, { ...ctx, signal })

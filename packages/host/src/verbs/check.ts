@@ -18,6 +18,8 @@ export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netcon
     })
   const name = formatAttachmentKey(key)
   using _key = await deps.locks.acquire(name, ctx.signal)
+  const onHost = deps.fallback.get(key)
+  if (onHost !== undefined) return await deps.fallback.check(onHost, env, ctx)
   const row = deps.journal.get(key)
   if (row?.phase !== 'wired' || row.result === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name} is not known`)
   const identity = await deps.net.netnsIdentity(env.netns)

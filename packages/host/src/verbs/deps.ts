@@ -3,6 +3,7 @@ import type { HostDevice, Logger } from '@cni-offload/sdk'
 import type { KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
+import type { Fallbacks } from '../fallback/fallbacks.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import type { Stages } from '../metrics/stages.ts'
@@ -28,6 +29,8 @@ export interface VerbDeps {
   readonly agent: AgentLink
   /** Device information files. */
   readonly deviceInfo: AttachmentInfo
+  /** Attachments whose network is made on the host. */
+  readonly fallback: Fallbacks
   /** Undoes attachments. */
   readonly undo: Undo
   /** Told when something was left to the queue. */

@@ -1,13 +1,33 @@
 import { OffloadError } from '@cni-offload/sdk'
+import type { Netconf } from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
+import { type FallbackPlan, fallsBack } from '../fallback/plan.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
 
 /**
- * STATUS: whether an ADD for a network could be served now.
+ * STATUS: whether an ADD for a network could be served now, be it with the network of the host where that is configured.
  *
- * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY with the reason
+ * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY with the reason; INVALID_NETCONF
  */
-export async function status(deps: VerbDeps, network: string, ctx: VerbContext): Promise<void> {
+export async function status(deps: VerbDeps, netconf: Netconf, ctx: VerbContext): Promise<void> {
+  const plan = deps.fallback.plan(netconf)
+  if (plan?.asked !== undefined) return await deps.fallback.status(plan, ctx)
+  try {
+    await offloadStatus(deps, netconf.name, ctx)
+  } catch (error) {
+    if (ctx.signal.aborted || plan === undefined || !servedByHost(deps, plan)) throw error
+    ctx.log.debug({ err: error }, 'offloading is not possible: asking the list of the host')
+    await deps.fallback.status(plan, ctx)
+  }
+}
+
+/** Whether an ADD would get the network of the host now: the same that decides there. */
+function servedByHost({ agent, journal }: VerbDeps, plan: FallbackPlan): boolean {
+  if (!agent.connected) return fallsBack(plan, 'dpu-down')
+  return journal.counts().vfs.free === 0 && fallsBack(plan, 'no-free-vf')
+}
+
+async function offloadStatus(deps: VerbDeps, network: string, ctx: VerbContext): Promise<void> {
   const { vfs } = deps.journal.counts()
   if (vfs.free === 0)
     throw new OffloadError('NOT_READY', `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`, {

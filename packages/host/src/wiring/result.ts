@@ -1,5 +1,6 @@
 import type { AttachResult } from '@cni-offload/sdk'
 import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
+import { appendResult } from './append-result.ts'
 
 /** What a result is made from. */
 export interface ResultParts {
@@ -25,11 +26,10 @@ export function cniResult(parts: ResultParts): CniResult {
     sandbox: parts.netns,
     ...(parts.pciAddress === undefined ? {} : { pciId: parts.pciAddress }),
   }
-  const index = previous?.interfaces.length ?? 0
-  return {
-    interfaces: [...(previous?.interfaces ?? []), own],
-    ips: [...(previous?.ips ?? []), ...attached.ips.map((ip) => ({ ...ip, interface: index }))],
-    routes: [...(previous?.routes ?? []), ...attached.routes],
-    dns: { ...previous?.dns, ...attached.dns },
-  }
+  return appendResult(previous, {
+    interfaces: [own],
+    ips: attached.ips.map((ip) => ({ ...ip, interface: 0 })),
+    routes: attached.routes,
+    dns: attached.dns,
+  })
 }

@@ -20,6 +20,8 @@ export interface LabOptions {
   readonly net?: (net: LinuxNet) => LinuxNet
   readonly agent?: FakeAgent
   readonly log?: Logger
+  /** Options of the daemon that are not as usual. */
+  readonly host?: Partial<HostOptions>
 }
 
 /** A host with a real card in namespaces of its own, a real daemon behind a real socket, and an agent in memory. */
@@ -124,6 +126,7 @@ export class HostLab implements AsyncDisposable {
         log: this.#options.log ?? silentLogger,
         metrics: '127.0.0.1:0',
         limits: { agentMs: 300, drainMs: 5_000, ...this.#options.limits },
+        ...this.#options.host,
         ...more,
       },
       { net: wrapNet(this.net), agent: this.agent, netns: this.hostNetns.path },
@@ -168,7 +171,7 @@ export class HostLab implements AsyncDisposable {
 
   /** What is not as it was before the first ADD, as readable phrases; empty when nothing is left anywhere. */
   async remains(): Promise<string[]> {
-    const { attachments, leases, queue } = await this.inspect()
+    const { attachments, fallbacks, leases, queue } = await this.inspect()
     const links = await this.net.links(this.hostNetns.path)
     const named = new Map(links.map((link) => [link.name, link]))
     const wrong: string[] = []
@@ -180,6 +183,7 @@ export class HostLab implements AsyncDisposable {
     }
     if (links.length !== this.vfs + 1) wrong.push(`links ${[...named.keys()].join()}`)
     wrong.push(...attachments.map(({ key }) => `attachment ${key.containerId}`), ...queue.map(({ reason }) => `queued: ${reason}`))
+    wrong.push(...fallbacks.map(({ key, phase, failure }) => `fallback ${key.containerId} ${phase} ${failure ?? ''}`))
     wrong.push(...leases.filter(({ state }) => state !== 'free').map(({ vf, state }) => `${vf} ${state}`))
     wrong.push(...[...this.agent.attachments.keys()].map((key) => `agent has ${key}`))
     return wrong

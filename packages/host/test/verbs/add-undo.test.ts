@@ -12,6 +12,7 @@ import { Stages } from '../../src/metrics/stages.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import { add } from '../../src/verbs/add.ts'
 import type { VerbDeps } from '../../src/verbs/deps.ts'
+import { noFallbacks } from '../support/fallbacks.ts'
 import { vfsOf } from '../support/row.ts'
 
 const ENV = parseEnvironment({
@@ -63,6 +64,7 @@ describe('an ADD that fails while the journal fails', () => {
       agent,
       deviceInfo,
       undo: new Undo({ journal, device, agent, deviceInfo, net, limits: DEFAULT_LIMITS }),
+      fallback: noFallbacks(),
       leftToQueue: () => {},
       locks: new KeyedMutex(),
       adds: new Limiter(1),

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from './args.ts'
+export * from './capability-demands.ts'
 export * from './environment.ts'
 export * from './error.ts'
 export * from './model.ts'

@@ -100,6 +100,26 @@ export class ListRunner {
       }
   }
 
+  /**
+   * GC of all plugins, so that they forget what no attachment has; nothing where the list's version has none. One that fails does not
+   * keep the others from it.
+   *
+   * @param valid - what the network still has
+   * @throws OffloadError as of PluginExecutor.run, the first failure, after all were run
+   * @see https://www.cni.dev/docs/spec/#gc-clean-up-any-stale-resources
+   */
+  async gc(list: PluginList, valid: readonly Pick<ListCall, 'containerId' | 'ifName'>[], signal: AbortSignal): Promise<void> {
+    if (!isAtLeast(list.cniVersion, '1.1.0')) return
+    const attachments = valid.map(({ containerId, ifName }) => ({ containerID: containerId, ifname: ifName }))
+    // The first draft of 1.1.0 called the field otherwise, and plugins of that time know only that.
+    const fields = { 'cni.dev/valid-attachments': attachments, 'cni.dev/attachments': attachments }
+    const call: ListCall = { list, containerId: '', netns: '', ifName: '', args: {}, runtimeConfig: {} }
+    const failures: unknown[] = []
+    for (const plugin of list.plugins)
+      await this.#run('GC', call, { ...plugin, ...fields }, undefined, signal).catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
+  }
+
   async #run(verb: CniVerb, call: ListCall, plugin: PluginConf, prevResult: RawResult | undefined, signal: AbortSignal): Promise<string> {
     const { containerId, netns, ifName } = call
     const stdin = JSON.stringify(pluginStdin(call, plugin, prevResult))

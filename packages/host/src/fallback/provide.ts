@@ -1,0 +1,84 @@
+import { join, resolve } from 'node:path'
+import type { NetnsPath } from '@cni-offload/linux'
+import { parseWith } from '@cni-offload/sdk'
+import type { Scope } from '@cni-offload/sdk/runtime'
+import type { HostOptions } from '../options.ts'
+import type { Facts } from '../runtime/runtime.ts'
+import { FALLBACK_DRAINER, FALLBACK_JOURNAL, FALLBACKS, LOCKS, METRICS, NET } from '../runtime/tokens.ts'
+import { Drainer } from '../undo/drainer.ts'
+import { fallbackConfig } from './config.ts'
+import { Fallbacks } from './fallbacks.ts'
+import { FallbackMetrics } from './metrics.ts'
+import { endOrphans } from './orphans.ts'
+import { hostRunners } from './runners.ts'
+import { SqliteFallbackJournal } from './sqlite-fallback-journal.ts'
+
+/** What runs in the background for attachments on the host's network. */
+export interface FallbackWork {
+  /** Says that pods can be offloaded again. */
+  agentIsBack(): void
+  /** Ends, until the signal aborts, what could not be ended at once. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Puts together what attachments on the host's network need. @param netns - the host's: where plugins run
+ *
+ * @throws OffloadError INVALID_CONFIG
+ */
+export function provideFallbacks(scope: Scope, options: HostOptions, facts: Facts, netns: NetnsPath): void {
+  const { limits, clock, log, bootId, stateDir } = facts
+  const config = options.fallback && parseWith(fallbackConfig, options.fallback, 'fallback', 'INVALID_CONFIG')
+  scope.factory(FALLBACK_JOURNAL, () => new SqliteFallbackJournal(join(stateDir, 'fallback.db'), clock))
+  scope.factory(FALLBACKS, (from) => {
+    const journal = from.get(FALLBACK_JOURNAL)
+    return new Fallbacks({
+      journal,
+      config,
+      runners: hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts) }),
+      net: from.get(NET),
+      bootId,
+      limits,
+      observer: new FallbackMetrics(from.get(METRICS).registry, () => journal.counts()),
+      leftToQueue: () => from.get(FALLBACK_DRAINER).wake(),
+    })
+  })
+  scope.factory(FALLBACK_DRAINER, (from) => {
+    const [journal, fallbacks] = [from.get(FALLBACK_JOURNAL), from.get(FALLBACKS)]
+    return new Drainer({
+      journal: { queue: () => journal.ending().map((row) => ({ ...row, release: true })) },
+      undo: { queued: (key, logger) => fallbacks.retry(key, logger) },
+      locks: from.get(LOCKS),
+      connected: () => true,
+      clock,
+      log: log.child({ component: 'host.fallback' }),
+    })
+  })
+}
+
+/**
+ * Ends plugins of an earlier run and marks what they were doing for the background to undo.
+ *
+ * @throws OffloadError JOURNAL_FAILURE; the signal's reason
+ */
+export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSignal): Promise<FallbackWork> {
+  const log = facts.log.child({ component: 'host.fallback' })
+  const [journal, fallbacks, drainer] = [scope.get(FALLBACK_JOURNAL), scope.get(FALLBACKS), scope.get(FALLBACK_DRAINER)]
+  const { adding, ending } = journal.counts()
+  // Only then can plugins have been running when the daemon ended.
+  if (adding + ending > 0) await endOrphans(markerOf(facts), { clock: facts.clock, log, signal })
+  const undoing = fallbacks.recover()
+  if (undoing > 0) log.warn({ undoing }, 'attachments on the host that a crash or a reboot left')
+  return {
+    run: (until) => drainer.run(until),
+    agentIsBack() {
+      const stay = fallbacks.all().filter(({ phase }) => phase === 'added').length
+      if (stay > 0)
+        log.info({ attachments: stay }, 'the agent is back: new pods are offloaded, those on the network of the host stay there')
+    },
+  }
+}
+
+function markerOf({ stateDir }: Facts): string {
+  return resolve(stateDir)
+}
