@@ -84,13 +84,16 @@ export class DelegateAdapter implements CniAdapter {
     return { families: ['ipv4', 'ipv6'], runtimeConfig, fixedMac: runtimeConfig.includes('mac') }
   }
 
-  /** Moves all ports into their proxy namespaces: the kernel needs 12–20 ms for each, which no attach should wait for. */
+  /**
+   * Moves all ports into their proxy namespaces: the kernel needs 12–20 ms for each, which no attach should wait for. Ports that
+   * are shared with other adapters are moved with each attach and detach.
+   */
   async start(ports: readonly PortRef[], ctx: OpContext): Promise<void> {
     // Those that are there already say whose they are; one that is missing may be plugged in later.
     await Promise.all(
       ports.map(async (port) => {
         try {
-          await this.#proxy(port).ready()
+          await (port.shared === true ? this.#letGo(port) : this.#proxy(port).ready())
         } catch (error) {
           if (!OffloadError.is(error) || error.code !== 'HARDWARE_FAILURE') throw error
           ctx.log.warn({ port: port.name, error }, 'port is missing; it is looked for again at its next attach')
@@ -118,6 +121,7 @@ export class DelegateAdapter implements CniAdapter {
     }
     const again = await this.#clear(attachment, proxy, known)
     this.#store.put(withAgain(attachment, again))
+    if (known !== undefined && !sameVf(known.port, req.port)) await this.#letGo(known.port)
     try {
       return await this.#add(attachment, proxy, again, ctx)
     } catch (error) {
@@ -130,6 +134,7 @@ export class DelegateAdapter implements CniAdapter {
     const known = this.#store.get(req.key)
     if (known === undefined) await this.#removeForgotten(req, ctx.signal)
     else await this.#remove(known, ctx.signal)
+    await this.#letGo(req.port ?? known?.port)
   }
 
   async check(req: CheckRequest, ctx: OpContext): Promise<void> {
@@ -257,6 +262,7 @@ export class DelegateAdapter implements CniAdapter {
   async #undoFailed(attachment: StoredAttachment, error: unknown, ctx: OpContext): Promise<void> {
     try {
       await this.#remove(attachment, PATIENT)
+      await this.#letGo(attachment.port)
     } catch (second) {
       // The row stays, so that the detach which follows a failed attach tries it again.
       ctx.log.warn({ error: second, first: error }, 'undoing a failed attach failed too')
@@ -278,6 +284,15 @@ export class DelegateAdapter implements CniAdapter {
     } catch (error) {
       ctx.log.warn({ error, first }, 'cutting the port off after a failed attach failed too')
     }
+  }
+
+  /** Gives a port back that other adapters may attach, too, unless an attachment has it. */
+  async #letGo(port: PortRef | undefined): Promise<void> {
+    if (port?.shared !== true) return
+    const proxy = this.#proxy(port)
+    const links = await proxy.links()
+    if (links === undefined || links.some(({ alias }) => isAttachmentNote(alias)) || this.#store.byPort(port).length > 0) return
+    await proxy.giveBack()
   }
 
   /** Undoes an attachment in whatever state it is. Its row goes last. */

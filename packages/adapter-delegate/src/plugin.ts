@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
@@ -28,7 +29,7 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
       store: new AttachmentStore(join(folder, 'delegate.db')),
       source: listSource(options),
       runner: new ListRunner(executor),
-      proxies: { prefix: options.proxyPrefix, home: netns },
+      proxies: { prefix: options.proxyPrefix, home: netns, owner: createHash('sha256').update(folder).digest('hex').slice(0, 16) },
     })
   },
 })

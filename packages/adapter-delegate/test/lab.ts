@@ -93,7 +93,7 @@ export class Lab implements AsyncDisposable {
   }
 
   proxy(index: number): ProxyNamespace {
-    return new ProxyNamespace(this.net, this.at(index).port, { prefix: this.prefix, home: this.bench.dpuNetns })
+    return new ProxyNamespace(this.net, this.at(index).port, { prefix: this.prefix, home: this.bench.dpuNetns, owner: 'test' })
   }
 
   /** A plugin as a shell script. */

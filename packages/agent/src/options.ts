@@ -1,6 +1,7 @@
 import type { Clock, ConfiguredPlugin, Logger } from '@cni-offload/sdk'
 import type { TlsFiles } from '@cni-offload/protocol'
 import type { AgentLimits } from './limits.ts'
+import type { KeptPorts } from './service/port-plan.ts'
 
 /** Where the agent keeps its state unless told otherwise. */
 export const DEFAULT_STATE_DIR: string = '/var/lib/cni-offload/agent'
@@ -16,6 +17,11 @@ export type AgentOptions = AdapterChoice & {
   readonly node: string
   /** DPU half of the hardware backend. */
   readonly hardware: ConfiguredPlugin<'dpu-device'>
+  /**
+   * Ports that networks keep for themselves, by network name: their adapters need not move them with each pod, and no other
+   * network uses them. @defaultValue none: all networks share all ports
+   */
+  readonly ports?: KeptPorts
   /** Where `offload.v1` is served: `tcp://host:port` or `unix:/path`; port 0 takes a free one. */
   readonly listen: string
   /** Certificates; there is no mode without. */

@@ -45,6 +45,16 @@ export interface HandshakeReply {
   readonly networks: readonly string[]
   /** Optional features that the agent understands. */
   readonly features: readonly string[]
+  /** VFs that networks keep for themselves; all other networks share the rest. */
+  readonly kept: readonly KeptVfs[]
+}
+
+/** VFs that one network keeps for itself. */
+export interface KeptVfs {
+  /** Name of the network; `*` for all names that no adapter is named for. */
+  readonly network: string
+  /** The VFs. */
+  readonly vfs: readonly VfId[]
 }
 
 /** One attachment to make. */

@@ -75,7 +75,13 @@ describe.each([
   test('every unary method carries its call and its reply unchanged', async () => {
     const seen: unknown[] = []
     const handshake = { protocol: { min: 1, max: 2 }, node: NODE, bootId: 'boot', features: ['a', 'b'] }
-    const welcome = { protocol: 1, instanceId: 'run-1', networks: ['*'], features: [] }
+    const welcome = {
+      protocol: 1,
+      instanceId: 'run-1',
+      networks: ['*'],
+      features: [],
+      kept: [{ network: 'fast', vfs: [{ device: 'soft0', index: 3 }] }],
+    }
     const reply = { result: RESULT, port: 'port3' }
     await using pair = await connect(
       api({

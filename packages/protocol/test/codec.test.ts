@@ -95,7 +95,13 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
   [
     'handshake reply',
     METHODS.handshake.reply as Codec<never>,
-    record({ protocol: version, instanceId: nonEmpty, networks: texts, features: texts }),
+    record({
+      protocol: version,
+      instanceId: nonEmpty,
+      networks: texts,
+      features: texts,
+      kept: fc.array(record({ network: nonEmpty, vfs: fc.array(vf, { maxLength: 3 }) }), { maxLength: 3 }),
+    }),
   ],
   ['attach call', METHODS.attach.call as Codec<never>, attach],
   ['attach reply', METHODS.attach.reply as Codec<never>, record({ result, port: text })],

@@ -11,6 +11,8 @@ export interface ProxyOptions {
   readonly prefix: string
   /** Network namespace in which ports appear; `/proc/self/ns/net` for the agent's own. */
   readonly home: NetnsPath
+  /** Who takes the ports, without white space: what several adapters on one machine tell their ports apart by. */
+  readonly owner: string
 }
 
 /**
@@ -27,7 +29,7 @@ const SILENT: Readonly<Record<string, string>> = {
   'net.ipv6.conf.default.router_solicitations': '0',
 }
 
-const NOTE = /^cni-offload port=(?<name>[^ ]+) mtu=(?<mtu>\d+)$/
+const NOTE = /^cni-offload port=(?<name>[^ ]+) mtu=(?<mtu>\d+) owner=(?<owner>[^ ]+)$/
 
 /**
  * The namespace on the DPU that a CNI takes for the pod's, with the port of one VF inside.
@@ -44,6 +46,7 @@ export class ProxyNamespace {
   readonly path: NetnsPath
   readonly #net: LinuxNet
   readonly #home: NetnsPath
+  readonly #owner: string
 
   /** Makes nothing yet. */
   constructor(net: LinuxNet, port: PortRef, options: ProxyOptions) {
@@ -52,6 +55,7 @@ export class ProxyNamespace {
     this.path = `/run/netns/${this.name}`
     this.#net = net
     this.#home = options.home
+    this.#owner = options.owner
   }
 
   /**
@@ -88,17 +92,28 @@ export class ProxyNamespace {
   }
 
   /**
-   * Gives the port back to where it came from and removes the namespace: for an adapter that is being replaced by another.
-   * What a CNI still has in it is destroyed.
+   * Gives the port back to where it came from, as it was. The namespace stays for the next time. A port that is not inside, or
+   * that somebody else has put there, is left alone.
+   */
+  async giveBack(): Promise<void> {
+    if (noteOf((await this.links()) ?? [])?.owner === this.#owner) await this.#takeOut()
+  }
+
+  /**
+   * Gives the port back and removes the namespace: for an adapter that is being replaced by another. What a CNI still has in
+   * it is destroyed.
    */
   async dismantle(): Promise<void> {
+    await this.#takeOut()
+    await this.#net.deleteNetns(this.name)
+  }
+
+  async #takeOut(): Promise<void> {
     await this.neutral()
     const links = await this.links()
-    if (links?.some(({ name }) => name === PORT_IN_PROXY) === true)
-      await this.#net.apply(this.path, [
-        { op: 'link.move', dev: PORT_IN_PROXY, netns: this.#home, name: noteOf(links)?.name ?? this.port.name },
-      ])
-    await this.#net.deleteNetns(this.name)
+    if (links?.some(({ name }) => name === PORT_IN_PROXY) !== true) return
+    const name = noteOf(links)?.name ?? this.port.name
+    await this.#net.apply(this.path, [{ op: 'link.move', dev: PORT_IN_PROXY, netns: this.#home, name }])
   }
 
   async #adopt(absent: boolean): Promise<Link[]> {
@@ -113,7 +128,7 @@ export class ProxyNamespace {
         },
       )
     await this.#net.apply(this.path, [
-      { op: 'link.set', dev: 'lo', alias: `cni-offload port=${outside.name} mtu=${outside.mtu}` },
+      { op: 'link.set', dev: 'lo', alias: `cni-offload port=${outside.name} mtu=${outside.mtu} owner=${this.#owner}` },
       ...Object.entries(SILENT).map(([key, value]) => ({ op: 'sysctl', key, value }) as const),
     ])
     await this.#net.apply(this.#home, [{ op: 'link.move', dev: outside.name, netns: this.path, name: PORT_IN_PROXY }])
@@ -123,9 +138,9 @@ export class ProxyNamespace {
   }
 }
 
-function noteOf(links: readonly Link[]): { readonly name: string; readonly mtu: number } | undefined {
-  const { name, mtu } = NOTE.exec(links.find((link) => link.name === 'lo')?.alias ?? '')?.groups ?? {}
-  return name === undefined || mtu === undefined ? undefined : { name, mtu: Number(mtu) }
+function noteOf(links: readonly Link[]): { readonly name: string; readonly mtu: number; readonly owner: string } | undefined {
+  const { name, mtu, owner } = NOTE.exec(links.find((link) => link.name === 'lo')?.alias ?? '')?.groups ?? {}
+  return name === undefined || mtu === undefined || owner === undefined ? undefined : { name, mtu: Number(mtu), owner }
 }
 
 /** VF ids are mostly usable as file names; where one is not, a hash keeps it unique. */

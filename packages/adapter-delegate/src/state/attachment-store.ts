@@ -38,7 +38,11 @@ const json = z.record(z.string(), z.unknown())
 
 const stored: z.ZodType<StoredAttachment> = z.object({
   key: attachmentKeySchema,
-  port: z.object({ vf: z.object({ device: z.string(), index: z.number().int().min(0) }), name: interfaceName }),
+  port: z.object({
+    vf: z.object({ device: z.string(), index: z.number().int().min(0) }),
+    name: interfaceName,
+    shared: z.boolean().exactOptional(),
+  }),
   list: pluginList,
   args: z.record(z.string(), z.string()),
   runtimeConfig: json,

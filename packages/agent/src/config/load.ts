@@ -41,6 +41,7 @@ export async function agentOptions(
     stateDir: config.stateDir,
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'dpu-device', config.hardware, importer),
     adapters: Object.fromEntries(adapters),
+    ports: Object.fromEntries(config.adapters.map(({ network, ports }) => [network, ports ?? []])),
     log: stderrLogger(config.log.level),
     ...(config.metrics === undefined ? {} : { metrics: config.metrics.listen }),
   }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 import { DEFAULT_STATE_DIR } from '../options.ts'
 import { ANY_NETWORK } from '../service/networks.ts'
+import type { PortRange } from '../service/port-plan.ts'
 
 /** `agent.yaml`, parsed. */
 export interface AgentConfig {
@@ -17,8 +18,8 @@ export interface AgentConfig {
   readonly stateDir: string
   /** DPU half of the hardware backend. */
   readonly hardware: PluginReference
-  /** Adapters with the network that each one serves. */
-  readonly adapters: readonly (PluginReference & { readonly network: string })[]
+  /** Adapters with the network that each one serves, and the ports that it keeps for it. */
+  readonly adapters: readonly (PluginReference & { readonly network: string; readonly ports?: readonly PortRange[] | undefined })[]
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
   /** Log. */
@@ -35,8 +36,20 @@ const path = z.string('a path').min(1)
 
 const networkName = z.union([z.literal(ANY_NETWORK), cniName], `a network name, or "${ANY_NETWORK}" for all other networks`)
 
+const RANGE = /^(?<device>.+)\/(?<first>\d{1,9})(-(?<last>\d{1,9}))?$/
+
+/** `soft0/3` or `soft0/0-3`. */
+const portRange = z
+  .string()
+  .regex(RANGE, 'device/index or device/first-last')
+  .transform((text): PortRange => {
+    const { device = '', first = '', last } = RANGE.exec(text)?.groups ?? {}
+    return { device, first: Number(first), last: Number(last ?? first) }
+  })
+  .refine(({ first, last }) => first <= last, 'the first index must not be greater than the last')
+
 const adapters = z
-  .array(reference.extend({ network: networkName }), 'a list of adapters')
+  .array(reference.extend({ network: networkName, ports: z.array(portRange).min(1).optional() }), 'a list of adapters')
   .min(1, 'at least one adapter')
   .superRefine((entries, ctx) => {
     entries.forEach(({ network }, at) => {

@@ -6,6 +6,7 @@ import {
   cniName,
   type ConfiguredPlugin,
   type ErrorCode,
+  formatVfId,
   OffloadError,
   type OpContext,
   type PluginKind,
@@ -22,9 +23,10 @@ import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
+import { PortPlan } from '../service/port-plan.ts'
 import { OffloadService } from '../service/service.ts'
 import { unlessAborted } from './unless-aborted.ts'
-import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, SERVICE } from './tokens.ts'
+import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, PORTS, SERVICE } from './tokens.ts'
 
 /** What {@link startRuntime} needs of the options: all but the network side. */
 export type RuntimeOptions = Omit<AgentOptions, 'listen' | 'tls' | 'metrics' | 'adapter' | 'adapters'> &
@@ -72,6 +74,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
         journal: at.get(JOURNAL),
         hardware: at.get(HARDWARE),
         networks: at.get(NETWORKS),
+        ports: at.get(PORTS),
         health: at.get(HEALTH),
         clock,
         limits,
@@ -86,6 +89,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
         instanceId: randomUUID(),
         journal: at.get(JOURNAL),
         networks: at.get(NETWORKS),
+        ports: at.get(PORTS),
         health: at.get(HEALTH),
         attachments: at.get(ATTACHMENTS),
         calls: at.get(CALLS),
@@ -133,13 +137,23 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
     const adapter = await create(plugin, join('adapters', network === ANY_NETWORK ? '_any' : network))
     const to = token<CniAdapter>(`agent.adapter.${network}`)
     scope.factory(to, () => adapter).get(to)
-    await step(`adapter "${adapter.name}"`, () => adapter.start?.(ports, starting), 'ADAPTER_FAILED')
     made.set(plugin, adapter)
     return adapter
   }
   const networks = new Map<string, CniAdapter>()
   for (const [network, plugin] of Object.entries(adapters)) networks.set(network, made.get(plugin) ?? (await makeAdapter(network, plugin)))
-  scope.value(NETWORKS, new Networks(networks))
+  const served = new Networks(networks)
+  const plan = new PortPlan(served, options.ports ?? {}, ports)
+  scope.value(NETWORKS, served).value(PORTS, plan)
+  const inUse = new Map(journal.all().map(({ key, vf }) => [formatVfId(vf), served.find(key.network)]))
+  for (const adapter of served.adapters) {
+    // A port that another adapter's attachment still has, by an earlier configuration, is not to be touched.
+    const seen = ports.map((port) => {
+      const holder = inUse.get(formatVfId(port.vf)) ?? adapter
+      return holder === adapter ? plan.seenBy(adapter, port) : { ...port, shared: true }
+    })
+    await step(`adapter "${adapter.name}"`, () => adapter.start?.(seen, starting), 'ADAPTER_FAILED')
+  }
 
   const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]
   metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })

@@ -7,6 +7,7 @@ import type { Attachments } from '../service/attachments.ts'
 import type { Calls } from '../service/calls.ts'
 import type { DeviceHealth } from '../service/device-health.ts'
 import type { Networks } from '../service/networks.ts'
+import type { PortPlan } from '../service/port-plan.ts'
 import type { OffloadService } from '../service/service.ts'
 
 /** Logger of the agent. */
@@ -21,6 +22,8 @@ export const JOURNAL: Token<AttachmentJournal> = token('agent.journal')
 export const HARDWARE: Token<DpuDevice> = token('agent.hardware')
 /** The adapters. */
 export const NETWORKS: Token<Networks> = token('agent.networks')
+/** Whose port is whose. */
+export const PORTS: Token<PortPlan> = token('agent.ports')
 /** State of the hardware. */
 export const HEALTH: Token<DeviceHealth> = token('agent.health')
 /** Makes and ends attachments. */

@@ -23,6 +23,7 @@ import { DetachRetries } from './detach-retries.ts'
 import type { DeviceHealth } from './device-health.ts'
 import { heldKeys } from './held-keys.ts'
 import type { Networks } from './networks.ts'
+import type { PortPlan } from './port-plan.ts'
 
 /** What {@link Attachments} works with. */
 export interface AttachmentsDeps {
@@ -32,6 +33,8 @@ export interface AttachmentsDeps {
   readonly hardware: DpuDevice
   /** The adapters. */
   readonly networks: Networks
+  /** Whose port is whose. */
+  readonly ports: PortPlan
   /** Which ports are out of order. */
   readonly health: DeviceHealth
   /** Time. */
@@ -90,7 +93,9 @@ export class Attachments implements AsyncDisposable {
     if (current && row.result !== undefined && (believe?.(row) ?? true)) return { result: row.result, port: row.port, kept: true }
     // Whatever can be refused is refused before the attachment's old port is given up.
     this.#deps.health.assertUsable(call.vf)
-    const port = await this.#deps.hardware.port(call.vf, ctx)
+    // A running pod has its VF, whatever the configuration says by now.
+    if (believe === undefined) this.#deps.ports.assertAllowed(call.key.network, call.vf)
+    const port = this.#deps.ports.seenBy(adapter, await this.#deps.hardware.port(call.vf, ctx))
     this.#deps.journal.assertFree(call.vf, call.key)
     if (current) return await this.#renew(adapter, call, port, ctx)
     if (row !== undefined) await this.#release(row, ctx)
@@ -210,7 +215,7 @@ export class Attachments implements AsyncDisposable {
       this.#deps.journal.detaching(row.key)
       if (adapter === undefined)
         ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
-      else await adapter.detach({ key: row.key, port: { vf: row.vf, name: row.port } }, ctx)
+      else await adapter.detach({ key: row.key, port: this.#deps.ports.seenBy(adapter, { vf: row.vf, name: row.port }) }, ctx)
       this.#deps.journal.remove(row.key)
     } catch (error) {
       this.#retries.add(row.key)

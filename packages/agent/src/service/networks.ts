@@ -27,6 +27,12 @@ export class Networks {
     return this.#byName.get(network) ?? this.#byName.get(ANY_NETWORK)
   }
 
+  /** Under which name a network is served, its own or `*`; undefined if it is not served. */
+  nameFor(network: string): string | undefined {
+    if (this.#byName.has(network)) return network
+    return this.#byName.has(ANY_NETWORK) ? ANY_NETWORK : undefined
+  }
+
   /** The adapter of a network. @throws OffloadError INVALID_NETCONF naming the network and those served */
   require(network: string): CniAdapter {
     const adapter = this.find(network)

@@ -30,6 +30,7 @@ import type { Calls, Method } from './calls.ts'
 import type { DeviceHealth } from './device-health.ts'
 import { negotiate } from './handshake.ts'
 import type { Networks } from './networks.ts'
+import type { PortPlan } from './port-plan.ts'
 import { resync } from './resync.ts'
 
 /** What {@link OffloadService} works with. */
@@ -42,6 +43,8 @@ export interface ServiceDeps {
   readonly journal: AttachmentJournal
   /** The adapters. */
   readonly networks: Networks
+  /** Whose port is whose. */
+  readonly ports: PortPlan
   /** State of the hardware. */
   readonly health: DeviceHealth
   /** Makes and ends attachments. */
@@ -67,14 +70,14 @@ export class OffloadService implements OffloadApi {
   /** @inheritDoc */
   async handshake(call: HandshakeCall, ctx: CallContext): Promise<HandshakeReply> {
     return await this.#call('handshake', ctx, {}, (op) => {
-      const { node, instanceId, networks } = this.#deps
+      const { node, instanceId, networks, ports } = this.#deps
       if (call.node !== node)
         throw new OffloadError('PERMISSION_DENIED', `node = ${JSON.stringify(call.node)}: this is the agent of node "${node}"`, {
           hint: 'Correct "agent.address" or "node" in the configuration of the host daemon.',
         })
       const protocol = negotiate(call.protocol)
       op.log.info({ protocol, bootId: call.bootId, features: call.features }, 'host connected')
-      return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [] })
+      return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [], kept: ports.kept })
     })
   }
 

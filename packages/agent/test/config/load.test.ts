@@ -24,7 +24,7 @@ const complete = {
   stateDir: 'state',
   hardware: { plugin: PLUGINS, options: { ports: 3 } },
   adapters: [
-    { network: 'podnet', plugin: PLUGINS, export: 'fakeNet' },
+    { network: 'podnet', plugin: PLUGINS, export: 'fakeNet', ports: ['soft0/0-3', 'soft0/7'] },
     { network: '*', plugin: PLUGINS, export: 'otherNet' },
   ],
   metrics: { listen: '127.0.0.1:9402' },
@@ -45,6 +45,13 @@ describe('agent.yaml', () => {
       stateDir: join(dir, 'state'),
       hardware: { kind: 'dpu-device', name: 'fake-card' },
       adapters: { podnet: { name: 'fake-net' }, '*': { name: 'other-net' } },
+      ports: {
+        podnet: [
+          { device: 'soft0', first: 0, last: 3 },
+          { device: 'soft0', first: 7, last: 7 },
+        ],
+        '*': [],
+      },
       metrics: '127.0.0.1:9402',
     })
   })
@@ -60,6 +67,11 @@ describe('agent.yaml', () => {
     [{ listen: '0.0.0.0:8000' }, /listen = "0.0.0.0:8000": tcp:\/\/host:port or unix:\/path/],
     [{ tls: { ca: 'a', cert: 'b' } }, /tls\.key is missing/],
     [{ adapters: [] }, /adapters.*at least one adapter/],
+    [
+      { adapters: [{ network: '*', plugin: 'p', ports: ['soft0'] }] },
+      /adapters\.0\.ports\.0 = "soft0": device\/index or device\/first-last/,
+    ],
+    [{ adapters: [{ network: '*', plugin: 'p', ports: ['soft0/3-1'] }] }, /adapters\.0\.ports\.0 = "soft0\/3-1": the first index/],
     [{ adapters: [{ network: 'a/b', plugin: 'p' }] }, /adapters\.0\.network = "a\/b"/],
     [
       {

@@ -7,12 +7,13 @@ import {
   PROTOCOL_VERSIONS,
   type ResyncEvent,
 } from '@cni-offload/protocol'
-import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
+import { type Clock, type Logger, OffloadError, type VfId } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { Gate } from './gate.ts'
 import { Resyncer } from './resyncer.ts'
+import { ONE_POOL, vfPools, type VfPools } from './vf-pools.ts'
 
 /** A client of the agent that says how its connection stands. `createOffloadClient` of the protocol makes one. */
 export interface AgentClient extends OffloadApi {
@@ -53,6 +54,7 @@ export class AgentLink {
   readonly #gate = new Gate()
   readonly #resyncer: Resyncer
   #session: HandshakeReply | undefined
+  #pools: VfPools = ONE_POOL
   #failure: OffloadError | undefined
 
   constructor(deps: AgentLinkDeps) {
@@ -68,6 +70,11 @@ export class AgentLink {
   /** Which run of the agent it is; undefined while it is not connected. */
   get instanceId(): string | undefined {
     return this.connected ? this.#session?.instanceId : undefined
+  }
+
+  /** Whether a network may use a VF, as the agent said last. */
+  eligible(network: string): (vf: VfId) => boolean {
+    return this.#pools(network)
   }
 
   /** Keeps the connection in step until the signal aborts; `onReady` is called each time that calls can pass again. */
@@ -170,6 +177,7 @@ export class AgentLink {
         await this.#gate.emptied(signal)
         const again = await this.#resyncer.run(signal)
         this.#session = session
+        this.#pools = vfPools(session)
         this.#failure = undefined
         this.#gate.open()
         this.#deps.observer?.connected(true)

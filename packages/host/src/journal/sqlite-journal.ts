@@ -13,7 +13,7 @@ import {
 } from '@cni-offload/sdk'
 import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, text } from './rows.ts'
 import { prepareSchema } from './schema.ts'
-import { chooseVf } from './vf-choice.ts'
+import { chooseVf, hasFree } from './vf-choice.ts'
 import type { AttachmentJournal, AttachmentPhase, AttachmentRow, CleanupRow, JournalCounts, LeaseRequest, VfRow } from './types.ts'
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
@@ -234,6 +234,11 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   vfs(): VfRow[] {
     return this.#guard('read', () => this.#sql.vfs.all().map(decodeVf))
+  }
+
+  /** @inheritDoc */
+  hasFree(eligible: (vf: VfId) => boolean): boolean {
+    return this.#guard('read', () => hasFree(this.#sql, eligible))
   }
 
   /** @inheritDoc */

@@ -146,6 +146,8 @@ export interface AttachmentJournal extends Disposable {
   finish(seq: number): void
   /** All VFs. */
   vfs(): VfRow[]
+  /** Whether there is a free, healthy, eligible VF. */
+  hasFree(eligible: (vf: VfId) => boolean): boolean
   /** How many there are. */
   counts(): JournalCounts
 }

@@ -34,6 +34,11 @@ export function chooseVf(sql: VfQueries, { deviceId, eligible = anyVf }: Pick<Le
   return deviceId === undefined ? anyFree(sql, eligible) : theOne(sql, deviceId, eligible)
 }
 
+/** Whether there is a free, healthy, eligible VF. */
+export function hasFree(sql: Pick<VfQueries, 'pickFree'>, eligible: (vf: VfId) => boolean): boolean {
+  return sql.pickFree.iterate().some((row) => eligible(vfOf(row)))
+}
+
 function anyFree(sql: VfQueries, eligible: (vf: VfId) => boolean): ChosenVf {
   // As a rule the first one is taken: the rest is not even read.
   for (const row of sql.pickFree.iterate()) if (eligible(vfOf(row))) return chosen(row)

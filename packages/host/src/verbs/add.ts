@@ -37,6 +37,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
     netns: env.netns,
     netnsIdentity,
     bootId: deps.bootId,
+    eligible: deps.agent.eligible(intent.key.network),
     ...(deviceId === undefined ? {} : { deviceId }),
   }
   const decision = await decide(

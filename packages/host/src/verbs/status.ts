@@ -15,24 +15,27 @@ export async function status(deps: VerbDeps, netconf: Netconf, ctx: VerbContext)
   try {
     await offloadStatus(deps, netconf.name, ctx)
   } catch (error) {
-    if (ctx.signal.aborted || plan === undefined || !servedByHost(deps, plan)) throw error
+    if (ctx.signal.aborted || plan === undefined || !servedByHost(deps, plan, netconf.name)) throw error
     ctx.log.debug({ err: error }, 'offloading is not possible: asking the list of the host')
     await deps.fallback.status(plan, ctx)
   }
 }
 
 /** Whether an ADD would get the network of the host now: the same that decides there. */
-function servedByHost({ agent, journal }: VerbDeps, plan: FallbackPlan): boolean {
+function servedByHost({ agent, journal }: VerbDeps, plan: FallbackPlan, network: string): boolean {
   if (!agent.connected) return fallsBack(plan, 'dpu-down')
-  return journal.counts().vfs.free === 0 && fallsBack(plan, 'no-free-vf')
+  return !journal.hasFree(agent.eligible(network)) && fallsBack(plan, 'no-free-vf')
 }
 
 async function offloadStatus(deps: VerbDeps, network: string, ctx: VerbContext): Promise<void> {
-  const { vfs } = deps.journal.counts()
-  if (vfs.free === 0)
-    throw new OffloadError('NOT_READY', `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy`, {
+  if (!deps.journal.hasFree(deps.agent.eligible(network))) {
+    const { vfs } = deps.journal.counts()
+    const kept = vfs.free === 0 ? '' : `, ${vfs.free} kept for other networks`
+    const text = `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy${kept}`
+    throw new OffloadError('NOT_READY', text, {
       hint: 'Wait for pods to end, or add VFs to the device.',
     })
+  }
   const signal = deadline(ctx.signal, deps.limits.statusMs)
   try {
     await ctx.stages.time('agent', () =>

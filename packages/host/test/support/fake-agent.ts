@@ -5,6 +5,7 @@ import type {
   CallContext,
   HandshakeCall,
   HandshakeReply,
+  KeptVfs,
   ResyncEvent,
 } from '@cni-offload/protocol'
 import { type AttachResult, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
@@ -19,6 +20,8 @@ export class FakeAgent implements AgentClient {
   readonly resyncs: string[][] = []
   instanceId = 'run-1'
   protocol = 1
+  /** VFs that networks keep. */
+  kept: readonly KeptVfs[] = []
   result: Partial<AttachResult> = {}
   /** Runs inside of each call, before it has any effect; may throw or wait. */
   before: (method: string, ctx: CallContext) => Promise<void> | void = () => {}
@@ -61,7 +64,13 @@ export class FakeAgent implements AgentClient {
   async handshake(call: HandshakeCall, ctx: CallContext): Promise<HandshakeReply> {
     await this.#enter('handshake', ctx)
     this.calls.push(`boot ${call.bootId.length > 0}`)
-    return { protocol: this.protocol, instanceId: this.instanceId, networks: ['*'], features: [] }
+    return {
+      protocol: this.protocol,
+      instanceId: this.instanceId,
+      networks: ['*', ...this.kept.map(({ network }) => network)],
+      features: [],
+      kept: this.kept,
+    }
   }
 
   async attach(call: AttachCall, ctx: CallContext): Promise<AttachReply> {

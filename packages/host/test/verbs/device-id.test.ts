@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isRoot, ROOT_REASON } from '@cni-offload/testing'
 import { describe, expect, it } from 'vitest'
+import { FakeAgent } from '../support/fake-agent.ts'
 import { HostLab } from '../support/lab.ts'
 
 const json = ({ output }: { readonly output: string }): any => JSON.parse(output)
@@ -50,6 +51,35 @@ describe.skipIf(!isRoot())(`a VF that a device plugin has allocated (${ROOT_REAS
     expect(await lab.call('ADD', second, { netconf: allocated('f000:00:00.2') })).toMatchObject({ exitCode: 0 })
     expect(await lab.call('DEL', second)).toMatchObject({ exitCode: 0 })
     expect(await lab.remains()).toEqual([])
+  })
+})
+
+describe.skipIf(!isRoot())(`VFs that a network keeps (${ROOT_REASON})`, () => {
+  it('are for that network only, and STATUS tells each network of its own', async () => {
+    const agent = new FakeAgent()
+    agent.kept = [{ network: 'fast', vfs: [{ device: 'soft0', index: 2 }] }]
+    await using lab = await HostLab.start({ vfs: 3, agent })
+    await using pod = await lab.pod()
+    const add = (ifName: string, network: string, more: object = {}): Promise<{ readonly output: string }> =>
+      lab.call('ADD', pod, { netconf: { name: network, ...more }, env: { CNI_IFNAME: ifName } })
+    expect(await add('net1', 'fast')).toMatchObject({ exitCode: 0 })
+    expect(json(await lab.call('STATUS', pod, { netconf: { name: 'fast' } }))).toMatchObject({
+      code: 50,
+      msg: expect.stringContaining('no VF is free: 1 leased, 0 quarantined, 0 unhealthy, 2 kept for other networks'),
+    })
+    expect(await lab.call('STATUS', pod)).toMatchObject({ exitCode: 0 })
+    expect(json(await add('net2', 'fast'))).toMatchObject({ code: 11, msg: expect.stringContaining('2 kept for others') })
+    expect(json(await add('net2', 'fast', { deviceID: 'soft0/0' }))).toMatchObject({
+      code: 7,
+      msg: expect.stringContaining('deviceID = "soft0/0": VF soft0/0 is kept for others'),
+    })
+    for (const ifName of ['eth0', 'eth1']) expect(await add(ifName, 'podnet')).toMatchObject({ exitCode: 0 })
+    const { attachments } = await lab.inspect()
+    expect(Object.fromEntries(attachments.map(({ key, vf }) => [key.ifName, vf]))).toEqual({
+      net1: 'soft0/2',
+      eth0: 'soft0/0',
+      eth1: 'soft0/1',
+    })
   })
 })
 

@@ -71,6 +71,7 @@ export const handshakeReply: z.ZodType<HandshakeReply> = z.object({
   instanceId: text.min(1),
   networks: texts,
   features: texts,
+  kept: z.array(z.object({ network: text.min(1), vfs: z.array(vfId).max(65_536) })).max(1024),
 })
 
 /** Schema of an {@link AttachCall} from the wire. */

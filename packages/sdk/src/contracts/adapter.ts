@@ -77,19 +77,22 @@ export interface CniAdapter {
   readonly capabilities: AdapterCapabilities
   /**
    * Prepares what can be prepared before the first pod, for example proxy namespaces with the ports inside. Called once,
-   * before any other method. `ports` are all ports that may ever be attached.
+   * before any other method. `ports` are all ports there are. Those that are `shared` are left where they are; one that an earlier
+   * run has taken, and that no attachment has, is put back: the configuration may have been another one then.
    */
   start?(ports: readonly PortRef[], ctx: OpContext): Promise<void>
   /**
    * Connects the port; idempotent on the key: a repeated call gives the same result. When it resolves the port is up and
-   * forwarding. When it rejects nothing is left behind that `detach` could not remove.
+   * forwarding. When it rejects nothing is left behind that `detach` could not remove. A `shared` port may come with the MTU
+   * that another adapter has set.
    *
    * @throws OffloadError RESOURCE_EXHAUSTED, INVALID_NETCONF, UNSUPPORTED_FIELD, ADAPTER_FAILED
    */
   attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult>
   /**
    * Disconnects; idempotent: an attachment that is not there is success. The port forwards nothing any more before an
-   * address of it can go to another attachment: the pod behind it may still be up.
+   * address of it can go to another attachment: the pod behind it may still be up. A `shared` port is put back where it was: in
+   * the agent's namespace, under its name, down, connected to nothing.
    *
    * @throws OffloadError ADAPTER_FAILED, retried by the agent
    */

@@ -76,4 +76,9 @@ export interface PortRef {
   readonly vf: VfId
   /** Name of the netdev when it lies in the agent's own network namespace. */
   readonly name: string
+  /**
+   * Set by the agent where other adapters may attach the port, too. An adapter holds such a port from attach to detach only;
+   * between them it lies in the agent's namespace under its name, down and connected to nothing.
+   */
+  readonly shared?: boolean
 }

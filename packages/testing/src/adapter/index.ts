@@ -7,6 +7,7 @@ import type { ComplianceCase } from '../kit/case.ts'
 import { registerSuite, type SuiteOptions } from '../kit/register.ts'
 import { attachCases } from './cases/attach.ts'
 import { detachCases } from './cases/detach.ts'
+import { portCases } from './cases/ports.ts'
 import { requestCases } from './cases/requests.ts'
 import { stateCases } from './cases/state.ts'
 import type { AdapterFixture } from './fixture.ts'
@@ -16,7 +17,13 @@ export type { SuiteOptions } from '../kit/register.ts'
 export type { AdapterFixture, Tamper } from './fixture.ts'
 
 /** All requirements on an adapter. */
-export const adapterCases: readonly ComplianceCase<AdapterFixture>[] = [...attachCases, ...detachCases, ...stateCases, ...requestCases]
+export const adapterCases: readonly ComplianceCase<AdapterFixture>[] = [
+  ...attachCases,
+  ...detachCases,
+  ...stateCases,
+  ...portCases,
+  ...requestCases,
+]
 
 /** Registers all requirements as vitest tests for one adapter. `setup` makes a fresh fixture for each of them. */
 export function adapterSuite(options: SuiteOptions<AdapterFixture>): void {

@@ -8,6 +8,7 @@ import {
   formatAttachmentKey,
   type OpContext,
   parseWith,
+  type PortRef,
 } from '@cni-offload/sdk'
 import { freshContext } from '../kit/expect.ts'
 import type { BenchPort } from '../net/port-bench.ts'
@@ -19,16 +20,19 @@ export class Session implements AsyncDisposable {
   /** The fixture that it was opened for. */
   readonly fixture: AdapterFixture
   #adapter: CniAdapter
+  /** Whether other adapters are said to use the ports, too. */
+  #shared: boolean
   readonly #requests: Map<string, AttachRequest> = new Map()
 
-  private constructor(fixture: AdapterFixture, adapter: CniAdapter) {
+  private constructor(fixture: AdapterFixture, adapter: CniAdapter, shared: boolean) {
     this.fixture = fixture
     this.#adapter = adapter
+    this.#shared = shared
   }
 
-  /** Makes and starts the adapter. */
-  static async open(fixture: AdapterFixture): Promise<Session> {
-    const session = new Session(fixture, await fixture.create())
+  /** Makes and starts the adapter. @param shared - whether other adapters may attach the ports, too */
+  static async open(fixture: AdapterFixture, shared = false): Promise<Session> {
+    const session = new Session(fixture, await fixture.create(), shared)
     await session.#start()
     return session
   }
@@ -38,8 +42,9 @@ export class Session implements AsyncDisposable {
     return this.#adapter
   }
 
-  /** Ends the adapter and makes another one on the same state. */
-  async restart(): Promise<void> {
+  /** Ends the adapter and makes another one on the same state. @param shared - whether the ports are shared from now on */
+  async restart(shared: boolean = this.#shared): Promise<void> {
+    this.#shared = shared
     await this.#adapter[Symbol.asyncDispose]?.()
     this.#adapter = await this.fixture.create()
     await this.#start()
@@ -54,11 +59,11 @@ export class Session implements AsyncDisposable {
 
   /** The request for pod number `index` as an agent would make it. */
   request(index: number, changes: Partial<AttachRequest> = {}): AttachRequest {
-    const { port, pod, vfMac } = this.port(index)
+    const { pod, vfMac } = this.port(index)
     return {
       key: pod.key(this.fixture.network),
       pod: pod.identity,
-      port,
+      port: this.#seen(index),
       vfMac,
       netconf: this.fixture.netconf,
       runtimeConfig: {},
@@ -119,9 +124,15 @@ export class Session implements AsyncDisposable {
 
   async #start(): Promise<void> {
     await this.#adapter.start?.(
-      this.fixture.ports.map(({ port }) => port),
+      this.fixture.ports.map((_port, index) => this.#seen(index)),
       freshContext(),
     )
+  }
+
+  /** A port as the agent shows it to the adapter. */
+  #seen(index: number): PortRef {
+    const { port } = this.port(index)
+    return this.#shared ? { ...port, shared: true } : port
   }
 }
 
@@ -131,7 +142,7 @@ export function addressesOf(result: AttachResult): string[] {
 }
 
 /** Opens a session, runs something with it and closes it. */
-export async function inSession(fixture: AdapterFixture, action: (session: Session) => Promise<void>): Promise<void> {
-  await using session = await Session.open(fixture)
+export async function inSession(fixture: AdapterFixture, action: (session: Session) => Promise<void>, shared = false): Promise<void> {
+  await using session = await Session.open(fixture, shared)
   await action(session)
 }

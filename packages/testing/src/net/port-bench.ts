@@ -12,6 +12,8 @@ export interface BenchPort {
   readonly pod: FakePod
   /** MAC of the VF. */
   readonly vfMac: string
+  /** Namespace of the DPU, in which the port was made. */
+  readonly dpuNetns: NetnsPath
 }
 
 /** What a {@link PortBench} is made of. */
@@ -58,7 +60,7 @@ export class PortBench implements AsyncDisposable {
         const pod = await fakePod({ net, name: `pod-${index}` })
         const port: PortRef = { vf: { device, index }, name: `${device}p${index}` }
         const vfMac = `02:b0:00:00:00:${(index + 1).toString(16).padStart(2, '0')}`
-        ports.push({ port, pod, vfMac })
+        ports.push({ port, pod, vfMac, dpuNetns })
         await net.apply(dpuNetns, [{ op: 'link.add-veth', dev: port.name, mtu, peer: { name: 'eth0', netns: pod.path, mac: vfMac, mtu } }])
       }
       return bench

@@ -205,6 +205,32 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
       }
     }),
   },
+  'ports.shared': {
+    'takes shared ports when it starts': broken((adapter, { net, dpuNetns }) => ({
+      async start(ports, ctx) {
+        await adapter.start?.(ports, ctx)
+        for (const { name } of ports) await net.apply(dpuNetns, [{ op: 'link.set', dev: name, name: `${name}x` }])
+      },
+    })),
+    'leaves shared ports up': broken((adapter, { net, dpuNetns }) => ({
+      async detach(req, ctx) {
+        await adapter.detach(req, ctx)
+        if (req.port !== undefined) await net.apply(dpuNetns, [{ op: 'link.set', dev: req.port.name, up: true }])
+      },
+    })),
+  },
+  'ports.shared-restart': {
+    'keeps what it has taken before ports were shared': broken((adapter, { net, dpuNetns, bridge }, instance) => ({
+      async start(ports, ctx) {
+        await adapter.start?.(ports, ctx)
+        const free = ports.filter(({ vf }) => vf.index > 1)
+        if (instance === 1) for (const { name } of free) await net.apply(dpuNetns, [{ op: 'link.set', dev: name, master: bridge }])
+      },
+    })),
+    'forgets attachments whose ports become shared': broken((adapter, _fixture, instance) => ({
+      list: async (ctx) => (instance === 1 ? await adapter.list(ctx) : []),
+    })),
+  },
   'status.ready': {
     'is never ready': broken(() => ({
       async status() {

@@ -227,6 +227,16 @@ export interface HandshakeResponse {
   readonly networks: readonly string[];
   /** Optional features that the agent understands. */
   readonly features: readonly string[];
+  /** VFs that networks keep for themselves; all other networks share the rest. */
+  readonly kept: readonly KeptVfs[];
+}
+
+/** VFs that one network keeps for itself. */
+export interface KeptVfs {
+  /** Name of the network; "*" for all names that no adapter is named for. */
+  readonly network: string;
+  /** The VFs, one or more. */
+  readonly vfs: readonly VfId[];
 }
 
 /** One attachment to make. */
@@ -1308,7 +1318,7 @@ export const HandshakeRequest: MessageFns<HandshakeRequest> = {
 };
 
 function createBaseHandshakeResponse(): HandshakeResponse {
-  return { protocol: 0, instanceId: "", networks: [], features: [] };
+  return { protocol: 0, instanceId: "", networks: [], features: [], kept: [] };
 }
 
 export const HandshakeResponse: MessageFns<HandshakeResponse> = {
@@ -1324,6 +1334,9 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
     }
     for (const v of message.features) {
       writer.uint32(34).string(v!);
+    }
+    for (const v of message.kept) {
+      KeptVfs.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1371,6 +1384,71 @@ export const HandshakeResponse: MessageFns<HandshakeResponse> = {
             }
 
             message.features.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.kept.push(KeptVfs.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKeptVfs(): KeptVfs {
+  return { network: "", vfs: [] };
+}
+
+export const KeptVfs: MessageFns<KeptVfs> = {
+  encode(message: KeptVfs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    for (const v of message.vfs) {
+      VfId.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeptVfs {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeptVfs() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vfs.push(VfId.decode(reader, reader.uint32()));
             continue;
           }
         }
