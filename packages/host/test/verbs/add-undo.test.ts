@@ -45,6 +45,7 @@ describe('an ADD that fails while the journal fails', () => {
     const journal = failing(real, () => broken)
     const agent = {
       ready: async () => {},
+      eligible: () => () => true,
       detach: async () => {},
       attach: async () => {
         broken = true
