@@ -43,10 +43,15 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
     },
     'a netns that is not there': { env: { CNI_NETNS: '/run/netns/never-made' }, code: 4, says: /CNI_NETNS.*never-made/ },
     'a netns that is no netns': { env: { CNI_NETNS: '/etc/hostname' }, code: 4, says: /CNI_NETNS.*\/etc\/hostname/ },
-    'a capability that nobody honours': {
-      conf: { runtimeConfig: { bandwidth: { ingressRate: 1000, ingressBurst: 1000 } } },
+    'a capability that is declared and that nobody honours': {
+      conf: { capabilities: { bandwidth: true }, runtimeConfig: { bandwidth: { ingressRate: 1000, ingressBurst: 1000 } } },
       code: 2,
-      says: /bandwidth/,
+      says: /runtimeConfig\.bandwidth = {"ingressRate":1000,"ingressBurst":1000}/,
+    },
+    'a malformed value of a capability': {
+      conf: { capabilities: { mac: true }, runtimeConfig: { mac: 'here' } },
+      code: 7,
+      says: /runtimeConfig: mac = "here"/,
     },
   }
 
@@ -75,6 +80,14 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
     expect((await e2e.call(node, 'ADD', 'taken')).json).toMatchObject({ code: 100 })
     expect(await e2e.net.link(pod, 'eth0')).toMatchObject({ mac: '02:aa:00:00:00:01' })
     await e2e.lab.deletePod('taken')
+  })
+
+  test('a capability argument that the configuration does not declare is ignored, and the log names it', async () => {
+    const node = e2e.lab.node(1)
+    await e2e.addPod(node, 'extra', { runtimeConfig: { portMappings: [{ hostPort: 1, containerPort: 2 }], aliases: [] } })
+    await expect.poll(() => readFile(node.host.log, 'utf8')).toMatch(/"keys":\["portMappings"\].*runtimeConfig is ignored/)
+    expect(await e2e.call(node, 'DEL', 'extra')).toMatchObject({ exitCode: 0 })
+    await e2e.lab.deletePod('extra')
   })
 
   test('an unknown field is tolerated', async () => {

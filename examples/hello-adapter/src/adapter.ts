@@ -18,6 +18,7 @@ import {
 import type { AddressPool, Assignment, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
 import { addressAt } from './subnet.ts'
+import { wantedOffsets } from './wanted.ts'
 
 /** A Linux bridge on the DPU whose ports are the ports of the VFs; the bridge is the pods' gateway. */
 export class HelloAdapter implements CniAdapter {
@@ -36,7 +37,7 @@ export class HelloAdapter implements CniAdapter {
     this.#pools = pools
     this.#options = options
     const families = pools.map(({ subnet }) => familyOf(subnet.cidr))
-    this.capabilities = { families: [...new Set(families)], runtimeConfig: ['mac'], fixedMac: true }
+    this.capabilities = { families: [...new Set(families)], runtimeConfig: ['mac', 'ips'], fixedMac: true }
   }
 
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
@@ -71,7 +72,8 @@ export class HelloAdapter implements CniAdapter {
     }
     if (known !== undefined) this.#addresses.release(req.key)
     // The row comes first: whatever crashes from here on, detach finds what to undo.
-    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)))
+    const wanted = wantedOffsets(this.#pools, req.runtimeConfig['ips'])
+    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)), wanted)
     try {
       await this.#plug(made.port)
       cancelled(ctx)

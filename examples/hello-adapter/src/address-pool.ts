@@ -21,7 +21,7 @@ const SCHEMA = `
   PRAGMA synchronous = FULL;
   CREATE TABLE IF NOT EXISTS attachments (key TEXT PRIMARY KEY, port TEXT NOT NULL, result TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS addresses (
-    subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, PRIMARY KEY (subnet, offset)
+    subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, asked INTEGER NOT NULL, PRIMARY KEY (subnet, offset)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS held ON addresses (key) WHERE key IS NOT NULL;
   CREATE INDEX IF NOT EXISTS oldest ON addresses (subnet, freed) WHERE key IS NULL;
@@ -46,12 +46,18 @@ export class AddressPool implements Disposable {
    * Takes one address of each pool and remembers the attachment, in one transaction.
    *
    * @param describe - makes the result from the addresses, in the order of the pools
-   * @throws OffloadError RESOURCE_EXHAUSTED that names the subnet; nothing is taken then
+   * @param wanted - offsets that were asked for, by the prefix of the subnet; of other pools any address is taken
+   * @throws OffloadError RESOURCE_EXHAUSTED that names the subnet, or the wanted address that is taken; nothing is taken then
    */
-  assign(key: AttachmentKey, port: string, describe: (addresses: readonly string[]) => AttachResult): Assignment {
+  assign(
+    key: AttachmentKey,
+    port: string,
+    describe: (addresses: readonly string[]) => AttachResult,
+    wanted: ReadonlyMap<string, number> = new Map(),
+  ): Assignment {
     return this.#transaction(() => {
       const text = formatAttachmentKey(key)
-      const result = describe(this.#pools.map((pool) => this.#take(pool, text)))
+      const result = describe(this.#pools.map((pool) => this.#take(pool, text, wanted.get(pool.subnet.cidr))))
       this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?)').run(text, port, JSON.stringify(result))
       return { key, port, result }
     })
@@ -93,23 +99,32 @@ export class AddressPool implements Disposable {
     this.#db.close()
   }
 
-  #take(pool: Pool, key: string): string {
-    const offset = this.#fresh(pool) ?? this.#oldest(pool)
+  #take(pool: Pool, key: string, wanted: number | undefined): string {
+    const { subnet } = pool
+    const offset = wanted ?? this.#fresh(pool) ?? this.#oldest(pool)
     if (offset === undefined)
-      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${pool.subnet.cidr} is free`, {
+      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${subnet.cidr} is free`, {
         hint: 'Give the pool a larger subnet or remove pods.',
       })
-    this.#db
-      .prepare('INSERT INTO addresses VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL')
-      .run(pool.subnet.cidr, offset, key)
-    return addressAt(pool.subnet, offset)
+    const { changes } = this.#db
+      .prepare(
+        `INSERT INTO addresses VALUES (?, ?, ?, NULL, ?)
+         ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL WHERE addresses.key IS NULL`,
+      )
+      .run(subnet.cidr, offset, key, wanted === undefined ? 0 : 1)
+    if (changes === 0)
+      throw new OffloadError('RESOURCE_EXHAUSTED', `address ${addressAt(subnet, offset)} was asked for, but another pod has it`)
+    return addressAt(subnet, offset)
   }
 
-  /** The next address that nobody ever had. */
+  /** The next address that nobody ever had. What was asked for lies ahead of the others' row and is passed over. */
   #fresh({ subnet, gatewayOffset }: Pool): number | undefined {
-    const { used } = this.#db.prepare('SELECT max(offset) AS used FROM addresses WHERE subnet = ?').get(subnet.cidr) ?? {}
-    const next = typeof used === 'number' ? used + 1 : subnet.first
-    const offset = next === gatewayOffset ? next + 1 : next
+    const last = this.#db
+      .prepare('SELECT offset FROM addresses WHERE subnet = ? AND asked = 0 ORDER BY offset DESC LIMIT 1')
+      .get(subnet.cidr)?.['offset']
+    const known = this.#db.prepare('SELECT 1 FROM addresses WHERE subnet = ? AND offset = ?')
+    let offset = typeof last === 'number' ? last + 1 : subnet.first
+    while (offset === gatewayOffset || known.get(subnet.cidr, offset) !== undefined) offset++
     return offset <= subnet.last ? offset : undefined
   }
 

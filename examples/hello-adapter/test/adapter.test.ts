@@ -67,6 +67,30 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     expect(result.mac).toBe('02:aa:00:00:00:01')
   })
 
+  it('gives the addresses that the caller chose, also of one family only', async () => {
+    const ask = async (index: number, ips: string[]): Promise<(string | undefined)[]> => {
+      const { ips: given } = await lab.adapter.attach(lab.request(index, { runtimeConfig: { ips } }), ctx())
+      return given.map(({ address }) => address)
+    }
+    expect(await ask(0, ['fd00:88:0::77', '10.88.1.9/16'])).toEqual(['10.88.1.9/16', 'fd00:88::77/64'])
+    await expect(ask(1, ['10.88.1.9'])).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('10.88.1.9') })
+    expect(await ask(1, ['10.88.1.10'])).toEqual(['10.88.1.10/16', 'fd00:88::2/64'])
+  })
+
+  it.each([
+    ['10.99.0.1', /pods have other addresses of 10.88.0.0\/16/],
+    ['10.88.0.1', /pods have other addresses/],
+    ['10.88.0.9/24', /prefix length of 10.88.0.0\/16 is 16/],
+    ['10.88.0.9', /one address of 10.88.0.0\/16/],
+  ])('refuses to give %s, and takes nothing', async (address, message) => {
+    const ips = [...(String(message).includes('one address') ? ['10.88.0.8'] : []), address]
+    await expect(lab.adapter.attach(lab.request(0, { runtimeConfig: { ips } }), ctx())).rejects.toMatchObject({
+      code: 'INVALID_NETCONF',
+      message: expect.stringMatching(message),
+    })
+    expect((await lab.adapter.attach(lab.request(0), ctx())).ips[0]?.address).toBe('10.88.0.2/16')
+  })
+
   it('connects pods with the gateway and each other', async () => {
     await wired(0)
     await wired(1)

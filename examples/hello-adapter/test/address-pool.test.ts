@@ -59,6 +59,22 @@ describe('AddressPool', () => {
     expect(addresses.all().map((assignment) => assignment.key.containerId)).toEqual(['c3'])
   })
 
+  it('gives a wanted address unless somebody has it, and passes it over when its turn comes', () => {
+    using addresses = open(pool('10.0.0.0/28'))
+    const wanted = new Map([['10.0.0.0/28', 4]])
+    const ask = (id: number): string | undefined => addresses.assign(key(id), 'p0', result, wanted).result.ips[0]?.address
+    expect(ask(1)).toBe('10.0.0.4/24')
+    expect(() => ask(2)).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining('10.0.0.4') }))
+    expect([3, 4, 5].map((id) => take(addresses, id))).toEqual(['10.0.0.2/24', '10.0.0.3/24', '10.0.0.5/24'])
+    addresses.release(key(1))
+    expect(ask(6)).toBe('10.0.0.4/24')
+    addresses.release(key(6))
+    expect(take(addresses, 7), 'a wanted one that was given back is as any other').toBe('10.0.0.6/24')
+    for (let id = 8; id < 8 + 8; id++) take(addresses, id)
+    expect(take(addresses, 20)).toBe('10.0.0.4/24')
+    expect(addresses.exhausted()).toEqual(['10.0.0.0/28'])
+  })
+
   it('survives being closed and opened again', () => {
     {
       using addresses = open(pool('10.0.0.0/24'))
@@ -71,13 +87,14 @@ describe('AddressPool', () => {
 
   it('never gives an address to two attachments, whatever the order of assignments and releases', () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 60 }), fc.integer({ min: 2, max: 6 }), (steps, offset) => {
         using addresses = new AddressPool(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')])
         const held = new Set<number>()
         for (const id of steps) {
           if (held.delete(id)) addresses.release(key(id))
           else if (held.size < 5) {
-            take(addresses, id)
+            const free = !addresses.all().some(({ result: { ips } }) => ips[0]?.address === `10.0.0.${offset}/24`)
+            addresses.assign(key(id), 'p0', result, id === 0 && free ? new Map([['10.0.0.0/29', offset]]) : new Map())
             held.add(id)
           } else expect(() => take(addresses, id)).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' }))
           const given = addresses.all().flatMap((assignment) => assignment.result.ips.map(({ address }) => address))

@@ -22,6 +22,7 @@ async function setup(): Promise<AdapterFixture> {
     netconf: { cniVersion: '1.1.0', name: 'hello', type: 'offload-cni' },
     // Five addresses: a /29 has six hosts and one of them is the gateway.
     capacity: 5,
+    requestableIps: ['10.88.0.5/29', 'fd00:88::77/64'],
     create: () =>
       hello({ netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } }).create({
         log: silentLogger,

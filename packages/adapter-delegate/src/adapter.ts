@@ -23,6 +23,7 @@ import {
   type PodAddresses,
   withMac,
 } from '@cni-offload/sdk/exec'
+import { z } from 'zod'
 import { podSysctls } from './splice/pod-sysctls.ts'
 import { attachmentNote, isAttachmentNote, notedAttachment } from './splice/note.ts'
 import { observe, podNetwork } from './splice/pod-network.ts'
@@ -118,6 +119,7 @@ export class DelegateAdapter implements CniAdapter {
       list,
       args: { ...podArgs(req), ...req.cniArgs },
       runtimeConfig: req.runtimeConfig,
+      ...conventionalArgs(req),
     }
     const again = await this.#clear(attachment, proxy, known)
     this.#store.put(withAgain(attachment, again))
@@ -349,8 +351,14 @@ export class DelegateAdapter implements CniAdapter {
   }
 }
 
-function listCall({ key, list, args, runtimeConfig }: StoredAttachment, netns: string): ListCall {
-  return { list, containerId: key.containerId, netns, ifName: key.ifName, args, runtimeConfig }
+function listCall({ key, list, args, runtimeConfig, cni }: StoredAttachment, netns: string): ListCall {
+  return { list, containerId: key.containerId, netns, ifName: key.ifName, args, runtimeConfig, ...(cni === undefined ? {} : { cni }) }
+}
+
+/** `args.cni` of the netconf, where it is what the conventions say that it is. */
+function conventionalArgs({ netconf }: AttachRequest): Pick<StoredAttachment, 'cni'> {
+  const parsed = z.object({ args: z.object({ cni: z.record(z.string(), z.unknown()) }) }).safeParse(netconf)
+  return parsed.success ? { cni: parsed.data.args.cni } : {}
 }
 
 /** Links of a proxy namespace that are not ours. */

@@ -1,6 +1,6 @@
 import { OWN_NETNS } from '@cni-offload/linux'
 import { z } from 'zod'
-import { type PluginList, type PluginListInput, pluginList } from '@cni-offload/sdk/exec'
+import { type PluginList, type PluginListInput, pluginList, pluginType } from '@cni-offload/sdk/exec'
 
 /** Options of the adapter after parsing. */
 export interface DelegateOptions {
@@ -18,6 +18,8 @@ export interface DelegateOptions {
   readonly execTimeoutMs: number
   /** How many plugins may run at a time, 1–64. 4 by default. */
   readonly concurrency: number
+  /** Types of plugins that are not called with CHECK, for plugins whose CHECK is wrong. None by default. */
+  readonly noCheck: readonly string[]
   /** Environment of the plugins besides CNI_* and PATH. */
   readonly pluginEnv: Readonly<Record<string, string>>
   /** Network namespace in which ports appear and plugins run; the agent's own by default. */
@@ -44,6 +46,7 @@ export const delegateOptions: z.ZodType<DelegateOptions, DelegateOptionsInput> =
     cacheDir: absolutePath.optional(),
     execTimeoutMs: z.number().int().min(100).max(600_000).default(60_000),
     concurrency: z.number().int().min(1).max(64).default(4),
+    noCheck: z.array(pluginType).default([]),
     pluginEnv: z.record(z.string().regex(/^(?!CNI_)[A-Za-z_][A-Za-z0-9_]*$/, 'the name of a variable, not CNI_*'), z.string()).default({}),
     netns: absolutePath.default(OWN_NETNS),
   })

@@ -28,7 +28,7 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
       clock,
       store: new AttachmentStore(join(folder, 'delegate.db')),
       source: listSource(options),
-      runner: new ListRunner(executor),
+      runner: new ListRunner(executor, options.noCheck),
       proxies: { prefix: options.proxyPrefix, home: netns, owner: createHash('sha256').update(folder).digest('hex').slice(0, 16) },
     })
   },

@@ -62,6 +62,7 @@ describe('entries', () => {
       'CNI_VERSIONS',
       'NEWEST_CNI_VERSION',
       'answerVersion',
+      'asksNothing',
       'capabilityDemands',
       'decodeResult',
       'encodeError',
@@ -90,6 +91,7 @@ describe('entries', () => {
       'ipamTypes',
       'listCapabilities',
       'pluginList',
+      'pluginType',
       'withMac',
     ])
   })

@@ -26,6 +26,8 @@ export interface StoredAttachment {
   readonly args: Readonly<Record<string, string>>
   /** Capability arguments. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** `args.cni` of the netconf. */
+  readonly cni?: Readonly<Record<string, unknown>>
   /** Result of the list, for CHECK and DEL. */
   readonly raw?: RawResult
   /** Answer of attach; absent until it is complete, and again once it is being undone. */
@@ -46,6 +48,7 @@ const stored: z.ZodType<StoredAttachment> = z.object({
   list: pluginList,
   args: z.record(z.string(), z.string()),
   runtimeConfig: json,
+  cni: json.exactOptional(),
   raw: json.exactOptional(),
   result: attachResult.exactOptional(),
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),

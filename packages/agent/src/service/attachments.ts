@@ -24,6 +24,7 @@ import type { DeviceHealth } from './device-health.ts'
 import { heldKeys } from './held-keys.ts'
 import type { Networks } from './networks.ts'
 import type { PortPlan } from './port-plan.ts'
+import { resolveWishes } from './wishes.ts'
 
 /** What {@link Attachments} works with. */
 export interface AttachmentsDeps {
@@ -81,11 +82,12 @@ export class Attachments implements AsyncDisposable {
    *
    * @param believe - given for an attachment that a running pod has: whether its row may be taken for real; where it may not,
    * the adapter is asked again. If that fails nothing is undone, as the pod goes on using its addresses; its row stays.
-   * @throws OffloadError INVALID_NETCONF, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
+   * @throws OffloadError INVALID_NETCONF, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
    */
-  async attach(call: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
-    const adapter = this.#deps.networks.require(call.key.network)
-    refuseUnsupported(call, adapter)
+  async attach(asked: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
+    const adapter = this.#deps.networks.require(asked.key.network)
+    refuseUnsupported(asked, adapter)
+    const call = resolveWishes(asked, adapter)
     using _lock = await this.#locks.acquire(formatAttachmentKey(call.key), ctx.signal)
     using _slot = await this.#slots.acquire(ctx.signal)
     const row = this.#deps.journal.get(call.key)

@@ -74,6 +74,7 @@ describe('what an adapter cannot honour', () => {
     ['ips', ['10.0.0.9/24']],
     ['mac', '02:00:00:00:00:09'],
     ['ipRanges', [[{ subnet: '10.0.0.0/24' }]]],
+    ['aliases', ['db']],
     ['madeUp', 1],
   ])('%s is refused before anything is done', async (name, value) => {
     await using bench = await Bench.start()
@@ -97,7 +98,7 @@ describe('what an adapter cannot honour', () => {
       infinibandGUID: '',
       nested: { a: [], b: { c: '' } },
       dns: { servers: ['10.0.0.10'] },
-      aliases: ['x'],
+      aliases: [],
       deviceID: '0000:01:00.1',
       CNIDeviceInfoFile: '/run/x',
       cgroupPath: '/kubepods/x',

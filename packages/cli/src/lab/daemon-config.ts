@@ -52,6 +52,12 @@ export interface NodeConfigPaths {
   readonly agentState: string
 }
 
+/** What a runtime may ask of the lab's network; the netconf declares it, so that a runtime does. */
+const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
+  delegate: ['mac', 'ips', 'portMappings', 'bandwidth'],
+  hello: ['mac', 'ips'],
+}
+
 /** Writes `host.yaml`, `agent.yaml` and `netconf.json` of a node. */
 export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfigPaths> {
   const paths = {
@@ -100,7 +106,8 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       ...input.extra.agent,
     }),
   )
-  const netconf = { cniVersion: '1.0.0', name: input.network, type: 'offload-cni', ...input.extra.netconf }
+  const capabilities = Object.fromEntries(CAPABILITIES[input.adapter].map((name) => [name, true]))
+  const netconf = { cniVersion: '1.0.0', name: input.network, type: 'offload-cni', capabilities, ...input.extra.netconf }
   await writeFile(paths.netconf, `${JSON.stringify(netconf, null, 2)}\n`)
   return paths
 }
@@ -124,6 +131,8 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
     export: 'delegate',
     options: {
       proxyPrefix: input.proxyPrefix,
+      // Those of Debian fail their own CHECK: portmap with two families, bandwidth without a limit.
+      noCheck: ['portmap', 'bandwidth'],
       conflist: {
         cniVersion: '1.0.0',
         name: input.network,
@@ -132,6 +141,7 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
             type: 'bridge',
             bridge: 'cni0',
             isGateway: true,
+            capabilities: { mac: true, ips: true },
             ipam: {
               type: 'host-local',
               dataDir: join(input.dir, 'ipam'),
@@ -140,6 +150,8 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
             },
           },
           { type: 'tuning', sysctl: { 'net.ipv4.tcp_keepalive_time': '600' } },
+          { type: 'portmap', snat: true, capabilities: { portMappings: true } },
+          { type: 'bandwidth', capabilities: { bandwidth: true } },
         ],
       },
     },

@@ -20,6 +20,8 @@ import type { VerbContext, VerbDeps } from './deps.ts'
 export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<CniResult> {
   const intent = attachIntent(env, netconf)
   deps.deviceInfo.check(intent)
+  if (netconf.undeclared.length > 0)
+    ctx.log.warn({ keys: netconf.undeclared }, 'runtimeConfig is ignored where "capabilities" of the configuration does not declare it')
   const plan = deps.fallback.plan(netconf)
   const signal = deadline(ctx.signal, deps.limits.addMs)
   // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
@@ -56,6 +58,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
       ifName: env.ifName,
       netns: env.netns,
       attached,
+      runtimeConfig: netconf.runtimeConfig,
       ...(row.pciAddress === undefined ? {} : { pciAddress: row.pciAddress }),
       ...(netconf.prevResult === undefined ? {} : { previous: netconf.prevResult }),
     })

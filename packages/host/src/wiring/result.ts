@@ -1,6 +1,7 @@
-import type { AttachResult } from '@cni-offload/sdk'
+import { type AttachResult, type Dns, parseWith } from '@cni-offload/sdk'
 import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
 import { appendResult } from './append-result.ts'
+import { z } from 'zod'
 
 /** What a result is made from. */
 export interface ResultParts {
@@ -14,6 +15,20 @@ export interface ResultParts {
   readonly attached: AttachResult
   /** Result of the previous plugin of the list. */
   readonly previous?: CniResult
+  /** Capability arguments; `dns` goes into the result, where whoever writes the pod's resolver file looks for it. */
+  readonly runtimeConfig?: Readonly<Record<string, unknown>>
+}
+
+const texts = z.preprocess((value) => value ?? [], z.array(z.string()))
+
+const askedDns = z.object({ servers: texts, searches: texts, options: texts })
+
+/** The resolver settings of the capability `dns`, as results have them; none where it has none. */
+function resolver(runtimeConfig: ResultParts['runtimeConfig'] = {}): Dns {
+  if (runtimeConfig['dns'] === undefined) return {}
+  const { servers, searches, options } = parseWith(askedDns, runtimeConfig['dns'], 'netconf: runtimeConfig.dns', 'INVALID_NETCONF')
+  const settings = { nameservers: servers, search: searches, options }
+  return Object.fromEntries(Object.entries(settings).filter(([, list]) => list.length > 0))
 }
 
 /** The result of an ADD: what the previous plugin left, with ours behind it. */
@@ -30,6 +45,6 @@ export function cniResult(parts: ResultParts): CniResult {
     interfaces: [own],
     ips: attached.ips.map((ip) => ({ ...ip, interface: 0 })),
     routes: attached.routes,
-    dns: attached.dns,
+    dns: { ...attached.dns, ...resolver(parts.runtimeConfig) },
   })
 }

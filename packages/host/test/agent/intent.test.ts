@@ -16,6 +16,7 @@ describe('attachIntent', () => {
   it('takes identity, arguments and configuration apart', () => {
     expect(
       intent({
+        capabilities: { mac: true },
         runtimeConfig: { mac: '02:00:00:00:00:01' },
         mtu: 1400,
         vlan: 100,
@@ -25,7 +26,7 @@ describe('attachIntent', () => {
     ).toEqual({
       key: { network: 'net', containerId: 'c1', ifName: 'eth0' },
       pod: { namespace: 'ns', name: 'web', uid: 'u1' },
-      netconf: { cniVersion: '1.0.0', name: 'net', type: 'x', mtu: 1400, vlan: 100, ipsec: true },
+      netconf: { cniVersion: '1.0.0', name: 'net', type: 'x', capabilities: { mac: true }, mtu: 1400, vlan: 100, ipsec: true },
       prevResult: { cniVersion: '1.0.0', dns: { domain: 'x' } },
       runtimeConfig: { mac: '02:00:00:00:00:01' },
       cniArgs: { IgnoreUnknown: '1', K8S_POD_NAMESPACE: 'ns', K8S_POD_NAME: 'web', K8S_POD_UID: 'u1' },

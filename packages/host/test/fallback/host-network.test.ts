@@ -8,7 +8,10 @@ import type { FallbackOptions, FallbackTrigger } from '../../src/index.ts'
 import { eventually, HostLab } from '../support/lab.ts'
 
 const CAPABILITY = 'io.kubernetes.cri.pod-annotations'
-const optOut = (more: object = {}): object => ({ runtimeConfig: { [CAPABILITY]: { 'cni-offload.io/network': 'host' }, ...more } })
+const optOut = (more: object = {}): object => ({
+  capabilities: Object.fromEntries([CAPABILITY, ...Object.keys(more)].map((name) => [name, true])),
+  runtimeConfig: { [CAPABILITY]: { 'cni-offload.io/network': 'host' }, ...more },
+})
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
 describe.skipIf(!isRoot())(`the network of the host, with the stock plugins (${ROOT_REASON})`, () => {

@@ -12,7 +12,13 @@ const signal = new AbortController().signal
 
 const config = (when?: readonly FallbackTrigger[]) => fallbackConfig.parse({ conflist: NODE, ...(when === undefined ? {} : { when }) })
 const netconf = (more: object = {}) =>
-  parseNetconf(JSON.stringify({ cniVersion: '1.1.0', name: 'net', type: 'offload-cni', ...more }), 'ADD')
+  parseNetconf(
+    JSON.stringify({
+      ...{ cniVersion: '1.1.0', name: 'net', type: 'offload-cni', capabilities: { 'io.kubernetes.cri.pod-annotations': true } },
+      ...more,
+    }),
+    'ADD',
+  )
 const annotated = (value: unknown, more: object = {}) =>
   netconf({ runtimeConfig: { 'io.kubernetes.cri.pod-annotations': { [NETWORK_ANNOTATION]: value, other: 'x' } }, ...more })
 

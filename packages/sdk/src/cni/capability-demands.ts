@@ -1,20 +1,20 @@
 /**
  * Arguments that a runtime passes to every plugin that declares them and that ask nothing of the network: metadata, the
- * VF choice that the host makes, and resolver settings that the runtime applies itself.
+ * VF choice that the host makes, and resolver settings, which the host puts into the result.
  */
 const ASK_NOTHING: ReadonlySet<string> = new Set([
   'io.kubernetes.cri.pod-annotations',
   'dns',
-  'aliases',
   'CNIDeviceInfoFile',
   'deviceID',
   'cgroupPath',
 ])
 
-const isEmpty = (value: unknown): boolean => {
+/** Whether a value asks for nothing: absent, empty, or made of nothing but that. */
+export function asksNothing(value: unknown): boolean {
   if (value === undefined || value === null || value === '') return true
   if (Array.isArray(value)) return value.length === 0
-  return typeof value === 'object' && Object.values(value).every(isEmpty)
+  return typeof value === 'object' && Object.values(value).every(asksNothing)
 }
 
 /**
@@ -23,5 +23,5 @@ const isEmpty = (value: unknown): boolean => {
  * @returns names and values, in the order of `runtimeConfig`
  */
 export function capabilityDemands(runtimeConfig: Readonly<Record<string, unknown>>): [string, unknown][] {
-  return Object.entries(runtimeConfig).filter(([key, value]) => !isEmpty(value) && !ASK_NOTHING.has(key))
+  return Object.entries(runtimeConfig).filter(([key, value]) => !asksNothing(value) && !ASK_NOTHING.has(key))
 }

@@ -33,8 +33,10 @@ export interface Netconf {
   readonly name: string
   /** Plugin type, ours. */
   readonly type: string
-  /** Capability arguments of the runtime. */
+  /** Capability arguments of the runtime, those that `capabilities` of the configuration declares. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** Names of capability arguments that are there although the configuration does not declare them; they do not count. */
+  readonly undeclared: readonly string[]
   /** Result of the previous plugin (ADD) or of the whole list (CHECK, DEL), in the netconf's version. */
   readonly prevResult?: CniResult
   /** Id of the VF that a device plugin allocated: its PCI address, or `device/index` where it has none. */

@@ -5,7 +5,7 @@ import { parseWith } from '../errors/parse.ts'
 import { decodeJsonObject, isJsonObject, type JsonObject } from './json.ts'
 import { CNI_VERSIONS, type CniVerb, type CniVersion, type Netconf } from './model.ts'
 import { decodeResultFrom } from './result-decode.ts'
-import { runtimeConfig } from './runtime-config.ts'
+import { byDeclaration, runtimeConfig } from './runtime-config.ts'
 import { isAtLeast, isCniVersion } from './version.ts'
 
 /** Versions in which verbs came into the specification. */
@@ -79,12 +79,14 @@ export function parseNetconf(stdin: string, verb: CniVerb): Netconf {
       return absent
     }
   }
-  const config = orAbsent(() => parseWith(runtimeConfig, raw['runtimeConfig'], 'netconf: runtimeConfig', 'INVALID_NETCONF'), {})
+  const { declared, undeclared } = byDeclaration(raw['runtimeConfig'], raw['capabilities'])
+  const config = orAbsent(() => parseWith(runtimeConfig, declared, 'netconf: runtimeConfig', 'INVALID_NETCONF'), {})
   return {
     cniVersion,
     name,
     type: texts.type ?? '',
     runtimeConfig: config,
+    undeclared,
     ...orAbsent(() => prevResultOf(raw, cniVersion), {}),
     ...orAbsent(() => deviceIdOf(raw, config), {}),
     ...(verb === 'GC' ? validAttachmentsOf(raw) : {}),

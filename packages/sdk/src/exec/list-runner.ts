@@ -24,6 +24,8 @@ export interface ListCall {
   readonly args: Readonly<Record<string, string>>
   /** Capability arguments; each plugin gets those that it declares. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** `args.cni` of the configuration that the runtime called us with; every plugin gets it, laid over its own. */
+  readonly cni?: Readonly<Record<string, unknown>>
   /** What the attachment had before it was lost, to be given again as far as the plugins can be asked for it. */
   readonly again?: PodAddresses
 }
@@ -42,11 +44,13 @@ const rawResult = z.record(z.string(), z.unknown())
 /** Runs plugin lists as the specification wants it of a runtime: order, chaining of results, capabilities, verbs by version. */
 export class ListRunner {
   readonly #executor: PluginExecutor
+  readonly #noCheck: ReadonlySet<string>
   readonly #speaks = new Set<string>()
 
-  /** Plugins are executed by `executor`. */
-  constructor(executor: PluginExecutor) {
+  /** Plugins are executed by `executor`; those of the types `noCheck` are never called with CHECK. */
+  constructor(executor: PluginExecutor, noCheck: readonly string[] = []) {
     this.#executor = executor
+    this.#noCheck = new Set(noCheck)
   }
 
   /** Makes sure, before anything is done, that the list's plugins are installed. @throws OffloadError NOT_READY */
@@ -78,7 +82,7 @@ export class ListRunner {
   /** CHECK of all plugins, in order; nothing where the list forbids it or its version has none. */
   async check(call: ListCall, prevResult: RawResult, signal: AbortSignal): Promise<void> {
     if (call.list.disableCheck || !isAtLeast(call.list.cniVersion, '0.4.0')) return
-    for (const plugin of call.list.plugins) await this.#run('CHECK', call, plugin, prevResult, signal)
+    for (const plugin of call.list.plugins) if (!this.#noCheck.has(plugin.type)) await this.#run('CHECK', call, plugin, prevResult, signal)
   }
 
   /**
@@ -193,19 +197,20 @@ function pluginStdin(call: ListCall, plugin: PluginConf, prevResult: RawResult |
     ...plugin,
     name: call.list.name,
     cniVersion: call.list.cniVersion,
-    ...(call.again === undefined ? {} : { args: withIps(plugin['args'], call.again.ips) }),
+    ...argsOf(plugin['args'], { ...call.cni, ...(call.again === undefined ? {} : { ips: call.again.ips }) }),
     ...(Object.keys(runtimeConfig).length === 0 ? {} : { runtimeConfig }),
     ...(prevResult === undefined ? {} : { prevResult }),
   }
 }
 
-/** `args.cni.ips` is the conventional way to ask for addresses that needs no capability; who does not know it ignores it. */
-function withIps(args: unknown, ips: readonly string[]): unknown {
+/** `args.cni` is the conventional way to ask for things that needs no capability (`ips`); who does not know it ignores it. */
+function argsOf(own: unknown, cni: Readonly<Record<string, unknown>>): { readonly args?: unknown } {
+  if (Object.keys(cni).length === 0) return {}
   const parsed = z
     .object({ cni: rawResult.default({}) })
     .loose()
-    .safeParse(args ?? {})
-  return parsed.success ? { ...parsed.data, cni: { ...parsed.data.cni, ips } } : args
+    .safeParse(own ?? {})
+  return parsed.success ? { args: { ...parsed.data, cni: { ...parsed.data.cni, ...cni } } } : {}
 }
 
 /** Separators have no escape in CNI_ARGS: what holds one cannot be said, and plugins refuse the whole text if it is. */

@@ -39,7 +39,7 @@ export interface PluginListInput {
 }
 
 /** A file name and nothing that leads out of the plugin folders. */
-const pluginType = z
+export const pluginType: z.ZodString = z
   .string()
   .min(1)
   .max(255)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { CNI_VERSIONS, type CniVerb, parseNetconf } from '../../src/cni/index.ts'
+import { asksNothing, CNI_VERSIONS, type CniVerb, parseNetconf } from '../../src/cni/index.ts'
 import { thrown } from '../thrown.ts'
 
 const base = { cniVersion: '1.1.0', name: 'pods', type: 'offload-cni' }
@@ -13,10 +13,12 @@ const refusal = (fields: object, verb: CniVerb = 'ADD'): string => {
   return `${error.code} ${error.message}`
 }
 
+const declaring = (...names: string[]): Record<string, boolean> => Object.fromEntries(names.map((name) => [name, true]))
+
 describe('parseNetconf', () => {
   it('reads the keys that count and keeps everything', () => {
     const conf = { ...base, capabilities: { mac: true }, args: { cni: {} }, 'cni.dev/x': 1, __unknown: { deep: [null] } }
-    expect(parseNetconf(JSON.stringify(conf), 'ADD')).toEqual({ ...base, runtimeConfig: {}, raw: conf })
+    expect(parseNetconf(JSON.stringify(conf), 'ADD')).toEqual({ ...base, runtimeConfig: {}, undeclared: [], raw: conf })
   })
 
   it.each(['', '   ', 'hello', '{', '{"name":"a', "'", '\0\u00ff', '{} {}', '[]', '"abc"', '42', 'true', 'null', 'A'.repeat(1_048_576)])(
@@ -76,6 +78,7 @@ describe('parseNetconf', () => {
   describe('runtimeConfig', () => {
     it('brings the structures of containerd to the case of the conventions', () => {
       const { runtimeConfig } = parse({
+        capabilities: declaring('portMappings', 'bandwidth', 'dns', 'ipRanges', 'io.kubernetes.cri.pod-annotations', 'cgroupPath', 'Other'),
         runtimeConfig: {
           portMappings: [{ HostPort: 8080, ContainerPort: 80, Protocol: 'tcp', HostIP: '', Extra: 1 }],
           bandwidth: { IngressRate: 1, IngressBurst: 4294967295, egressrate: 2, egressBurst: 34359738359 },
@@ -97,19 +100,76 @@ describe('parseNetconf', () => {
     })
 
     it('lowers and validates the MAC, validates addresses', () => {
-      expect(parse({ runtimeConfig: { mac: 'C2:11:22:33:44:FF', ips: ['10.1.2.3/24', '2001:db8::5'] } }).runtimeConfig).toEqual({
+      const capabilities = declaring('mac', 'ips')
+      expect(
+        parse({ capabilities, runtimeConfig: { mac: 'C2:11:22:33:44:FF', ips: ['10.1.2.3/24', '2001:db8::5'] } }).runtimeConfig,
+      ).toEqual({
         mac: 'c2:11:22:33:44:ff',
         ips: ['10.1.2.3/24', '2001:db8::5'],
       })
-      expect(refusal({ runtimeConfig: { mac: 'not-a-mac' } })).toMatch(
+      expect(refusal({ capabilities, runtimeConfig: { mac: 'not-a-mac' } })).toMatch(
         /^INVALID_NETCONF netconf: runtimeConfig: mac = "not-a-mac": a MAC address/,
       )
-      expect(refusal({ runtimeConfig: { ips: ['10.1.2.300'] } })).toMatch(/^INVALID_NETCONF netconf: runtimeConfig: ips.0 = "10.1.2.300"/)
+      expect(refusal({ capabilities, runtimeConfig: { ips: ['10.1.2.300'] } })).toMatch(
+        /^INVALID_NETCONF netconf: runtimeConfig: ips.0 = "10.1.2.300"/,
+      )
       expect(refusal({ runtimeConfig: [] })).toMatch(/^INVALID_NETCONF netconf: runtimeConfig: /)
     })
 
     it.each([undefined, null, {}, { mac: null, ips: null }, { mac: '' }])('takes %j for none', (runtimeConfig) => {
-      expect(parse({ runtimeConfig }).runtimeConfig).toEqual({})
+      expect(parse({ capabilities: declaring('mac', 'ips'), runtimeConfig })).toMatchObject({ runtimeConfig: {}, undeclared: [] })
+    })
+
+    it('leaves out what the configuration does not declare, and names it unless it is empty', () => {
+      const runtimeConfig = { mac: 'not-a-mac', ips: ['10.0.0.2'], bandwidth: { ingressRate: 1 }, aliases: [], deviceID: '0000:04:00.5' }
+      expect(parse({ capabilities: { ips: true, bandwidth: false, mac: 'true' }, runtimeConfig })).toMatchObject({
+        runtimeConfig: { ips: ['10.0.0.2'], deviceID: '0000:04:00.5' },
+        undeclared: ['mac', 'bandwidth'],
+      })
+      for (const capabilities of [undefined, null, 'all', [], { toString: true }])
+        expect(parse({ capabilities, runtimeConfig: { toString: 'x', mac: 'x' } }).undeclared, JSON.stringify(capabilities)).toContain(
+          'mac',
+        )
+    })
+
+    it.each([
+      ['portMappings.0.hostPort = 70000', { portMappings: [{ HostPort: 70_000, ContainerPort: 80, Protocol: 'tcp' }] }],
+      ['portMappings.0.hostPort = 0', { portMappings: [{ hostPort: 0, containerPort: 80 }] }],
+      ['portMappings.1.containerPort is missing', { portMappings: [{ hostPort: 1, containerPort: 2 }, { hostPort: 80 }] }],
+      ['portMappings.0.protocol = "icmp": tcp, udp or sctp', { portMappings: [{ hostPort: 1, containerPort: 2, Protocol: 'icmp' }] }],
+      ['portMappings.0.hostIP = "here"', { portMappings: [{ hostPort: 1, containerPort: 2, hostIP: 'here' }] }],
+      ['portMappings = {"hostPort":1}', { portMappings: { hostPort: 1 } }],
+      ['bandwidth.ingressRate = -1', { bandwidth: { ingressRate: -1, ingressBurst: 1 } }],
+      ['bandwidth.ingressBurst is missing: rate and burst go together', { bandwidth: { IngressRate: 1000 } }],
+      ['bandwidth.egressRate = 0: rate and burst go together', { bandwidth: { egressRate: 0, EgressBurst: 5 } }],
+      ['bandwidth.egressRate = 1.5: a whole number', { bandwidth: { egressRate: 1.5, egressBurst: 5 } }],
+      ['ipRanges.0 = {"subnet":"10.0.0.0"}', { ipRanges: [{ Subnet: '10.0.0.0' }] }],
+      ['dns.servers = "10.0.0.10"', { dns: { Servers: '10.0.0.10' } }],
+      ['infinibandGUID = "c2:11"', { infinibandGUID: 'c2:11' }],
+      ['aliases = "a"', { aliases: 'a' }],
+      ['cgroupPath = 5', { cgroupPath: 5 }],
+    ])('a malformed value of a known capability is refused: %s', (says, runtimeConfig) => {
+      expect(refusal({ capabilities: declaring(...Object.keys(runtimeConfig)), runtimeConfig })).toContain(
+        `INVALID_NETCONF netconf: runtimeConfig: ${says}`,
+      )
+    })
+
+    it('a bandwidth of zeros asks for nothing', () => {
+      const runtimeConfig = { bandwidth: { ingressRate: 0, ingressBurst: 0, egressRate: null } }
+      expect(asksNothing(parse({ capabilities: declaring('bandwidth'), runtimeConfig }).runtimeConfig)).toBe(true)
+    })
+
+    it('takes values as CRI-O and containerd fill them in', () => {
+      const runtimeConfig = {
+        bandwidth: { ingressRate: 2_048_000, ingressBurst: 34_359_738_359, egressRate: 0, egressBurst: 0 },
+        portMappings: [{ HostPort: 8080, ContainerPort: 80, Protocol: 'UDP', HostIP: '::1' }],
+        ipRanges: [{ Subnet: '10.0.0.0/24', RangeStart: '', RangeEnd: null, Gateway: '' }],
+        dns: { Servers: ['10.0.0.10'], Searches: null, Options: null },
+      }
+      expect(parse({ capabilities: declaring(...Object.keys(runtimeConfig)), runtimeConfig }).runtimeConfig).toMatchObject({
+        portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'udp', hostIP: '::1' }],
+        bandwidth: { ingressRate: 2_048_000, ingressBurst: 34_359_738_359 },
+      })
     })
   })
 
@@ -154,9 +214,9 @@ describe('parseNetconf', () => {
   })
 
   it('lets broken optional fields keep nobody from deleting', () => {
-    const fields = { prevResult: { ips: 'x' }, runtimeConfig: { mac: 'x' }, deviceID: 5 }
+    const fields = { prevResult: { ips: 'x' }, capabilities: { mac: true }, runtimeConfig: { mac: 'x' }, deviceID: 5 }
     const conf = parse(fields, 'DEL')
-    expect(conf).toEqual({ ...base, runtimeConfig: {}, raw: { ...base, ...fields } })
+    expect(conf).toEqual({ ...base, runtimeConfig: {}, undeclared: [], raw: { ...base, ...fields } })
     expect(refusal(fields, 'CHECK')).toContain('INVALID_NETCONF')
   })
 
@@ -197,6 +257,7 @@ describe('parseNetconf', () => {
       'type',
       'prevResult',
       'runtimeConfig',
+      'capabilities',
       'deviceID',
       'cni.dev/valid-attachments',
       '__proto__',

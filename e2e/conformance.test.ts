@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { chmod, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { nodeShimPath } from '@cni-offload/shim/build'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
+
+const folder = process.env['CNI_CONFORMANCE'] ?? fileURLToPath(new URL('../../shared/conformance', import.meta.url))
+const suite = resolve(folder, 'run.py')
+const why = existsSync(suite) ? '' : ' and the conformance suite: name its folder in CNI_CONFORMANCE'
+const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
+
+/** VFs of the lab, which is also the size of its pool: an ADD more has to fail. */
+const VFS = 10
+
+/** Nobody delegates IPAM on the host: addresses are the DPU's business. State of `hello` is a database, not a folder of files. */
+const NOT_FOR_US = { delegate: /^ipam-/, hello: /^(ipam-|gc-stale-state$)/ }
+
+/**
+ * Each executable and each adapter passes all cases once. Of the other two pairs only what either can spoil for the other is
+ * run, as long as CNI_CONFORMANCE_PAIRS is not "all".
+ */
+const EVERY_PAIR = process.env['CNI_CONFORMANCE_PAIRS'] === 'all'
+const SAMPLE = ['version-answers', 'add-shape-*', 'add-runtimeConfig-*', 'prevresult-*', 'check-ok-*', 'check-*-changed', 'del-netns-*']
+
+interface Verdicts {
+  readonly passed: number
+  readonly failed: readonly string[]
+  readonly skipped: readonly string[]
+}
+
+async function conform(e2e: E2eLab, plugin: string, only: readonly string[] = []): Promise<Verdicts> {
+  const { lab } = e2e
+  const node = lab.node(1)
+  const daemon = (verb: string): string => [process.execPath, cli, 'lab', verb, 'agent', '--state', lab.dir].join(' ')
+  const { stdout } = await new Promise<{ stdout: string }>((done) => {
+    execFile(
+      'nsenter',
+      [
+        `--net=${lab.netns(node, 'host')}`,
+        ...['python3', suite, '--plugin', plugin, '--conf', node.netconf, '--setup-netns', '--ping'],
+        ...['--env', `CNI_OFFLOAD_SOCKET=${node.socket}`, '--parallel', String(VFS - 2), '--pool-conf', `${node.netconf}:${VFS}`],
+        ...['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24', '--state-dir', join(node.dir, 'ipam')],
+        ...['--stop-backend', daemon('kill'), '--start-backend', daemon('start'), ...only.flatMap((glob) => ['--only', glob])],
+      ],
+      { maxBuffer: 1 << 26 },
+      (error, out, err) => done({ stdout: error === null || out !== '' ? out : `FAIL the suite could not run: ${error.message}${err}` }),
+    )
+  })
+  const lines = stdout.trim().split('\n')
+  const those = (verdict: string): string[] =>
+    lines.filter((line) => line.startsWith(`${verdict} `)).map((line) => line.slice(verdict.length + 1))
+  const passed = /^(\d+) passed, 0 failed$/.exec(lines.at(-1) ?? '')?.[1]
+  const failed = those('FAIL')
+  return {
+    passed: Number(passed ?? 0),
+    failed: passed === undefined && failed.length === 0 ? [lines.at(-1) ?? 'nothing was printed'] : failed,
+    skipped: those('SKIP').map((line) => line.split(' ')[0] ?? ''),
+  }
+}
+
+/** The build for Node as one executable file, as the suite wants it. */
+async function nodeExecutable(dir: string): Promise<string> {
+  const file = join(dir, 'offload-cni')
+  const env = `NODE_COMPILE_CACHE='${join(dir, 'compiled')}'`
+  await writeFile(file, `#!/bin/sh\n${env} exec '${process.execPath}' --disable-warning=ExperimentalWarning '${nodeShimPath()}'\n`)
+  await chmod(file, 0o755)
+  return file
+}
+
+describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for namespaces${why})`, () => {
+  // Both at once: mostly they wait for the kernel.
+  describe.concurrent.each(['delegate', 'hello'] as const)('with adapter %s', (adapter) => {
+    let e2e: E2eLab
+
+    beforeAll(async () => {
+      e2e = await E2eLab.up({ nodes: 1, vfs: VFS, adapter })
+    }, 120_000)
+
+    afterAll(async () => {
+      await e2e?.[Symbol.asyncDispose]()
+    })
+
+    test('the compiled executable passes, and the one for Node', { timeout: 600_000 }, async () => {
+      const node = e2e.lab.node(1)
+      for (const build of ['compiled', 'for Node']) {
+        const all = EVERY_PAIR || (adapter === 'delegate') === (build === 'compiled')
+        const verdicts = await conform(e2e, build === 'compiled' ? node.shim : await nodeExecutable(e2e.lab.dir), all ? [] : SAMPLE)
+        expect(verdicts.failed, build).toEqual([])
+        expect(verdicts.passed, build).toBeGreaterThan(all ? 200 : 15)
+        expect(verdicts.skipped.filter((id) => !NOT_FOR_US[adapter].test(id))).toEqual([])
+        expect(await e2e.held(node)).toEqual(NOTHING_HELD)
+      }
+    })
+  })
+})
