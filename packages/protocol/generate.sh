@@ -10,5 +10,5 @@ export PATH
 # Server reflection needs the descriptors; as a module they survive bundling, which a .proto beside the code does not.
 {
   echo '/** The file descriptor set of `offload.v1`, base64. Generated; do not edit. */'
-  printf "export const DESCRIPTOR_SET: string =\n  '%s'\n" "$("$bin/buf" build --as-file-descriptor-set --exclude-source-info -o -#format=binpb | base64 -w0)"
+  printf "export const DESCRIPTOR_SET: string =\n  '%s'\n" "$("$bin/buf" build --path proto/offload --as-file-descriptor-set --exclude-source-info -o -#format=binpb | base64 -w0)"
 } > src/gen/descriptor.ts

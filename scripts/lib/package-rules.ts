@@ -42,7 +42,8 @@ const MAY_IMPORT: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^packages\/(sdk|shim)$/, []],
   [/^packages\/(protocol|linux)$/, ['sdk']],
   [/^packages\/(host|agent)$/, ['sdk', 'protocol', 'linux']],
-  [/^packages\/(adapter-.*|hw-.*|testing)$/, ['sdk', 'linux']],
+  [/^packages\/(adapter-.*|hw-.*)$/, ['sdk', 'linux']],
+  [/^packages\/testing$/, ['sdk', 'protocol', 'linux']],
   [/^packages\/operator$/, ['sdk', 'protocol']],
 ]
 

@@ -2,6 +2,7 @@ import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import type { TlsFiles } from '@cni-offload/protocol'
 import type { Clock, ConfiguredPlugin, Logger } from '@cni-offload/sdk'
 import type { AgentClient } from './agent/agent-link.ts'
+import type { DevicePluginConfig } from './device-plugin/config.ts'
 import type { FallbackOptions } from './fallback/config.ts'
 import type { HostLimits } from './limits.ts'
 
@@ -29,6 +30,8 @@ export interface HostOptions {
   readonly metrics?: string
   /** Folder of device information files. @defaultValue `/var/run/k8s.cni.cncf.io/devinfo` */
   readonly deviceInfoDir?: string
+  /** VFs as resources that kubelet counts. @defaultValue nothing is advertised */
+  readonly devicePlugin?: DevicePluginConfig
   /** Log. @defaultValue JSON on standard error, level info */
   readonly log?: Logger
   /** Time. @defaultValue the machine's */

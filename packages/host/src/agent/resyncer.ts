@@ -1,6 +1,7 @@
 import type { AttachCall, OffloadApi, ResyncEvent } from '@cni-offload/protocol'
 import { type AttachmentKey, type Clock, ERROR_CODES, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
+import { backoff } from '../backoff.ts'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { attachCall } from './intent.ts'
@@ -106,7 +107,7 @@ export class Resyncer {
     let failures = again ? 1 : 0
     while (!signal.aborted) {
       try {
-        await clock.sleep(failures === 0 ? limits.resyncMs : backoff(failures, limits.resyncMs), signal)
+        await clock.sleep(failures === 0 ? limits.resyncMs : backoff(failures, FIRST_RETRY_MS, limits.resyncMs), signal)
         failures = (await this.run(signal)) ? failures + 1 : 0
       } catch (error) {
         if (signal.aborted) return
@@ -137,9 +138,4 @@ export class Resyncer {
     if (changed !== undefined)
       log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
   }
-}
-
-/** Doubles with each failure up to `mostMs`; random between half of it and all of it, so that nodes do not act in step. */
-function backoff(failures: number, mostMs: number): number {
-  return Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), mostMs) * (0.5 + Math.random() / 2)
 }

@@ -34,7 +34,7 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin } = config
   return {
     node,
     socket,
@@ -45,5 +45,6 @@ export async function hostOptions(
     log: stderrLogger(config.log.level),
     ...(fallback === undefined ? {} : { fallback }),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
+    ...(devicePlugin === undefined ? {} : { devicePlugin }),
   }
 }

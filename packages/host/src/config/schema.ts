@@ -1,9 +1,10 @@
 import { cniName } from '@cni-offload/sdk'
 import type { PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
+import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
+import { type DevicePluginConfig, devicePluginConfig } from '../device-plugin/config.ts'
 import { type FallbackConfig, fallbackConfig } from '../fallback/config.ts'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
-import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
 
 /** `host.yaml`, parsed. */
@@ -24,6 +25,8 @@ export interface HostConfig {
   readonly metrics?: { readonly listen: string } | undefined
   /** Device information files: where `cni/` and `dp/` of the specification lie. */
   readonly deviceInfo: { readonly dir: string }
+  /** VFs as resources that kubelet counts. */
+  readonly devicePlugin?: DevicePluginConfig | undefined
   /** Log. */
   readonly log: { readonly level: LogLevel }
 }
@@ -49,5 +52,6 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
   deviceInfo: z
     .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })
     .default({ dir: DEFAULT_DEVICE_INFO_DIR }),
+  devicePlugin: devicePluginConfig.optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

@@ -57,6 +57,8 @@ export function decodeVf(row: Row): VfRow {
     ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
     health: row['healthy'] === 1 ? 'healthy' : 'unhealthy',
     state: text(row, 'state') as VfState,
+    turn: Number(row['turn']),
+    reserved: row['reserved'] === 1,
     ...(row['network'] === null ? {} : { key: decodeKey(row) }),
   }
 }

@@ -57,6 +57,12 @@ const TABLES = `
   PRAGMA user_version = ${SCHEMA_VERSION};
 `
 
+/** Which VFs are reserved follows from the configuration: kept in memory, it cannot outlive it. */
+const RESERVED = `
+  PRAGMA temp_store = MEMORY;
+  CREATE TEMP TABLE reserved_vfs (device TEXT NOT NULL, vf_index INTEGER NOT NULL, PRIMARY KEY (device, vf_index)) STRICT, WITHOUT ROWID;
+`
+
 /**
  * Makes the tables of a new file and checks the version of an old one.
  *
@@ -70,6 +76,7 @@ const TABLES = `
 export function prepareSchema(db: DatabaseSync, file: string): void {
   // One daemon owns the state: a second one would take what the first is just making for the remains of a crash.
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;')
+  db.exec(RESERVED)
   db.exec('BEGIN IMMEDIATE')
   try {
     const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])

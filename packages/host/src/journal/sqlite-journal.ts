@@ -19,9 +19,10 @@ import type { AttachmentJournal, AttachmentPhase, AttachmentRow, CleanupRow, Jou
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
 const BY_VF = 'device = ? AND vf_index = ?'
 const ATTACHMENT = 'SELECT a.*, v.mac, v.pci FROM attachments a JOIN vfs v USING (device, vf_index)'
+const RESERVED = '((device, vf_index) IN temp.reserved_vfs)'
 const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
 
-const HOLDER = `coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
+const HOLDER = `${RESERVED} AS reserved, coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
     coalesce(a.if_name, q.if_name) AS if_name
   FROM vfs v LEFT JOIN attachments a USING (device, vf_index) LEFT JOIN detach_queue q USING (device, vf_index)`
 
@@ -34,9 +35,11 @@ const STATEMENTS = {
   allUnhealthy: 'UPDATE vfs SET healthy = 0',
   healthOfVf: `UPDATE vfs SET healthy = ? WHERE ${BY_VF}`,
   healthOfDevice: 'UPDATE vfs SET healthy = ? WHERE device = ?',
-  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 ORDER BY turn`,
+  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 AND NOT ${RESERVED} ORDER BY turn`,
   pickPci: `SELECT v.*, ${HOLDER} WHERE pci = ?`,
   pickVf: `SELECT v.*, ${HOLDER} WHERE v.device = ? AND v.vf_index = ?`,
+  clearReserved: 'DELETE FROM temp.reserved_vfs',
+  addReserved: 'INSERT OR IGNORE INTO temp.reserved_vfs (device, vf_index) VALUES (?, ?)',
   leaseVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
   freeVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
   quarantineVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
@@ -75,15 +78,18 @@ export class SqliteJournal implements AttachmentJournal {
   readonly #clock: Clock
   readonly #db: DatabaseSync
   readonly #sql: Statements
+  readonly #vfsChanged: () => void
 
   /**
    * Opens or makes the file, with its folder (mode 0700). Nobody else can open it until it is closed.
    *
+   * @param vfsChanged - told when health or quarantine of VFs may have changed
    * @throws OffloadError JOURNAL_FAILURE when another daemon has it, or it is no journal, damaged, or of a newer version
    */
-  constructor(file: string, clock: Clock) {
+  constructor(file: string, clock: Clock, vfsChanged: () => void = () => {}) {
     this.#file = file
     this.#clock = clock
+    this.#vfsChanged = vfsChanged
     const opened = this.#guard('open', () => {
       mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
       const db = new DatabaseSync(file, { timeout: LOCK_MS })
@@ -106,6 +112,15 @@ export class SqliteJournal implements AttachmentJournal {
       this.#sql.allUnhealthy.run()
       for (const vf of found) this.#sql.addVf.run(vf.id.device, vf.id.index, vf.pciAddress ?? null, vf.mac, vf.health === 'healthy' ? 1 : 0)
     })
+    this.#vfsChanged()
+  }
+
+  /** @inheritDoc */
+  reserve(vfs: readonly VfId[]): void {
+    this.#transaction(() => {
+      this.#sql.clearReserved.run()
+      for (const { device, index } of vfs) this.#sql.addReserved.run(device, index)
+    })
   }
 
   /** @inheritDoc */
@@ -113,6 +128,7 @@ export class SqliteJournal implements AttachmentJournal {
     const healthy = health === 'healthy' ? 1 : 0
     if (of.index === undefined) this.#write(this.#sql.healthOfDevice, healthy, of.device)
     else this.#write(this.#sql.healthOfVf, healthy, of.device, of.index)
+    this.#vfsChanged()
   }
 
   /** @inheritDoc */
@@ -206,6 +222,7 @@ export class SqliteJournal implements AttachmentJournal {
         left.reason,
       )
     })
+    this.#vfsChanged()
   }
 
   /** @inheritDoc */
@@ -229,6 +246,7 @@ export class SqliteJournal implements AttachmentJournal {
       const row = this.#sql.dequeue.get(seq)
       if (row !== undefined) this.#sql.freeVf.run(text(row, 'device'), Number(row['vf_index']))
     })
+    this.#vfsChanged()
   }
 
   /** @inheritDoc */

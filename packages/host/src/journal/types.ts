@@ -71,6 +71,10 @@ export interface VfRow {
   readonly health: VfHealth
   /** Whether it can be leased. */
   readonly state: VfState
+  /** When it was given back, as a number that rises: the lowest has been free longest. */
+  readonly turn: number
+  /** Whether it is leased only to attachments that name it. */
+  readonly reserved: boolean
   /** Who has it, or had it last while it is quarantined. */
   readonly key?: AttachmentKey
 }
@@ -114,7 +118,13 @@ export interface AttachmentJournal extends Disposable {
   /** Notes the health of a VF, or of all VFs of a device when `index` is absent. */
   setHealth(of: { readonly device: string; readonly index?: number }, health: VfHealth): void
   /**
-   * Gives a free, healthy, eligible VF to a new attachment, the one that was given back longest ago.
+   * Sets which VFs are leased only to attachments that name them, instead of those set before; they may be unknown yet. It
+   * follows from the configuration and lasts until the journal is closed.
+   */
+  reserve(vfs: readonly VfId[]): void
+  /**
+   * Gives a free, healthy, eligible VF to a new attachment: the very one that is asked for, otherwise of those that are not
+   * reserved the one that was given back longest ago.
    *
    * @throws OffloadError NO_FREE_VF; ALREADY_EXISTS when the key has a row; INVALID_NETCONF when there is no VF with the
    * device id, or it is not eligible

@@ -5,7 +5,7 @@ import type { LeaseRequest, VfRow } from './types.ts'
 
 /** Queries of VFs, each row joined with who has it, but for the free ones. */
 export interface VfQueries {
-  /** Free and healthy, the one that was given back longest ago first. */
+  /** Free, healthy and not reserved, the one that was given back longest ago first. */
   readonly pickFree: StatementSync
   /** By PCI address. */
   readonly pickPci: StatementSync
@@ -43,8 +43,10 @@ function anyFree(sql: VfQueries, eligible: (vf: VfId) => boolean): ChosenVf {
   // As a rule the first one is taken: the rest is not even read.
   for (const row of sql.pickFree.iterate()) if (eligible(vfOf(row))) return chosen(row)
   const vfs = sql.vfs.all().map(decodeVf)
-  const kept = vfs.filter(({ vf, state }) => state === 'free' && !eligible(vf)).length
-  const count = (state: VfRow['state']): number => vfs.filter((vf) => vf.state === state && eligible(vf.vf)).length
+  const open = ({ vf, reserved }: VfRow): boolean => eligible(vf) && !reserved
+  const kept = vfs.filter((vf) => vf.state === 'free' && !open(vf)).length
+  const count = (state: VfRow['state']): number =>
+    vfs.filter((vf) => vf.state === state && (state === 'free' ? open(vf) : eligible(vf.vf))).length
   throw new OffloadError(
     'NO_FREE_VF',
     `no VF is free: ${count('leased')} leased, ${count('quarantined')} quarantined, ${count('free')} unhealthy${kept === 0 ? '' : `, ${kept} kept for others`}`,

@@ -8,6 +8,7 @@ import { KeyedMutex, Limiter, type Scope } from '@cni-offload/sdk/runtime'
 import { AgentLink } from '../agent/agent-link.ts'
 import { AttachmentInfo } from '../device-info/attachment-info.ts'
 import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
+import { DevicePlugin } from '../device-plugin/device-plugin.ts'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
@@ -47,6 +48,8 @@ export interface Facts {
   readonly bootId: string
   /** Folder for journals and plugin state. */
   readonly stateDir: string
+  /** What is advertised to kubelet. */
+  readonly devicePlugin: DevicePlugin
 }
 
 /**
@@ -67,7 +70,8 @@ export async function startRuntime(
   // To a second daemon all that the first one does looks like the remains of a crash: it must not get to undoing anything.
   await claimPath(options.socket ?? DEFAULT_SOCKET)
   await mkdir(join(stateDir, 'hardware'), { recursive: true, mode: 0o700 })
-  const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId() }
+  const devicePlugin = new DevicePlugin(options.devicePlugin)
+  const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId(), devicePlugin }
   provide(scope, options, parts, facts)
   // The bindings take some milliseconds to load: now, not with the first caller.
   getrusage('self')
@@ -83,13 +87,21 @@ export async function startRuntime(
   provideVerbs(scope, facts, options, { path, identity })
 
   const vfs = await device.discover({ signal, log })
-  journal.syncVfs(vfs)
+  const inventory = devicePlugin.inventory(journal)
+  inventory.syncVfs(vfs)
   await reclaim({ device, journal, log, signal }, vfs)
   const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
   const fallbacks = await startFallbacks(scope, facts, signal)
   log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
 
   const end = new AbortController()
+  const { registry } = scope.get(METRICS)
+  const devicePluginDeps = {
+    registry,
+    files: new DeviceInfoFiles(options.deviceInfoDir),
+    clock,
+    log: log.child({ component: 'host.device-plugin' }),
+  }
   const drainer = scope.get(DRAINER)
   const background = [
     scope.get(AGENT).run(end.signal, () => {
@@ -98,7 +110,8 @@ export async function startRuntime(
     }),
     drainer.run(end.signal),
     fallbacks.run(end.signal),
-    watchDevice({ device, journal, clock, log, signal: end.signal }),
+    watchDevice({ device, journal: inventory, clock, log, signal: end.signal }),
+    devicePlugin.run(inventory, devicePluginDeps, end.signal),
   ]
   return {
     verbs: scope.get(VERBS),
@@ -113,14 +126,14 @@ export async function startRuntime(
 }
 
 function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Facts): void {
-  const { limits, clock, log, bootId: boot, stateDir } = facts
+  const { limits, clock, log, bootId: boot, stateDir, devicePlugin } = facts
   const { node } = options
   if (parts.net === undefined) scope.factory(NET, () => createLinuxNet())
   else scope.value(NET, parts.net)
   if (parts.agent === undefined)
     scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
   else scope.value(CLIENT, parts.agent)
-  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.db'), clock))
+  scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.db'), clock, devicePlugin.changes.notify))
   scope.factory(METRICS, (from) => new HostMetrics(() => from.get(JOURNAL).counts()))
   scope.factory(LOCKS, () => new KeyedMutex())
   scope.factory(
@@ -134,14 +147,20 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
         limits,
         clock,
         log: log.child({ component: 'host.agent' }),
-        observer: from.get(METRICS),
+        observer: {
+          connected(connected) {
+            from.get(METRICS).connected(connected)
+            devicePlugin.connected(connected)
+          },
+          resynced: (event) => from.get(METRICS).resynced(event),
+        },
       }),
   )
 }
 
 function provideVerbs(
   scope: Scope,
-  { limits, clock, log, bootId: boot }: Facts,
+  { limits, clock, log, bootId: boot, devicePlugin }: Facts,
   { deviceInfoDir }: HostOptions,
   hostNetns: HostNetns,
 ): void {
@@ -186,6 +205,7 @@ function provideVerbs(
       hostNetns,
       bootId: boot,
       ipv6: existsSync('/proc/sys/net/ipv6'),
+      counted: devicePlugin.counted,
     }
   })
 }

@@ -47,6 +47,8 @@ export interface VerbDeps {
   readonly bootId: string
   /** Whether the kernel has IPv6. */
   readonly ipv6: boolean
+  /** Whether kubelet counts the VFs and sends no pod to a node where all are leased. */
+  readonly counted: boolean
 }
 
 /** What one request carries. */

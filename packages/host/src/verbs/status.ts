@@ -27,10 +27,18 @@ function servedByHost({ agent, journal }: VerbDeps, plan: FallbackPlan, network:
   return !journal.hasFree(agent.eligible(network)) && fallsBack(plan, 'no-free-vf')
 }
 
+/**
+ * Whether the node is full and kubelet knows it, since it counts the VFs. A failure would tell kubelet that the network of the
+ * node is broken, and it would move the pods elsewhere.
+ */
+function isFull({ counted, journal }: VerbDeps): boolean {
+  return counted && journal.counts().vfs.leased > 0
+}
+
 async function offloadStatus(deps: VerbDeps, network: string, ctx: VerbContext): Promise<void> {
-  if (!deps.journal.hasFree(deps.agent.eligible(network))) {
+  if (!deps.journal.hasFree(deps.agent.eligible(network)) && !isFull(deps)) {
     const { vfs } = deps.journal.counts()
-    const kept = vfs.free === 0 ? '' : `, ${vfs.free} kept for other networks`
+    const kept = vfs.free === 0 ? '' : `, ${vfs.free} kept for others`
     const text = `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy${kept}`
     throw new OffloadError('NOT_READY', text, {
       hint: 'Wait for pods to end, or add VFs to the device.',

@@ -73,6 +73,7 @@ describe('an ADD that fails while the journal fails', () => {
       hostNetns: { path: '/proc/self/ns/net', identity: '4:0' },
       bootId: 'boot-1',
       ipv6: true,
+      counted: false,
     }
     const errors: unknown[] = []
     const log: Logger = { ...silentLogger, error: (fields) => void errors.push(fields['err']) }

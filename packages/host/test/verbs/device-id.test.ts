@@ -65,7 +65,7 @@ describe.skipIf(!isRoot())(`VFs that a network keeps (${ROOT_REASON})`, () => {
     expect(await add('net1', 'fast')).toMatchObject({ exitCode: 0 })
     expect(json(await lab.call('STATUS', pod, { netconf: { name: 'fast' } }))).toMatchObject({
       code: 50,
-      msg: expect.stringContaining('no VF is free: 1 leased, 0 quarantined, 0 unhealthy, 2 kept for other networks'),
+      msg: expect.stringContaining('no VF is free: 1 leased, 0 quarantined, 0 unhealthy, 2 kept for others'),
     })
     expect(await lab.call('STATUS', pod)).toMatchObject({ exitCode: 0 })
     expect(json(await add('net2', 'fast'))).toMatchObject({ code: 11, msg: expect.stringContaining('2 kept for others') })
