@@ -4,8 +4,8 @@ import { createLinuxNet } from '@cni-offload/linux'
 import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import { inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
-import { type DaemonRole, type LabAdapter, type LabHardware, LARGEST_POOL, type LabNode } from '../lab/model.ts'
-import { adapterOption, count, hardwareOption, requireRoot } from './options.ts'
+import { type DaemonRole, type LabAdapter, type LabHardware, type LabNetwork, LARGEST_POOL, type LabNode } from '../lab/model.ts'
+import { adapterOption, count, hardwareOption, networkOption, requireRoot } from './options.ts'
 
 interface Common {
   readonly state: string
@@ -19,6 +19,8 @@ interface Up extends Common {
   readonly prefix: string
   readonly adapter: LabAdapter
   readonly hardware: LabHardware
+  readonly network: readonly LabNetwork[]
+  readonly pciBus?: string
 }
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -37,7 +39,9 @@ export function labCommand(): Command {
     .option('--pool <n>', 'addresses that pods of a node may get', count, LARGEST_POOL)
     .option('--prefix <text>', 'starts the names of all namespaces', 'olab')
     .addOption(adapterOption())
+    .addOption(networkOption())
     .addOption(hardwareOption())
+    .option('--pci-bus <domain:bus>', 'make up PCI addresses for the VFs, for example f000:00')
     .option('--json', 'print the nodes as JSON')
     .action(up)
   sub('down', 'end the daemons and remove everything').action(down)
@@ -58,7 +62,12 @@ export function labCommand(): Command {
 
 async function up(options: Up): Promise<void> {
   requireRoot('a lab')
-  await using lab = await Lab.up({ ...options, dir: resolve(options.state), progress: options.json === true ? () => {} : say })
+  await using lab = await Lab.up({
+    ...options,
+    networks: options.network,
+    dir: resolve(options.state),
+    progress: options.json === true ? () => {} : say,
+  })
   if (options.json === true) say(JSON.stringify({ nodes: lab.state.nodes.map((node) => describeNode(lab, node)) }, null, 2))
   else for (const node of lab.state.nodes) say(nodeText(lab, node))
 }
@@ -138,6 +147,7 @@ function describeNode(lab: Lab, node: LabNode): object {
     name: node.name,
     shim: node.shim,
     netconf: node.netconf,
+    netconfs: node.netconfs,
     env: node.env,
     hostNetns: node.hostNetns,
     dpuNetns: node.dpuNetns,
@@ -161,7 +171,7 @@ function nodeText(lab: Lab, node: LabNode): string {
     '',
     `${node.name}`,
     `  shim          ${node.shim}`,
-    `  netconf       ${node.netconf}`,
+    ...Object.entries(node.netconfs).map(([name, path]) => `  netconf       ${path} (network ${name})`),
     `  environment   ${env}`,
     `  host netns    ${node.hostNetns}      DPU netns ${node.dpuNetns}`,
     `  daemon socket ${node.socket}      agent ${node.agentAddress} (from the host netns)`,

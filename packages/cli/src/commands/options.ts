@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
-import { LAB_ADAPTERS, LAB_HARDWARE } from '../lab/model.ts'
+import { LAB_ADAPTERS, LAB_HARDWARE, type LabNetwork } from '../lab/model.ts'
 
 /** A whole number of at least 1, from the command line. */
 export function count(text: string): number {
@@ -12,6 +12,20 @@ export function count(text: string): number {
 /** `--adapter`. */
 export function adapterOption(): Option {
   return new Option('--adapter <name>', 'what connects pods on the DPU').choices(LAB_ADAPTERS).default('delegate')
+}
+
+/** `--network`, any number of times: `NAME=ADAPTER` or `NAME=ADAPTER:ports`. */
+export function networkOption(): Option {
+  return new Option('--network <name=adapter[:ports]>', 'a further network, for example net1=hello or net1=hello:soft0/6-7 (repeatable)')
+    .argParser((text, earlier: readonly LabNetwork[]) => [...earlier, networkOf(text)])
+    .default([])
+}
+
+function networkOf(text: string): LabNetwork {
+  const { name = '', adapter = '', ports } = /^(?<name>[^=]+)=(?<adapter>[^:]+)(:(?<ports>.+))?$/.exec(text)?.groups ?? {}
+  const known = LAB_ADAPTERS.find((candidate) => candidate === adapter)
+  if (known === undefined) throw new InvalidArgumentError(`NAME=ADAPTER is expected, with ${LAB_ADAPTERS.join(' or ')}.`)
+  return { name, adapter: known, ports: ports?.split(',') }
 }
 
 /** `--hardware`. */

@@ -40,17 +40,24 @@ export function underlayAddresses(node: number): { readonly ipv4: string; readon
  *
  * @param node - number of the node, from 1
  * @param pool - how many addresses pods may get, 1–253
+ * @param network - number of the network, 0 for the first one
  */
-export function podSubnets(node: number, pool: number): { readonly ipv4: PodSubnet; readonly ipv6: PodSubnet } {
+export function podSubnets(node: number, pool: number, network = 0): { readonly ipv4: PodSubnet; readonly ipv6: PodSubnet } {
   const last = pool + 1
-  const v6 = `fd00:244:${node.toString(16)}::`
+  const v4 = `10.${244 + network}.${node}`
+  const v6 = `fd00:${244 + network}:${node.toString(16)}::`
   return {
     ipv4: {
-      subnet: `10.244.${node}.0/24`,
-      gateway: `10.244.${node}.1`,
-      rangeStart: `10.244.${node}.2`,
-      rangeEnd: `10.244.${node}.${last}`,
+      subnet: `${v4}.0/24`,
+      gateway: `${v4}.1`,
+      rangeStart: `${v4}.2`,
+      rangeEnd: `${v4}.${last}`,
     },
     ipv6: { subnet: `${v6}/64`, gateway: `${v6}1`, rangeStart: `${v6}2`, rangeEnd: `${v6}${last.toString(16)}` },
   }
+}
+
+/** What the pods of a network have in common on all nodes. @param network - number of the network, 0 for the first one */
+export function networkPrefixes(network: number): { readonly ipv4: string; readonly ipv6: string } {
+  return { ipv4: `10.${244 + network}.0.0/16`, ipv6: `fd00:${244 + network}::/32` }
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { stringify } from 'yaml'
-import { ADDRESSES, type PodSubnet, podSubnets } from './addresses.ts'
-import type { DaemonRole, LabAdapter, LabExtra } from './model.ts'
+import { ADDRESSES, networkPrefixes, type PodSubnet, podSubnets } from './addresses.ts'
+import type { DaemonRole, LabAdapter, LabExtra, LabNetwork } from './model.ts'
 
 /** What a node's configuration files are made from. */
 export interface NodeConfigInput {
@@ -14,10 +14,10 @@ export interface NodeConfigInput {
   readonly name: string
   /** Number of the node, from 1. */
   readonly index: number
-  /** Network that the agent serves. */
-  readonly network: string
-  /** Adapter of the agent. */
-  readonly adapter: LabAdapter
+  /** Networks that the agent serves, the first one first. */
+  readonly networks: readonly LabNetwork[]
+  /** Domain and bus of made-up PCI addresses. */
+  readonly pciBus: string | undefined
   /** Device that holds the VFs. */
   readonly device: string
   /** VFs of the device. */
@@ -42,8 +42,10 @@ export interface NodeConfigPaths {
   readonly host: string
   /** `agent.yaml`. */
   readonly agent: string
-  /** Netconf that a runtime feeds to the shim. */
+  /** Netconf that a runtime feeds to the shim, of the first network. */
   readonly netconf: string
+  /** Netconfs of all networks, by name. */
+  readonly netconfs: Readonly<Record<string, string>>
   /** Unix socket of the host daemon. */
   readonly socket: string
   /** State folder of the host daemon. */
@@ -58,12 +60,15 @@ const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
   hello: ['mac', 'ips'],
 }
 
-/** Writes `host.yaml`, `agent.yaml` and `netconf.json` of a node. */
+/** Writes `host.yaml`, `agent.yaml` and a netconf for each network of a node. */
 export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfigPaths> {
   const paths = {
     host: join(input.dir, 'host.yaml'),
     agent: join(input.dir, 'agent.yaml'),
     netconf: join(input.dir, 'netconf.json'),
+    netconfs: Object.fromEntries(
+      input.networks.map(({ name }, number) => [name, join(input.dir, number === 0 ? 'netconf.json' : `netconf-${name}.json`)]),
+    ),
     socket: join(input.dir, 'host.sock'),
     hostState: join(input.dir, 'host'),
     agentState: join(input.dir, 'agent'),
@@ -81,8 +86,9 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       hardware: {
         plugin: moduleOf('@cni-offload/hw-soft'),
         export: 'softHost',
-        options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns },
+        options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns, pciBus: input.pciBus },
       },
+      deviceInfo: { dir: join(input.dir, 'devinfo') },
       metrics: { listen: ADDRESSES.metrics.host },
       log: { level: 'info' },
       ...input.extra.host,
@@ -100,15 +106,21 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
         export: 'softDpu',
         options: { device: input.device, vfs: input.vfs, node: input.seed },
       },
-      adapters: [{ network: input.network, ...adapterConfig(input) }],
+      adapters: input.networks.map((network, number) => ({
+        network: network.name,
+        ports: network.ports,
+        ...adapterConfig(input, network, number),
+      })),
       metrics: { listen: ADDRESSES.metrics.agent },
       log: { level: 'info' },
       ...input.extra.agent,
     }),
   )
-  const capabilities = Object.fromEntries(CAPABILITIES[input.adapter].map((name) => [name, true]))
-  const netconf = { cniVersion: '1.0.0', name: input.network, type: 'offload-cni', capabilities, ...input.extra.netconf }
-  await writeFile(paths.netconf, `${JSON.stringify(netconf, null, 2)}\n`)
+  for (const { name, adapter } of input.networks) {
+    const capabilities = Object.fromEntries(CAPABILITIES[adapter].map((capability) => [capability, true]))
+    const netconf = { cniVersion: '1.0.0', name, type: 'offload-cni', capabilities, ...input.extra.netconf }
+    await writeFile(paths.netconfs[name] ?? paths.netconf, `${JSON.stringify(netconf, null, 2)}\n`)
+  }
   return paths
 }
 
@@ -117,14 +129,22 @@ function moduleOf(name: string): string {
   return fileURLToPath(import.meta.resolve(name))
 }
 
-function adapterConfig(input: NodeConfigInput): { plugin: string; export: string; options: object } {
-  const pods = podSubnets(input.index, input.pool)
+function adapterConfig(
+  input: NodeConfigInput,
+  { name, adapter }: LabNetwork,
+  number: number,
+): { plugin: string; export: string; options: object } {
+  const pods = podSubnets(input.index, input.pool, number)
   const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
-  if (input.adapter === 'hello')
+  if (adapter === 'hello')
     return {
       plugin: moduleOf('@cni-offload/example-hello-adapter'),
       export: 'hello',
-      options: { bridge: 'hello0', pools: { ipv4: helloPool(pods.ipv4), ipv6: helloPool(pods.ipv6) } },
+      options: {
+        bridge: `hello${number}`,
+        ...(number === 0 ? {} : { routes: podRoutes(number, pods) }),
+        pools: { ipv4: helloPool(pods.ipv4), ipv6: helloPool(pods.ipv6) },
+      },
     }
   return {
     plugin: moduleOf('@cni-offload/adapter-delegate'),
@@ -135,18 +155,18 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
       noCheck: ['portmap', 'bandwidth'],
       conflist: {
         cniVersion: '1.0.0',
-        name: input.network,
+        name,
         plugins: [
           {
             type: 'bridge',
-            bridge: 'cni0',
+            bridge: `cni${number}`,
             isGateway: true,
             capabilities: { mac: true, ips: true },
             ipam: {
               type: 'host-local',
               dataDir: join(input.dir, 'ipam'),
               ranges: [[pods.ipv4], [pods.ipv6]],
-              routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+              routes: podRoutes(number, pods),
             },
           },
           { type: 'tuning', sysctl: { 'net.ipv4.tcp_keepalive_time': '600' } },
@@ -156,4 +176,16 @@ function adapterConfig(input: NodeConfigInput): { plugin: string; export: string
       },
     },
   }
+}
+
+/** One network of a pod has the default routes; the others lead to their own prefixes on all nodes. */
+function podRoutes(
+  number: number,
+  { ipv4, ipv6 }: { readonly ipv4: PodSubnet; readonly ipv6: PodSubnet },
+): readonly { readonly dst: string; readonly gw: string }[] {
+  const prefixes = number === 0 ? { ipv4: '0.0.0.0/0', ipv6: '::/0' } : networkPrefixes(number)
+  return [
+    { dst: prefixes.ipv4, gw: ipv4.gateway },
+    { dst: prefixes.ipv6, gw: ipv6.gateway },
+  ]
 }

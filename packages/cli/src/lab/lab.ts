@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { createAuthority, issueCertificate } from '@cni-offload/protocol/pki'
-import { OffloadError, parseWith } from '@cni-offload/sdk'
+import { cniName, OffloadError, parseWith } from '@cni-offload/sdk'
 import { shimPath } from '@cni-offload/shim/build'
 import { ADDRESSES } from './addresses.ts'
 import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
@@ -12,8 +12,10 @@ import {
   type DaemonRole,
   LAB_ADAPTERS,
   LAB_HARDWARE,
+  LARGEST_NETWORKS,
   LARGEST_POOL,
   type LabExtra,
+  type LabNetwork,
   type LabNode,
   type LabOptions,
   type LabState,
@@ -50,7 +52,8 @@ export class Lab implements AsyncDisposable {
    */
   static async up(options: LabOptions): Promise<Lab> {
     const { nodes = 2, vfs = 8, pool = LARGEST_POOL, adapter = 'delegate', hardware = 'soft' } = options
-    checkOptions({ nodes, vfs, pool, adapter, hardware })
+    const networks: readonly LabNetwork[] = [{ name: NETWORK, adapter }, ...(options.networks ?? [])]
+    checkOptions({ nodes, vfs, pool, adapter, hardware, networks })
     const progress = options.progress ?? (() => {})
     if (await readState(options.dir))
       throw new OffloadError('ALREADY_EXISTS', `${options.dir} holds a lab already`, {
@@ -61,7 +64,7 @@ export class Lab implements AsyncDisposable {
       throw new OffloadError('ALREADY_EXISTS', `network namespaces of another lab are there: ${leftovers.join(', ')}`, {
         hint: 'end that lab, or choose another --prefix',
       })
-    const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, device: DEVICE, nodes: [] }
+    const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, networks, device: DEVICE, nodes: [] }
     const lab = new Lab(options.dir, state, createLinuxNet())
     try {
       progress('compiling the shim (once) …')
@@ -69,12 +72,12 @@ export class Lab implements AsyncDisposable {
       progress(`building ${nodes} node(s): host and DPU namespaces, underlay, ${vfs} VFs each …`)
       await mkdir(options.dir, { recursive: true, mode: 0o700 })
       await lab.#save()
-      await buildTopology(lab.#net, { prefix: options.prefix, nodes, vfs, device: DEVICE })
+      await buildTopology(lab.#net, { prefix: options.prefix, nodes, networks: networks.length, vfs, device: DEVICE })
       progress('issuing certificates …')
       const pki = join(options.dir, 'pki')
       await createAuthority({ dir: pki })
       for (let index = 1; index <= nodes; index++)
-        state.nodes.push(await lab.#prepareNode({ index, pool, shim, pki, extra: options.extra ?? {} }))
+        state.nodes.push(await lab.#prepareNode({ index, pool, shim, pki, extra: options.extra ?? {}, pciBus: options.pciBus }))
       await lab.#save()
       progress('starting agents and host daemons …')
       await Promise.all(
@@ -164,8 +167,15 @@ export class Lab implements AsyncDisposable {
     await this.#net[Symbol.asyncDispose]()
   }
 
-  async #prepareNode(input: { index: number; pool: number; shim: string; pki: string; extra: LabExtra }): Promise<LabNode> {
-    const { index, pool, shim, pki, extra } = input
+  async #prepareNode(input: {
+    index: number
+    pool: number
+    shim: string
+    pki: string
+    extra: LabExtra
+    pciBus: string | undefined
+  }): Promise<LabNode> {
+    const { index, pool, shim, pki, extra, pciBus } = input
     const names = labNames(this.state.prefix)
     const name = `node${index}`
     const dir = join(this.dir, name)
@@ -177,8 +187,8 @@ export class Lab implements AsyncDisposable {
       dir,
       name,
       index,
-      network: NETWORK,
-      adapter: this.state.adapter,
+      networks: this.state.networks,
+      pciBus,
       device: DEVICE,
       vfs: this.state.vfs,
       seed: names.host(index),
@@ -194,6 +204,7 @@ export class Lab implements AsyncDisposable {
       dir,
       shim,
       netconf: paths.netconf,
+      netconfs: paths.netconfs,
       env: { CNI_OFFLOAD_SOCKET: paths.socket },
       hostNetns: names.host(index),
       dpuNetns: names.dpu(index),
@@ -227,7 +238,14 @@ export class Lab implements AsyncDisposable {
   }
 }
 
-function checkOptions(options: { nodes: number; vfs: number; pool: number; adapter: string; hardware: string }): void {
+function checkOptions(options: {
+  nodes: number
+  vfs: number
+  pool: number
+  adapter: string
+  hardware: string
+  networks: readonly { readonly name: string; readonly adapter: string }[]
+}): void {
   const range = (name: string, value: number, max: number): void => {
     if (!Number.isInteger(value) || value < 1 || value > max)
       throw new OffloadError('INVALID_CONFIG', `--${name} ${value}: a whole number from 1 to ${max} is expected`)
@@ -240,6 +258,12 @@ function checkOptions(options: { nodes: number; vfs: number; pool: number; adapt
   range('pool', options.pool, LARGEST_POOL)
   oneOf('adapter', options.adapter, LAB_ADAPTERS)
   oneOf('hardware', options.hardware, LAB_HARDWARE)
+  range('network: number of networks', options.networks.length, LARGEST_NETWORKS)
+  options.networks.forEach(({ name, adapter }, at) => {
+    oneOf(`network ${name}`, adapter, LAB_ADAPTERS)
+    if (!cniName.safeParse(name).success || options.networks.findIndex((network) => network.name === name) !== at)
+      throw new OffloadError('INVALID_CONFIG', `--network ${name}: a network name that no other network has is expected`)
+  })
 }
 
 async function readState(dir: string): Promise<LabState | undefined> {

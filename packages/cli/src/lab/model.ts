@@ -3,6 +3,9 @@ import { z } from 'zod'
 /** Largest pool of pod addresses per node and family: a /24 less network, broadcast and gateway. */
 export const LARGEST_POOL = 253
 
+/** Most networks that a lab can have, the first one included. */
+export const LARGEST_NETWORKS = 10
+
 /** Adapters that a lab can run. */
 export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello']
 
@@ -25,6 +28,16 @@ export interface LabExtra {
   readonly netconf?: Readonly<Record<string, unknown>>
 }
 
+/** A network of a lab. Each one has an adapter, address pools and a bridge of its own on every DPU. */
+export interface LabNetwork {
+  /** Name, `name` of its netconf. */
+  readonly name: string
+  /** Its adapter. */
+  readonly adapter: LabAdapter
+  /** Ports that it keeps for itself, as in `adapters[].ports` of `agent.yaml`. @defaultValue it shares those that nobody keeps */
+  readonly ports?: readonly string[] | undefined
+}
+
 /** What a lab is made of. */
 export interface LabOptions {
   /** Folder for configuration, certificates, journals and logs; made if missing. */
@@ -39,8 +52,12 @@ export interface LabOptions {
   readonly pool?: number
   /** @defaultValue 'delegate' */
   readonly adapter?: LabAdapter
+  /** Networks besides the first one, at most nine. @defaultValue none */
+  readonly networks?: readonly LabNetwork[]
   /** @defaultValue 'soft' */
   readonly hardware?: LabHardware
+  /** Domain and bus, such as `f000:00`, of PCI addresses that are made up for the VFs. @defaultValue VFs have none */
+  readonly pciBus?: string
   /** Settings of the nodes that differ from the default; every node gets the same. */
   readonly extra?: LabExtra
   /** Told what happens, for people. */
@@ -74,8 +91,10 @@ export interface LabNode {
   readonly dir: string
   /** The compiled CNI executable. */
   readonly shim: string
-  /** Netconf to feed to it. */
+  /** Netconf to feed to it, of the first network. */
   readonly netconf: string
+  /** Netconfs of all networks, by name. */
+  readonly netconfs: Readonly<Record<string, string>>
   /** Variables that it needs besides the CNI ones. */
   readonly env: Record<string, string>
   /** Name of the host's namespace. */
@@ -106,6 +125,7 @@ const labNode: z.ZodType<LabNode> = z.object({
   dir: z.string(),
   shim: z.string(),
   netconf: z.string(),
+  netconfs: z.record(z.string(), z.string()),
   env: z.record(z.string(), z.string()),
   hostNetns: z.string(),
   dpuNetns: z.string(),
@@ -122,6 +142,7 @@ export const labState: z.ZodType<LabState> = z.object({
   hardware: z.enum(['soft']),
   vfs: z.number().int(),
   network: z.string(),
+  networks: z.array(z.object({ name: z.string(), adapter: z.enum(['delegate', 'hello']), ports: z.array(z.string()).optional() })),
   device: z.string(),
   nodes: z.array(labNode),
 })
@@ -136,8 +157,10 @@ export interface LabState {
   hardware: LabHardware
   /** VFs per node. */
   vfs: number
-  /** Name of its network. */
+  /** Name of its first network. */
   network: string
+  /** All its networks, the first one first. */
+  networks: readonly LabNetwork[]
   /** Name of the device that holds the VFs. */
   device: string
   /** Its nodes. */

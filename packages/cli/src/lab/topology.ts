@@ -32,7 +32,10 @@ export async function labNamespaces(prefix: string): Promise<string[]> {
  * Makes the namespaces of a lab and all cables: for each node a host and a DPU with the PF link between them and the card's
  * VFs, and a fabric that connects the DPUs and routes each node's pods to its DPU.
  */
-export async function buildTopology(net: LinuxNet, options: { prefix: string; nodes: number; vfs: number; device: string }): Promise<void> {
+export async function buildTopology(
+  net: LinuxNet,
+  options: { prefix: string; nodes: number; networks: number; vfs: number; device: string },
+): Promise<void> {
   const names = labNames(options.prefix)
   const nodes = Array.from({ length: options.nodes }, (_, i) => i + 1)
   const fabric = await net.createNetns(names.fabric)
@@ -55,7 +58,7 @@ export async function buildTopology(net: LinuxNet, options: { prefix: string; no
     ])
     await net.apply(
       dpu,
-      nodes.filter((other) => other !== node).flatMap((other) => routesTo(other)),
+      nodes.filter((other) => other !== node).flatMap((other) => routesTo(other, options.networks)),
     )
     await plugCard({ net, device: options.device, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu })
   }
@@ -78,11 +81,10 @@ function dpuOps(node: number, host: string, fabric: string): NetOp[] {
   ]
 }
 
-function routesTo(node: number): NetOp[] {
-  const pods = podSubnets(node, LARGEST_POOL)
+function routesTo(node: number, networks: number): NetOp[] {
   const via = underlayAddresses(node)
-  return [
+  return Array.from({ length: networks }, (_, network) => podSubnets(node, LARGEST_POOL, network)).flatMap((pods): NetOp[] => [
     { op: 'route.add', dev: 'up0', route: { dst: pods.ipv4.subnet, gw: via.ipv4 } },
     { op: 'route.add', dev: 'up0', route: { dst: pods.ipv6.subnet, gw: via.ipv6 } },
-  ]
+  ])
 }

@@ -34,14 +34,10 @@ export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: 
 
 const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
 
-const sameRoute = (a: Route, b: Route): boolean =>
-  a.dst === b.dst &&
-  a.gw === b.gw &&
-  a.table === b.table &&
-  a.priority === b.priority &&
-  a.mtu === b.mtu &&
-  a.advmss === b.advmss &&
-  a.scope === b.scope
+const sameButTable = (a: Route, b: Route): boolean =>
+  a.dst === b.dst && a.gw === b.gw && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss && a.scope === b.scope
+
+const sameRoute = (a: Route, b: Route): boolean => a.table === b.table && sameButTable(a, b)
 
 /** Whether the kernel would not have both: then the other interface's came first, and ours was never made. */
 const excludes = (other: Route, ours: Route): boolean =>
@@ -58,6 +54,11 @@ export function differences(has: PodInterface, expected: AttachResult, stated?: 
   const mac = stated?.mac?.toLowerCase() ?? expected.mac
   const mtu = stated?.mtu ?? expected.mtu
   const routes = routesToMake(expected).filter((route) => !has.otherRoutes.some((other) => excludes(other, route)))
+  // A later plugin may have moved routes of the main table to one of its own, as sbr does for source-based routing.
+  const moved = has.routes.filter((route) => route.table !== undefined && !routes.some((own) => sameRoute(own, route)))
+  const stands = (route: Route): boolean =>
+    has.routes.some((candidate) => sameRoute(route, candidate)) ||
+    (route.table === undefined && moved.some((candidate) => sameButTable(route, candidate)))
   return [
     ...(link.up ? [] : [`${link.name} is down`]),
     ...(link.mac === mac ? [] : [`MAC is ${link.mac} instead of ${mac}`]),
@@ -65,9 +66,7 @@ export function differences(has: PodInterface, expected: AttachResult, stated?: 
     ...expected.ips
       .filter(({ address }) => !has.addresses.includes(normalizeCidr(address)))
       .map(({ address }) => `address ${address} is missing`),
-    ...routes
-      .filter((route) => !has.routes.some((candidate) => sameRoute(route, candidate)))
-      .map((route) => `route ${shownRoute(route)} is missing`),
+    ...routes.filter((route) => !stands(route)).map((route) => `route ${shownRoute(route)} is missing`),
   ]
 }
 

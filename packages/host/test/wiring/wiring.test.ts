@@ -113,6 +113,12 @@ describe('differences and contradictions', () => {
     expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1', priority: 9 }] }, RESULT)).toHaveLength(1)
   })
 
+  it('accept a route of the main table that a later plugin has moved to a table of its own, but not one that is ours', () => {
+    const moved = { ...has, routes: [{ dst: '0.0.0.0/0', gw: '10.0.0.1', table: 100 }, ...has.routes.slice(1)] }
+    expect(differences(moved, RESULT)).toEqual([])
+    expect(differences(moved, { ...RESULT, routes: [...RESULT.routes, { dst: '0.0.0.0/0', gw: '10.0.0.1', table: 100 }] })).toHaveLength(1)
+  })
+
   it('compare MAC and MTU with what the final result states, else with our own', () => {
     const stated = { name: 'eth0', mac: '02:00:00:00:00:AA', mtu: 1300 }
     expect(differences({ ...has, link: { ...link, mac: '02:00:00:00:00:aa', mtu: 1300 } }, RESULT, stated)).toEqual([])
