@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,10 +29,14 @@ describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
   })
 
   test('up, status, inspect, kill, start, down', async () => {
-    const { nodes } = JSON.parse(await lab('up', '--nodes', '1', '--vfs', '2', '--pool', '5', '--prefix', prefix, '--json'))
+    const { nodes } = JSON.parse(
+      await lab('up', '--nodes', '1', '--vfs', '2', '--pool', '5', '--network', 'net1=hello:soft0/1', '--prefix', prefix, '--json'),
+    )
     expect(nodes).toHaveLength(1)
     for (const field of ['shim', 'netconf', 'env', 'hostNetns', 'dpuNetns', 'socket', 'agentAddress', 'journals', 'pids', 'metrics'])
       expect(nodes[0]).toHaveProperty(field)
+    expect(JSON.parse(readFileSync(nodes[0].netconfs.net1, 'utf8'))).toMatchObject({ name: 'net1', type: 'offload-cni' })
+    await expect(lab('up', '--network', 'net1=unknown')).rejects.toThrow(/NAME=ADAPTER is expected/)
     const { journals } = nodes[0] as { journals: { host: string; agent: string } }
     expect([journals.host, journals.agent].filter((file) => !existsSync(file))).toEqual([])
     await expect(lab('up', '--prefix', prefix)).rejects.toThrow(/lab already/)
