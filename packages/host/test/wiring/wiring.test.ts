@@ -111,6 +111,14 @@ describe('differences and contradictions', () => {
     expect(differences(without, RESULT)).toEqual(['route 0.0.0.0/0 via 10.0.0.1 is missing'])
     expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1' }] }, RESULT)).toEqual([])
     expect(differences({ ...without, otherRoutes: [{ dst: '0.0.0.0/0', gw: '10.5.0.1', priority: 9 }] }, RESULT)).toHaveLength(1)
+    const moved = { dst: '0.0.0.0/0', gw: '10.0.0.1', table: 100 }
+    expect(differences({ ...without, routes: [...without.routes, moved] }, RESULT), 'a later plugin moved it').toEqual([])
+    expect(differences({ ...without, routes: [...without.routes, { ...moved, gw: '10.0.0.9' }] }, RESULT)).toHaveLength(1)
+    const both = { ...RESULT, routes: [...RESULT.routes, moved] }
+    expect(
+      differences({ ...without, routes: [...without.routes, moved] }, both),
+      'a route that was made stands for none but itself',
+    ).toHaveLength(1)
   })
 
   it('accept a route of the main table that a later plugin has moved to a table of its own, but not one that is ours', () => {
