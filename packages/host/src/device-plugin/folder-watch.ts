@@ -5,7 +5,7 @@ import { Changes } from './wake.ts'
 
 /**
  * Tells that something in a folder may have changed, also while the folder does not exist or is replaced: then its nearest
- * ancestor is watched.
+ * ancestor is watched. Not noticed is that an ancestor of a folder that exists gets another name.
  */
 export class FolderWatch implements Disposable {
   /** Who is told. */

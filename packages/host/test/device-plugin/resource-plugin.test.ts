@@ -1,7 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Clock, systemClock, type VirtualFunction } from '@cni-offload/sdk'
+import { setImmediate } from 'node:timers/promises'
+import { type Clock, silentLogger, systemClock, type VirtualFunction } from '@cni-offload/sdk'
+import { Registry } from 'prom-client'
 import { describe, expect, it } from 'vitest'
+import { DevicePluginMetrics } from '../../src/device-plugin/metrics.ts'
+import { ResourcePlugin } from '../../src/device-plugin/resource-plugin.ts'
+import { Changes } from '../../src/device-plugin/wake.ts'
 import { eventually } from '../support/lab.ts'
 import { leaseOf, vfsOf } from '../support/row.ts'
 import { PluginLab, RESOURCE } from './lab.ts'
@@ -76,6 +81,31 @@ describe('what kubelet is told of VFs', () => {
     lab.inventory.setHealth({ device: 'dev0', index: 3 }, 'unhealthy')
     await lab.untilHealthy(7)
     expect(lab.kubelet.lists(RESOURCE) - before).toBeLessThanOrEqual(2)
+  })
+
+  it('is never the same list twice', async () => {
+    const changes = new Changes()
+    const device = { id: 'a', healthy: true, free: true, turn: 0 }
+    let devices = new Map([['a', device]])
+    const plugin = new ResourcePlugin({
+      resource: { name: RESOURCE },
+      devices: () => devices,
+      changes,
+      metrics: new DevicePluginMetrics(new Registry(), () => []),
+      clock: { ...systemClock, sleep: async () => {} },
+      log: silentLogger,
+    })
+    const lists = plugin.listAndWatch(AbortSignal.timeout(20_000))[Symbol.asyncIterator]()
+    await lists.next()
+    const next = lists.next()
+    for (let round = 0; round < 5; round++) {
+      devices = new Map([['a', { ...device, free: round % 2 === 0, turn: round }]])
+      changes.notify()
+      await setImmediate()
+    }
+    devices = new Map([['a', { ...device, healthy: false }]])
+    changes.notify()
+    expect((await next).value).toEqual([{ id: 'a', health: 'Unhealthy' }])
   })
 
   it('is the newest state for a kubelet that reads slowly, not a queue of old ones', async () => {
