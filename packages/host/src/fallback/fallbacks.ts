@@ -9,7 +9,8 @@ import { appendResult } from '../wiring/append-result.ts'
 import { listCall, withArgs } from './call.ts'
 import { DEFAULT_BIN_DIRS, type FallbackConfig } from './config.ts'
 import { type FallbackPlan, type FallbackReason, planFallback, refuseUndeclared } from './plan.ts'
-import type { FallbackRunner, FallbackRunners } from './runners.ts'
+import type { FallbackUndo } from './fallback-undo.ts'
+import type { FallbackRunners } from './runners.ts'
 import type { FallbackJournal, FallbackRow } from './types.ts'
 
 /** What {@link Fallbacks} is made of. */
@@ -28,8 +29,6 @@ export interface FallbacksDeps {
   readonly limits: Pick<HostLimits, 'undoMs' | 'checkMs' | 'statusMs'>
   /** Told each attachment that was made. */
   readonly observer: { added(reason: FallbackReason): void }
-  /** Told when the end of an attachment was left to the background. */
-  readonly leftToQueue: () => void
 }
 
 /** An ADD that goes to the host. */
@@ -56,9 +55,11 @@ export interface FallbackAdd {
  */
 export class Fallbacks {
   readonly #deps: FallbacksDeps
+  readonly #undo: FallbackUndo
 
-  constructor(deps: FallbacksDeps) {
+  constructor(deps: FallbacksDeps, undo: FallbackUndo) {
     this.#deps = deps
+    this.#undo = undo
   }
 
   /** What holds for a network or a pod. @throws OffloadError as of {@link planFallback} */
@@ -118,7 +119,7 @@ export class Fallbacks {
       const failure = OffloadError.from(ctx.signal.aborted ? ctx.signal.reason : error, 'INTERNAL', `ADD ${formatAttachmentKey(key)}`)
       ctx.log.warn({ reason, err: error, code: failure.code }, 'ADD on the host failed, undoing it')
       await ctx.stages
-        .time('undo', () => this.#end(row, ctx.log))
+        .time('undo', () => this.#undo.end(row, ctx.log))
         .catch((broken: unknown) => {
           // The journal failed. The row stays, so that the runtime's DEL or the next start undoes it; why the ADD failed matters more.
           ctx.log.error({ err: broken }, 'a failed ADD on the host could not be undone')
@@ -135,12 +136,12 @@ export class Fallbacks {
     const row = this.#deps.journal.get(key)
     if (row === undefined) return
     const name = formatAttachmentKey(key)
-    if (row.phase === 'added' && (await this.#alive(row)))
+    if (row.phase === 'added' && (await this.#undo.alive(row)))
       throw new OffloadError('ALREADY_EXISTS', `attachment ${name} exists already, with the network of the host in ${row.netns}`, {
         hint: 'The runtime must call DEL before it calls ADD again.',
       })
     log.warn({ phase: row.phase }, 'undoing what an earlier ADD left on the host')
-    const left = await this.#end(row, log)
+    const left = await this.#undo.end(row, log)
     if (left !== undefined)
       throw new OffloadError('ADAPTER_FAILED', `an earlier attachment ${name} could not be undone yet: ${left}`, {
         hint: 'It is tried again in the background; the runtime may try again too.',
@@ -155,17 +156,7 @@ export class Fallbacks {
    */
   async end(key: AttachmentKey, log: Logger): Promise<void> {
     const row = this.#deps.journal.get(key)
-    if (row !== undefined) await this.#end(row, log)
-  }
-
-  /** Tries again to end an attachment. @returns why it is still there, undefined if it is not */
-  async retry(key: AttachmentKey, log: Logger): Promise<{ readonly reason: string } | undefined> {
-    const row = this.#deps.journal.get(key)
-    if (row?.phase !== 'ending') return undefined
-    const reason = await this.#attempt(row)
-    if (reason !== undefined) return { reason }
-    log.info({ key: formatAttachmentKey(key) }, 'attachment on the host ended')
-    return undefined
+    if (row !== undefined) await this.#undo.end(row, log)
   }
 
   /**
@@ -184,7 +175,7 @@ export class Fallbacks {
       throw new OffloadError('CHECK_FAILED', `attachment ${name}: there is no interface ${env.ifName} in ${env.netns}`)
     try {
       const signal = deadline(ctx.signal, limits.checkMs)
-      await ctx.stages.time('fallback', () => this.#runner(row).check(listCall(row, env.netns), result, signal))
+      await ctx.stages.time('fallback', () => this.#undo.runner(row).check(listCall(row, env.netns), result, signal))
     } catch (error) {
       const failure = OffloadError.from(error)
       if (failure.code !== 'ADAPTER_FAILED') throw failure
@@ -241,40 +232,6 @@ export class Fallbacks {
       if (row.phase !== 'ending')
         journal.end(row.key, row.bootId === bootId ? 'the daemon ended while it was made' : 'the host was rebooted')
     return remains.length
-  }
-
-  async #end(row: FallbackRow, log: Logger): Promise<string | undefined> {
-    this.#deps.journal.end(row.key)
-    const left = await this.#attempt(row)
-    if (left === undefined) return undefined
-    log.warn({ key: formatAttachmentKey(row.key), reason: left }, 'attachment on the host could not be ended, it is tried again')
-    this.#deps.leftToQueue()
-    return left
-  }
-
-  /** Does not listen to the caller: what has begun to end must end. Its own time limit ends it. */
-  async #attempt(row: FallbackRow): Promise<string | undefined> {
-    const { journal, limits } = this.#deps
-    try {
-      const netns = (await this.#alive(row)) ? row.netns : ''
-      await this.#runner(row).del(listCall(row, netns), row.result, AbortSignal.timeout(limits.undoMs))
-    } catch (error) {
-      const { code, message } = OffloadError.from(error)
-      journal.end(row.key, `${code}: ${message}`)
-      return `${code}: ${message}`
-    }
-    journal.remove(row.key)
-    return undefined
-  }
-
-  /** Whether the pod's namespace is still there: its path may belong to another pod by now. */
-  async #alive(row: FallbackRow): Promise<boolean> {
-    return row.bootId === this.#deps.bootId && (await this.#deps.net.netnsIdentity(row.netns)) === row.netnsIdentity
-  }
-
-  /** Plugins may have moved since the attachment was made. */
-  #runner({ call }: FallbackRow): FallbackRunner {
-    return this.#deps.runners([...new Set([...call.binDirs, ...(this.#deps.config?.binDirs ?? [])])])
   }
 }
 

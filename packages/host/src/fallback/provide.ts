@@ -4,9 +4,10 @@ import { parseWith } from '@cni-offload/sdk'
 import type { Scope } from '@cni-offload/sdk/runtime'
 import type { HostOptions } from '../options.ts'
 import type { Facts } from '../runtime/runtime.ts'
-import { FALLBACK_DRAINER, FALLBACK_JOURNAL, FALLBACKS, LOCKS, METRICS, NET } from '../runtime/tokens.ts'
+import { FALLBACK_DRAINER, FALLBACK_JOURNAL, FALLBACK_UNDO, FALLBACKS, LOCKS, METRICS, NET } from '../runtime/tokens.ts'
 import { Drainer } from '../undo/drainer.ts'
 import { fallbackConfig } from './config.ts'
+import { FallbackUndo } from './fallback-undo.ts'
 import { Fallbacks } from './fallbacks.ts'
 import { FallbackMetrics } from './metrics.ts'
 import { endOrphans } from './orphans.ts'
@@ -30,24 +31,22 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
   const { limits, clock, log, bootId, stateDir } = facts
   const config = options.fallback && parseWith(fallbackConfig, options.fallback, 'fallback', 'INVALID_CONFIG')
   scope.factory(FALLBACK_JOURNAL, () => new SqliteFallbackJournal(join(stateDir, 'fallback.db'), clock))
+  const runners = hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts) })
+  const leftToQueue = (): void => scope.get(FALLBACK_DRAINER).wake()
+  scope.factory(
+    FALLBACK_UNDO,
+    (from) => new FallbackUndo({ journal: from.get(FALLBACK_JOURNAL), config, runners, net: from.get(NET), bootId, limits, leftToQueue }),
+  )
   scope.factory(FALLBACKS, (from) => {
     const journal = from.get(FALLBACK_JOURNAL)
-    return new Fallbacks({
-      journal,
-      config,
-      runners: hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts) }),
-      net: from.get(NET),
-      bootId,
-      limits,
-      observer: new FallbackMetrics(from.get(METRICS).registry, () => journal.counts()),
-      leftToQueue: () => from.get(FALLBACK_DRAINER).wake(),
-    })
+    const observer = new FallbackMetrics(from.get(METRICS).registry, () => journal.counts())
+    return new Fallbacks({ journal, config, runners, net: from.get(NET), bootId, limits, observer }, from.get(FALLBACK_UNDO))
   })
   scope.factory(FALLBACK_DRAINER, (from) => {
-    const [journal, fallbacks] = [from.get(FALLBACK_JOURNAL), from.get(FALLBACKS)]
+    const [journal, undo] = [from.get(FALLBACK_JOURNAL), from.get(FALLBACK_UNDO)]
     return new Drainer({
       journal: { queue: () => journal.ending().map((row) => ({ ...row, release: true })) },
-      undo: { queued: (key, logger) => fallbacks.retry(key, logger) },
+      undo: { queued: (key, logger) => undo.retry(key, logger) },
       locks: from.get(LOCKS),
       connected: () => true,
       clock,

@@ -3,6 +3,7 @@ import type { HostDevice } from '@cni-offload/sdk'
 import { type KeyedMutex, type Token, token } from '@cni-offload/sdk/runtime'
 import type { AgentClient, AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
+import type { FallbackUndo } from '../fallback/fallback-undo.ts'
 import type { Fallbacks } from '../fallback/fallbacks.ts'
 import type { FallbackJournal } from '../fallback/types.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
@@ -31,6 +32,8 @@ export const UNDO: Token<Undo> = token('host.undo')
 export const DRAINER: Token<Drainer> = token('host.drainer')
 /** Journal of attachments on the host's network. */
 export const FALLBACK_JOURNAL: Token<FallbackJournal> = token('host.fallback-journal')
+/** Ends attachments on the host's network. */
+export const FALLBACK_UNDO: Token<FallbackUndo> = token('host.fallback-undo')
 /** Attachments on the host's network. */
 export const FALLBACKS: Token<Fallbacks> = token('host.fallbacks')
 /** Works off those that could not be ended at once. */

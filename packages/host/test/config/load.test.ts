@@ -23,6 +23,8 @@ agent:
 hardware: { plugin: '@cni-offload/hw-soft', export: softHost, options: { device: soft0, vfs: 4 } }
 `
 
+const LIST = 'conflist: { cniVersion: 1.0.0, name: hostnet, plugins: [{ type: bridge }] }'
+
 describe('readHostConfig', () => {
   it('fills in defaults and takes paths from the file’s folder', async () => {
     expect(await readHostConfig(write(GOOD))).toEqual({
@@ -45,6 +47,9 @@ describe('readHostConfig', () => {
     ['an address without scheme', GOOD.replace('tcp://', ''), 'agent.address = "10.0.0.2:8000": tcp://host:port or unix:/path'],
     ['a misspelt key', `${GOOD}sokcet: /x\n`, 'sokcet'],
     ['a level that is none', `${GOOD}log: { level: loud }\n`, 'log.level = "loud"'],
+    ['a fallback without a list', `${GOOD}fallback: { when: [dpu-down] }\n`, 'fallback.conflist is missing'],
+    ['a fallback for reasons unknown', `${GOOD}fallback: { when: [rain], ${LIST} }\n`, 'fallback.when.0 = "rain"'],
+    ['a fallback from a relative folder', `${GOOD}fallback: { binDirs: [bin], ${LIST} }\n`, 'fallback.binDirs.0 = "bin": an absolute path'],
     ['no YAML', 'a: [1', 'cannot be parsed'],
     ['an empty file', '', 'node is missing'],
   ])('refuses %s, naming the file', async (_what, text, expected) => {
@@ -68,6 +73,15 @@ describe('hostOptions', () => {
     const file = write(GOOD)
     const options = await hostOptions(await readHostConfig(file), file)
     expect(options).toMatchObject({ node: 'node-1', hardware: { kind: 'host-device', name: 'soft' } })
+  })
+
+  it('has the fallback with its defaults', async () => {
+    const file = write(`${GOOD}fallback: { ${LIST} }\n`)
+    expect((await hostOptions(await readHostConfig(file), file)).fallback).toEqual({
+      conflist: { cniVersion: '1.0.0', name: 'hostnet', disableCheck: false, plugins: [{ type: 'bridge' }] },
+      binDirs: ['/opt/cni/bin', '/usr/lib/cni'],
+      when: ['annotation'],
+    })
   })
 
   it('says which entry of which file is wrong', async () => {

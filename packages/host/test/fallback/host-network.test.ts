@@ -224,6 +224,19 @@ describe.skipIf(!isRoot())(`the network of the host, with the stock plugins (${R
     expect(await lab.net.link(pod.path, 'eth0')).toBeDefined()
   })
 
+  it('touches nothing in another namespace that has the path of a pod that is gone', async () => {
+    await restart(configured({ plugins: [{ ...bridge(), ipMasq: false }] }))
+    await using pod = await lab.pod()
+    await add(pod)
+    const name = pod.path.slice(pod.path.lastIndexOf('/') + 1)
+    await lab.net.deleteNetns(name)
+    await lab.net.createNetns(name)
+    await lab.net.apply(pod.path, [{ op: 'link.add-bridge', dev: 'eth0' }])
+    expect(await lab.call('DEL', pod)).toEqual({ exitCode: 0, output: '' })
+    expect(await lab.net.link(pod.path, 'eth0')).toBeDefined()
+    await restart(configured())
+  })
+
   it('DEL succeeds although a plugin fails, and the end is repeated until it succeeds, also by a later daemon', async () => {
     await script('last', `[ $CNI_COMMAND = DEL ] && [ -e ${dir}/refuse ] && exit 1\n${passOn}`)
     await restart(configured({ plugins: [bridge(), { type: 'last' }] }))
@@ -256,6 +269,26 @@ describe.skipIf(!isRoot())(`the network of the host, with the stock plugins (${R
     expect(await add(after, {})).toMatchObject({ ips: [{ address: expect.stringMatching(/^10\.77\./) }, {}] })
     expect(await lab.inspect(), 'it stays').toMatchObject({ attachments: [{ pod: after.identity }], fallbacks: [{ pod: during.identity }] })
     for (const pod of [during, after]) expect(await lab.call('DEL', pod)).toEqual({ exitCode: 0, output: '' })
+  })
+
+  it('tells a list that knows GC what all its networks still have', async () => {
+    await script(
+      'keeper',
+      `[ $CNI_COMMAND = GC ] && printf %s "$conf" > ${dir}/gc
+       [ $CNI_COMMAND = VERSION ] && echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'
+       [ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.99.0.9/24"}]}' || true`,
+    )
+    const conflist = { cniVersion: '1.1.0', name: 'kept', plugins: [{ type: 'keeper' }] }
+    const netconf = { offload: false, fallback: { conflist } }
+    await using valid = await lab.pod('valid')
+    await using stale = await lab.pod('stale')
+    for (const pod of [valid, stale]) await add(pod, netconf)
+    expect(await lab.call('STATUS', valid, { netconf })).toEqual({ exitCode: 0, output: '' })
+    const list = [{ containerID: valid.containerId, ifname: 'eth0' }]
+    expect(await lab.call('GC', valid, { netconf: { ...netconf, 'cni.dev/valid-attachments': list } })).toEqual({ exitCode: 0, output: '' })
+    expect((await lab.inspect()).fallbacks.map(({ pod }) => pod.name)).toEqual(['valid'])
+    expect(JSON.parse(await lab.hostNetns.output(['cat', `${dir}/gc`]))).toMatchObject({ name: 'kept', 'cni.dev/valid-attachments': list })
+    await lab.call('DEL', valid)
   })
 
   it('a list that is not installed makes neither ADD nor STATUS succeed', async () => {

@@ -109,6 +109,25 @@ describe('ListRunner', () => {
     expect(calls[0]?.stdin).not.toHaveProperty('prevResult')
   })
 
+  it('GC: from 1.1.0 on, all plugins are told what is valid, also when one of them fails', async () => {
+    const [valid, told] = [
+      { containerId: 'c1', ifName: 'eth0' },
+      { containerID: 'c1', ifname: 'eth0' },
+    ]
+    const { list } = call([{ type: 'first', custom: 1 }, { type: 'second' }], {}, '1.1.0')
+    await scripts.addRecording('first', 'exit 1')
+    await expect(runner.gc(list, [valid], signal)).rejects.toMatchObject({
+      code: 'ADAPTER_FAILED',
+      message: expect.stringContaining('first'),
+    })
+    const calls = await scripts.calls()
+    expect(calls.map(({ verb, type }) => `${verb} ${type}`)).toEqual(['GC first', 'GC second'])
+    for (const { stdin } of calls)
+      expect(stdin).toMatchObject({ name: 'net', cniVersion: '1.1.0', 'cni.dev/valid-attachments': [told], 'cni.dev/attachments': [told] })
+    await runner.gc({ ...list, cniVersion: '1.0.0' }, [valid], signal)
+    expect(await scripts.calls()).toHaveLength(2)
+  })
+
   it('CHECK is not called where the list forbids it', async () => {
     const { list, ...rest } = call([{ type: 'first' }])
     await runner.check({ ...rest, list: { ...list, disableCheck: true } }, {}, signal)
