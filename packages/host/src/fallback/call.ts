@@ -1,29 +1,17 @@
-import type { ListCall, PluginList } from '@cni-offload/sdk/exec'
+import type { ListCall } from '@cni-offload/sdk/exec'
 import { z } from 'zod'
-import type { FallbackRow } from './types.ts'
+import type { FallbackCall, FallbackRow } from './types.ts'
 
-const record = z.record(z.string(), z.unknown())
+const withCni = z.object({ cni: z.record(z.string(), z.unknown()) })
 
-/** A list whose plugins get the `args` of the runtime's configuration; what a runtime says goes before what the list has. */
-export function withArgs(list: PluginList, args: unknown): PluginList {
-  const given = record.safeParse(args)
-  if (!given.success) return list
-  return { ...list, plugins: list.plugins.map((plugin) => ({ ...plugin, args: merged(plugin['args'], given.data) })) }
+/** `args.cni` of a configuration, for the plugins of a list. Arguments of another shape are for somebody else. */
+export function cniArguments(args: unknown): Pick<FallbackCall, 'cni'> {
+  const parsed = withCni.safeParse(args)
+  return parsed.success ? { cni: parsed.data.cni } : {}
 }
 
 /** The list's call for an attachment. @param netns - empty where the namespace is gone */
 export function listCall({ key, call }: FallbackRow, netns: string): ListCall {
-  const { list, args, runtimeConfig } = call
-  return { list, containerId: key.containerId, netns, ifName: key.ifName, args, runtimeConfig }
-}
-
-/** Arguments are grouped by who they are for (`cni`, …), so the groups are merged too. */
-function merged(own: unknown, given: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const base = record.safeParse(own)
-  if (!base.success) return given
-  const groups = Object.entries(given).map(([group, values]): [string, unknown] => {
-    const [before, now] = [record.safeParse(base.data[group]), record.safeParse(values)]
-    return [group, before.success && now.success ? { ...before.data, ...now.data } : values]
-  })
-  return { ...base.data, ...Object.fromEntries(groups) }
+  const { binDirs: _where, ...rest } = call
+  return { ...rest, containerId: key.containerId, netns, ifName: key.ifName }
 }

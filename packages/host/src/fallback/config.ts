@@ -1,4 +1,4 @@
-import { type PluginList, type PluginListInput, pluginList } from '@cni-offload/sdk/exec'
+import { type PluginList, type PluginListInput, pluginList, pluginType } from '@cni-offload/sdk/exec'
 import { z } from 'zod'
 
 /**
@@ -21,6 +21,8 @@ export interface FallbackOptions {
   readonly binDirs?: readonly string[] | undefined
   /** When pods get it. @defaultValue `annotation` only */
   readonly when?: readonly FallbackTrigger[] | undefined
+  /** Types of plugins that are not called with CHECK, because theirs is wrong. @defaultValue none */
+  readonly noCheck?: readonly string[] | undefined
 }
 
 /** {@link FallbackOptions} after parsing. */
@@ -31,6 +33,8 @@ export interface FallbackConfig {
   readonly binDirs: readonly string[]
   /** When pods get it. */
   readonly when: readonly FallbackTrigger[]
+  /** Types of plugins that are not called with CHECK. */
+  readonly noCheck: readonly string[]
 }
 
 /** Where plugins are looked for unless the configuration says otherwise. */
@@ -54,4 +58,5 @@ export const fallbackConfig: z.ZodType<FallbackConfig, FallbackOptions> = z.stri
     .readonly()
     .default([...DEFAULT_BIN_DIRS]),
   when: triggers.readonly().default([...DEFAULT_TRIGGERS]),
+  noCheck: z.array(pluginType).readonly().default([]),
 })

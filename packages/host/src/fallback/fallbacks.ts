@@ -6,7 +6,8 @@ import { deadline } from '@cni-offload/sdk/runtime'
 import type { HostLimits } from '../limits.ts'
 import type { VerbContext } from '../verbs/deps.ts'
 import { appendResult } from '../wiring/append-result.ts'
-import { listCall, withArgs } from './call.ts'
+import { resolver } from '../wiring/result.ts'
+import { cniArguments, listCall } from './call.ts'
 import { DEFAULT_BIN_DIRS, type FallbackConfig } from './config.ts'
 import { type FallbackPlan, type FallbackReason, planFallback, refuseUndeclared } from './plan.ts'
 import type { FallbackUndo } from './fallback-undo.ts'
@@ -90,10 +91,11 @@ export class Fallbacks {
     refuseUndeclared(plan.list, netconf.runtimeConfig)
     const key = { network: netconf.name, containerId: env.containerId, ifName: env.ifName }
     const call = {
-      list: withArgs(plan.list, netconf.raw['args']),
+      list: plan.list,
       binDirs: this.#deps.config?.binDirs ?? DEFAULT_BIN_DIRS,
       args: env.args,
       runtimeConfig: netconf.runtimeConfig,
+      ...cniArguments(netconf.raw['args']),
     }
     const runner = this.#deps.runners(call.binDirs)
     await runner.requirePlugins(call.list)
@@ -107,7 +109,8 @@ export class Fallbacks {
     try {
       const raw = await ctx.stages.time('fallback', () => runner.add(listCall(row, row.netns), ctx.signal))
       ctx.signal.throwIfAborted()
-      const result = appendResult(netconf.prevResult, decodeRaw(raw, call.list))
+      const own = decodeRaw(raw, call.list)
+      const result = appendResult(netconf.prevResult, { ...own, dns: { ...own.dns, ...resolver(netconf.runtimeConfig) } })
       journal.added(key, raw)
       observer.added(reason)
       ctx.log.warn(

@@ -31,7 +31,7 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
   const { limits, clock, log, bootId, stateDir } = facts
   const config = options.fallback && parseWith(fallbackConfig, options.fallback, 'fallback', 'INVALID_CONFIG')
   scope.factory(FALLBACK_JOURNAL, () => new SqliteFallbackJournal(join(stateDir, 'fallback.db'), clock))
-  const runners = hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts) })
+  const runners = hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts), noCheck: config?.noCheck })
   const leftToQueue = (): void => scope.get(FALLBACK_DRAINER).wake()
   scope.factory(
     FALLBACK_UNDO,

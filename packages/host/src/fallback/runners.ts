@@ -16,17 +16,20 @@ export interface RunnersOptions {
   readonly timeoutMs: number
   /** Marks the plugins as this daemon's. */
   readonly marker: string
+  /** Types of plugins that are not called with CHECK. */
+  readonly noCheck?: readonly string[] | undefined
 }
 
 /** Runners of stock plugins on the host, one for each choice of folders. */
-export function hostRunners({ netns, timeoutMs, marker }: RunnersOptions): FallbackRunners {
+export function hostRunners({ netns, timeoutMs, marker, noCheck }: RunnersOptions): FallbackRunners {
   const runners = new Map<string, ListRunner>()
   return (binDirs) => {
     const path = binDirs.join(':')
     const known = runners.get(path)
     if (known !== undefined) return known
     const env = { [MARKER]: marker }
-    const made = new ListRunner(new PluginExecutor({ cniPath: binDirs, timeoutMs, env, ...(netns === OWN_NETNS ? {} : { netns }) }))
+    const executor = new PluginExecutor({ cniPath: binDirs, timeoutMs, env, ...(netns === OWN_NETNS ? {} : { netns }) })
+    const made = new ListRunner(executor, noCheck)
     runners.set(path, made)
     return made
   }

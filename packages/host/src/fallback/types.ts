@@ -13,7 +13,7 @@ export type FallbackPhase = 'adding' | 'added' | 'ending'
 
 /** What a list was run with: DEL and CHECK take it from here, whatever the configuration says by then. */
 export interface FallbackCall {
-  /** The list, with what the runtime's configuration put into it. */
+  /** The list. */
   readonly list: PluginList
   /** Folders of its plugins. */
   readonly binDirs: readonly string[]
@@ -21,6 +21,8 @@ export interface FallbackCall {
   readonly args: Readonly<Record<string, string>>
   /** Capability arguments. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>
+  /** `args.cni` of the runtime's configuration. */
+  readonly cni?: Readonly<Record<string, unknown>>
 }
 
 /** What an attachment is begun with. */

@@ -1,7 +1,7 @@
 import { type AttachResult, type Dns, parseWith } from '@cni-offload/sdk'
 import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
-import { appendResult } from './append-result.ts'
 import { z } from 'zod'
+import { appendResult } from './append-result.ts'
 
 /** What a result is made from. */
 export interface ResultParts {
@@ -23,8 +23,8 @@ const texts = z.preprocess((value) => value ?? [], z.array(z.string()))
 
 const askedDns = z.object({ servers: texts, searches: texts, options: texts })
 
-/** The resolver settings of the capability `dns`, as results have them; none where it has none. */
-function resolver(runtimeConfig: ResultParts['runtimeConfig'] = {}): Dns {
+/** The resolver settings of the capability `dns`, as results have them; none where it has none. @throws OffloadError INVALID_NETCONF */
+export function resolver(runtimeConfig: ResultParts['runtimeConfig'] = {}): Dns {
   if (runtimeConfig['dns'] === undefined) return {}
   const { servers, searches, options } = parseWith(askedDns, runtimeConfig['dns'], 'netconf: runtimeConfig.dns', 'INVALID_NETCONF')
   const settings = { nameservers: servers, search: searches, options }

@@ -81,6 +81,7 @@ describe('hostOptions', () => {
       conflist: { cniVersion: '1.0.0', name: 'hostnet', disableCheck: false, plugins: [{ type: 'bridge' }] },
       binDirs: ['/opt/cni/bin', '/usr/lib/cni'],
       when: ['annotation'],
+      noCheck: [],
     })
   })
 
