@@ -69,6 +69,16 @@ describe('readHostConfig', () => {
 })
 
 describe('hostOptions', () => {
+  it('passes on what is advertised to kubelet', async () => {
+    const file = write(`${GOOD}devicePlugin: { resources: [{ name: example.com/vf, select: { vfs: '0-3' } }] }\n`)
+    const options = await hostOptions(await readHostConfig(file), file)
+    expect(options.devicePlugin).toEqual({ resources: [{ name: 'example.com/vf', select: { vfs: '0-3' } }] })
+    const wrong = write(`${GOOD}devicePlugin: { resources: [{ name: vf }] }\n`)
+    await expect(readHostConfig(wrong)).rejects.toMatchObject({
+      message: expect.stringContaining('devicePlugin.resources.0.name = "vf": domain/name'),
+    })
+  })
+
   it('loads the plugin that is installed beside the daemon', async () => {
     const file = write(GOOD)
     const options = await hostOptions(await readHostConfig(file), file)
