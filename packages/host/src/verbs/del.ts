@@ -11,7 +11,7 @@ import type { VerbContext, VerbDeps } from './deps.ts'
  */
 export async function del(deps: VerbDeps, key: AttachmentKey, ctx: VerbContext): Promise<void> {
   using _key = await deps.locks.acquire(formatAttachmentKey(key), ctx.signal)
-  await ctx.stages.time('fallback', () => deps.fallback.end(key, ctx.log))
+  if (deps.fallback.get(key) !== undefined) await ctx.stages.time('fallback', () => deps.fallback.end(key, ctx.log))
   const row = deps.journal.get(key)
   if (row === undefined) {
     ctx.log.debug({}, 'DEL of an attachment that is not known (any more)')
