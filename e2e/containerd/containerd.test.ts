@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { exec } from '@cni-offload/testing'
+import { exec, inNetns } from '@cni-offload/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type Pod, RuntimeLab, type RuntimeNode, runtimeOf } from './nodes.ts'
 
@@ -127,9 +127,24 @@ describe.skipIf(binaries === undefined)(`containerd as kubelet drives it (${miss
     },
   )
 
-  test('a port of the node is refused, with what is asked for, where the network has no port mappings', async () => {
-    const spec = one.spec({ portMappings: [{ containerPort: 80, hostPort: 8080 }] })
-    await expect(one.runtime.cri.runPodSandbox(spec)).rejects.toThrow(/portMappings/)
+  test('a port of the node leads to the pod by its DPU, as long as the pod is there', async () => {
+    const rules = async (): Promise<string> =>
+      (await exec(inNetns(lab.e2e.lab.netns(one.node, 'agent'), ['iptables', '-t', 'nat', '-S']))).stdout
+    const server = await one.run({ portMappings: [{ containerPort: 80, hostPort: 8080 }] })
+    const served = (await one.container(server))('echo served | nc -l -p 80')
+    expect(await rules()).toContain('--dport 8080')
+    const caller = await two.run()
+    const call = await two.container(caller)
+    expect(await call('for i in $(seq 100); do nc -w 5 172.30.0.1 8080 && break; sleep 0.1; done')).toBe('served\n')
+    await served
+    for (const [node, pod] of [
+      [two, caller],
+      [one, server],
+    ] as const) {
+      await node.stop(pod)
+      await node.remove(pod)
+    }
+    expect(await rules()).not.toContain('--dport 8080')
   })
 
   test('the host daemon is killed between ADD and DEL; while it is away a stop fails and is repeated', async () => {
