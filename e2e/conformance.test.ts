@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Lab } from '@cni-offload/cli'
 import { nodeShimPath } from '@cni-offload/shim/build'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
@@ -80,7 +81,11 @@ describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for 
     }, 120_000)
 
     afterAll(async () => {
-      await e2e?.[Symbol.asyncDispose]()
+      if (e2e === undefined) return
+      // The suite has restarted the agent by the command, so that only the lab's folder knows the process.
+      await using restarted = await Lab.open(e2e.lab.dir)
+      await restarted.kill(restarted.node(1), 'agent', 'SIGTERM')
+      await e2e[Symbol.asyncDispose]()
     })
 
     test('the compiled executable passes, and the one for Node', { timeout: 600_000 }, async () => {
