@@ -55,4 +55,8 @@ describe.skipIf(binaries === undefined)(`containerd 2 and version 1.1.0 of the s
     await expect.poll(() => node.notReady(), { timeout: 30_000, interval: 100 }).toBe('')
     await node.remove(pods[1])
   })
+
+  test('after all of it, neither host daemons nor agents hold anything', async () => {
+    await lab.expectNothingHeld()
+  })
 })

@@ -130,21 +130,19 @@ describe.skipIf(binaries === undefined)(`containerd as kubelet drives it (${miss
   test('a port of the node leads to the pod by its DPU, as long as the pod is there', async () => {
     const rules = async (): Promise<string> =>
       (await exec(inNetns(lab.e2e.lab.netns(one.node, 'agent'), ['iptables', '-t', 'nat', '-S']))).stdout
-    const server = await one.run({ portMappings: [{ containerPort: 80, hostPort: 8080 }] })
-    const served = (await one.container(server))('echo served | nc -l -p 80')
+    const server = await one.run({
+      portMappings: [{ containerPort: 80, hostPort: 8080 }],
+      annotations: { 'kubernetes.io/ingress-bandwidth': '10M' },
+    })
     expect(await rules()).toContain('--dport 8080')
     const caller = await two.run()
-    const call = await two.container(caller)
-    expect(await call('for i in $(seq 100); do nc -w 5 172.30.0.1 8080 && break; sleep 0.1; done')).toBe('served\n')
-    await served
-    for (const [node, pod] of [
-      [two, caller],
-      [one, server],
-    ] as const) {
-      await node.stop(pod)
-      await node.remove(pod)
-    }
+    const [serve, call] = [await one.container(server), await two.container(caller)]
+    await serve('mkdir /www && echo served > /www/index.html && httpd -p 80 -h /www')
+    for (const dpu of ['172.30.0.1', '[fd30::1]']) expect(await call(`wget -qO- http://${dpu}:8080/`)).toBe('served\n')
+    await one.remove(server)
     expect(await rules()).not.toContain('--dport 8080')
+    await expect(call('wget -T 2 -qO- http://172.30.0.1:8080/')).rejects.toThrow()
+    await two.remove(caller)
   })
 
   test('the host daemon is killed between ADD and DEL; while it is away a stop fails and is repeated', async () => {
@@ -204,5 +202,9 @@ describe.skipIf(binaries === undefined)(`containerd as kubelet drives it (${miss
     await one.install()
     await expect.poll(() => one.notReady(), { timeout: 30_000, interval: 50 }).toBe('')
     await one.remove(await one.run())
+  })
+
+  test('after all of it, neither host daemons nor agents hold anything', async () => {
+    await lab.expectNothingHeld()
   })
 })

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { LabNode, LabOptions } from '@cni-offload/cli'
+import { askHost, type LabNode, type LabOptions } from '@cni-offload/cli'
 import { install, type InstallOptions, uninstall } from '@cni-offload/host/install'
 import {
   Containerd,
@@ -120,7 +120,8 @@ export class RuntimeNode {
 
   /**
    * Fails unless nothing is left of any pod, anywhere. A runtime whose caller has gone away still cleans up, and what the agent has
-   * still to be told is told in the background: both are waited for. A node that has had no pod since the last time is not asked again.
+   * still to be told is told in the background, and a VF is free only when it has confirmed: both are waited for. A node that has
+   * had no pod since the last time is not asked again.
    */
   async expectNothingLeft(): Promise<void> {
     if (!this.#used) return
@@ -129,14 +130,27 @@ export class RuntimeNode {
       sandboxes: await this.runtime.cri.listPodSandboxes(),
       namespaces: await this.runtime.namespaces(),
       results: await this.runtime.cachedResults(),
-      ...(await this.#e2e.held(this.node)),
+      ...(await this.#taken()),
     })
     try {
-      await expect.poll(left, { timeout: 30_000, interval: 100 }).toEqual({ sandboxes: [], namespaces: [], results: [], ...NOTHING_HELD })
+      await expect
+        .poll(left, { timeout: 30_000, interval: 100 })
+        .toEqual({ sandboxes: [], namespaces: [], results: [], attachments: 0, vfsAway: 0, taken: [] })
     } catch (error) {
       // What one test has left must not fail those after it.
       for (const sandbox of await this.runtime.cri.listPodSandboxes()) await this.remove(sandbox)
       throw error
+    }
+  }
+
+  async #taken(): Promise<object> {
+    const { attachments, leases } = await askHost(this.node.socket)
+    const links = await this.#e2e.net.links(this.#e2e.lab.netns(this.node, 'host'))
+    const { vfs, device } = this.#e2e.lab.state
+    return {
+      attachments: attachments.length,
+      taken: leases.filter(({ state }) => state !== 'free'),
+      vfsAway: vfs - links.filter(({ name }) => name.startsWith(`${device}v`)).length,
     }
   }
 }
@@ -187,6 +201,11 @@ export class RuntimeLab implements AsyncDisposable {
     await added.install()
     // Not expect.poll, which works inside of tests only.
     await vi.waitFor(async () => expect(await added.notReady()).toBe(''), { timeout: 30_000, interval: 50 })
+  }
+
+  /** Fails unless host daemons and agents hold nothing. An agent is asked by a process of its own, which is much for every test. */
+  async expectNothingHeld(): Promise<void> {
+    for (const { node } of this.nodes) expect(await this.e2e.held(node)).toEqual(NOTHING_HELD)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -39,9 +39,16 @@ const PROTO = fileURLToPath(new URL('../../proto/cri.proto', import.meta.url))
 export class CriClient implements Disposable {
   readonly #client: Client
   readonly #methods: ServiceDefinition
+  readonly #cgroupParent: string
 
-  /** Connects when the first call is made. @param socket - path of the runtime's socket */
-  constructor(socket: string) {
+  /**
+   * Connects when the first call is made.
+   *
+   * @param socket - path of the runtime's socket
+   * @param cgroupParent - control group that pods lie below, as kubelet gives it; the runtime's own choice by default
+   */
+  constructor(socket: string, cgroupParent: string = '') {
+    this.#cgroupParent = cgroupParent
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure())
     this.#methods = runtimeService()
   }
@@ -58,7 +65,7 @@ export class CriClient implements Disposable {
 
   /** Makes a pod's sandbox with its network. @returns its id */
   async runPodSandbox(pod: PodSpec, call: CriCall = {}): Promise<string> {
-    return (await this.#call('RunPodSandbox', { config: podMessage(pod) }, runReply, call)).podSandboxId
+    return (await this.#call('RunPodSandbox', { config: podMessage(pod, this.#cgroupParent) }, runReply, call)).podSandboxId
   }
 
   /** Ends a sandbox and takes its network down. */
@@ -92,7 +99,7 @@ export class CriClient implements Disposable {
 
   /** Makes a container in a sandbox. @returns its id */
   async createContainer(sandbox: string, pod: PodSpec, container: ContainerSpec, call: CriCall = {}): Promise<string> {
-    const request = { podSandboxId: sandbox, config: containerMessage(container), sandboxConfig: podMessage(pod) }
+    const request = { podSandboxId: sandbox, config: containerMessage(container), sandboxConfig: podMessage(pod, this.#cgroupParent) }
     return (await this.#call('CreateContainer', request, containerReply, call)).containerId
   }
 

@@ -3,7 +3,9 @@ import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import { exec } from '../net/exec.ts'
+import { uniqueName } from '../unique-name.ts'
 import type { ContainerdBinaries } from './binaries.ts'
+import { removeCgroup } from './cgroup.ts'
 import { CriClient } from './client.ts'
 import { containerdConfig, type ContainerdPaths, containerdPaths } from './config.ts'
 import { endChild, killShims, spawnContainerd } from './process.ts'
@@ -37,12 +39,13 @@ export class Containerd implements AsyncDisposable {
   /** The API that kubelet uses. */
   readonly cri: CriClient
   readonly #options: ContainerdOptions
+  readonly #cgroup: string = uniqueName('cni-offload-test-')
   #child: ChildProcess | undefined
 
   private constructor(options: ContainerdOptions) {
     this.#options = options
     this.paths = containerdPaths(options.dir)
-    this.cri = new CriClient(this.paths.socket)
+    this.cri = new CriClient(this.paths.socket, `/${this.#cgroup}`)
   }
 
   /** Starts it and loads the image. @throws OffloadError NOT_READY with the end of its log, IO_FAILURE */
@@ -110,6 +113,7 @@ export class Containerd implements AsyncDisposable {
     // Only where a pod could not be removed is anything left.
     await killShims(this.paths.socket)
     await exec(['umount', '--recursive', '--lazy', this.paths.dir])
+    await removeCgroup(this.#cgroup)
     await rm(this.paths.dir, { recursive: true, force: true })
   }
 

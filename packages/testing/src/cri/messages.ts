@@ -1,7 +1,7 @@
 import type { ContainerSpec, PodSpec } from './model.ts'
 
 /** A pod as PodSandboxConfig. Containers have their own process namespace and share the others, which is kubelet's default. */
-export function podMessage(pod: PodSpec): object {
+export function podMessage(pod: PodSpec, cgroupParent: string): object {
   const { name, uid, namespace = 'default', attempt = 0 } = pod
   return {
     metadata: { name, uid, namespace, attempt },
@@ -14,7 +14,7 @@ export function podMessage(pod: PodSpec): object {
       'io.kubernetes.pod.uid': uid,
     },
     annotations: pod.annotations ?? {},
-    linux: { securityContext: { namespaceOptions: namespaces(pod.hostNetwork === true) } },
+    linux: { cgroupParent, securityContext: { namespaceOptions: namespaces(pod.hostNetwork === true) } },
   }
 }
 

@@ -44,7 +44,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve, reject) =>
     server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error))),
   )
-  client = new CriClient(socket)
+  client = new CriClient(socket, '/pods')
 })
 
 afterEach(async () => {
@@ -65,6 +65,7 @@ test('a pod is described as kubelet does it', async () => {
     portMappings: [{ containerPort: 80, hostPort: 8080 }],
     labels: { 'io.kubernetes.pod.name': 'web', 'io.kubernetes.pod.namespace': 'default', 'io.kubernetes.pod.uid': 'u-1' },
     annotations: { a: 'b' },
+    linux: { cgroupParent: '/pods' },
   })
   await client.runPodSandbox({ ...pod, hostNetwork: true })
   expect(requests['RunPodSandbox'].config.linux.securityContext.namespaceOptions.network).toBe('NODE')
