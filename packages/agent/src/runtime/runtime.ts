@@ -147,10 +147,10 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   scope.value(NETWORKS, served).value(PORTS, plan)
   const inUse = new Map(journal.all().map(({ key, vf }) => [formatVfId(vf), served.find(key.network)]))
   for (const adapter of served.adapters) {
-    // A port that another adapter's attachment still has, by an earlier configuration, is not to be touched.
+    // A port that an attachment of another adapter still has, or of a network that none serves any more, is not to be touched.
     const seen = ports.map((port) => {
-      const holder = inUse.get(formatVfId(port.vf)) ?? adapter
-      return holder === adapter ? plan.seenBy(adapter, port) : { ...port, shared: true }
+      const id = formatVfId(port.vf)
+      return inUse.has(id) && inUse.get(id) !== adapter ? { ...port, shared: true } : plan.seenBy(adapter, port)
     })
     await step(`adapter "${adapter.name}"`, () => adapter.start?.(seen, starting), 'ADAPTER_FAILED')
   }

@@ -21,9 +21,13 @@ afterEach(async () => {
 
 const [a, b] = [new FakeNetwork(), new FakeNetwork()]
 
-async function boot(ports: KeptPorts): Promise<{ runtime: Runtime; own: number[][] }> {
-  const adapters = [new FakeAdapter(a), new FakeAdapter(b)]
-  const [first, second] = adapters.map((adapter) => adapterPlugin(() => adapter))
+/** @param networks - with an adapter each */
+async function boot(
+  ports: KeptPorts,
+  networks: Readonly<Record<string, FakeNetwork>> = { a, b },
+): Promise<{ runtime: Runtime; own: number[][] }> {
+  const adapters = Object.values(networks).map((network) => new FakeAdapter(network))
+  const plugins = adapters.map((adapter) => adapterPlugin(() => adapter))
   scope = Scope.root()
   const runtime = await startRuntime(
     scope,
@@ -31,7 +35,7 @@ async function boot(ports: KeptPorts): Promise<{ runtime: Runtime; own: number[]
       node: 'n1',
       stateDir: dir,
       hardware: devicePlugin(() => new FakeDevice(4)),
-      adapters: { a: first!, b: second! },
+      adapters: Object.fromEntries(Object.keys(networks).map((name, at) => [name, plugins[at]!])),
       ports,
       log: silentLogger,
     },
@@ -76,4 +80,15 @@ test('the host is told what networks keep, a wrong VF is refused, and a pod stay
   expect(events).toMatchObject([{ key: running.key, action: 'kept' }])
   await runtime.service.detach({ key: running.key }, ctx())
   expect(b.connected.size).toBe(0)
+})
+
+test('the port of a pod whose network is not served any more is nobody’s to take while the pod runs', async () => {
+  const before = await boot({})
+  const running = call('pod', 0, { key: key('pod', 'b') })
+  await before.runtime.service.attach(running, ctx())
+  await scope[Symbol.asyncDispose]()
+  const { own, runtime } = await boot({}, { a })
+  expect(own).toEqual([[1, 2, 3]])
+  await runtime.service.detach({ key: running.key }, ctx())
+  await runtime.service.attach(call('other', 0, { key: key('other', 'a') }), ctx())
 })

@@ -2,7 +2,7 @@ import type { LinuxNet } from '@cni-offload/linux'
 import { type AttachmentKey, formatAttachmentKey, type Logger, OffloadError, type PodIdentity } from '@cni-offload/sdk'
 import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
 import { decodeRaw } from '@cni-offload/sdk/exec'
-import { deadline } from '@cni-offload/sdk/runtime'
+import { deadline, KeyedMutex } from '@cni-offload/sdk/runtime'
 import type { HostLimits } from '../limits.ts'
 import type { VerbContext } from '../verbs/deps.ts'
 import { appendResult } from '../wiring/append-result.ts'
@@ -57,6 +57,8 @@ export interface FallbackAdd {
 export class Fallbacks {
   readonly #deps: FallbacksDeps
   readonly #undo: FallbackUndo
+  /** Lists whose GC runs, by name. Its plugins would take an attachment that is begun meanwhile for a remnant: they are not told of it. */
+  readonly #collecting = new KeyedMutex()
 
   constructor(deps: FallbacksDeps, undo: FallbackUndo) {
     this.#deps = deps
@@ -105,6 +107,7 @@ export class Fallbacks {
         hint: 'Another plugin of the list, or an earlier attachment, has made an interface of that name.',
       })
     const { netnsIdentity, pod } = of
+    while (this.#collecting.isLocked(call.list.name)) await this.#collecting.run(call.list.name, ctx.signal, () => undefined)
     const row = journal.begin({ key, reason, netns: env.netns, netnsIdentity, bootId: this.#deps.bootId, pod, call })
     try {
       const raw = await ctx.stages.time('fallback', () => runner.add(listCall(row, row.netns), ctx.signal))
@@ -212,13 +215,12 @@ export class Fallbacks {
     const { runners, config, journal, limits } = this.#deps
     const list = listOf(() => this.plan(netconf))
     if (list === undefined) return
-    const rows = journal.all().filter((row) => row.call.list.name === list.name)
     const signal = deadline(ctx.signal, limits.undoMs)
-    await runners(config?.binDirs ?? DEFAULT_BIN_DIRS).gc(
-      list,
-      rows.map(({ key }) => key),
-      signal,
-    )
+    await this.#collecting.run(list.name, signal, async () => {
+      const rows = journal.all().filter((row) => row.call.list.name === list.name)
+      const valid = rows.map(({ key }) => key)
+      await runners(config?.binDirs ?? DEFAULT_BIN_DIRS).gc(list, valid, signal)
+    })
   }
 
   /** Attachments of a network that the runtime was told to have, oldest first. */

@@ -39,14 +39,11 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
     netns: env.netns,
     netnsIdentity,
     bootId: deps.bootId,
-    eligible: deps.agent.eligible(intent.key.network),
     ...(deviceId === undefined ? {} : { deviceId }),
   }
-  const decision = await decide(
-    plan,
-    { ready: () => deps.agent.ready(signal), lease: () => ctx.stages.time('lease', () => deps.journal.lease(request)) },
-    signal,
-  )
+  // Which VFs the network may use is known only once the agent is connected: another one may be, with another configuration.
+  const lease = (): AttachmentRow => deps.journal.lease({ ...request, eligible: deps.agent.eligible(intent.key.network) })
+  const decision = await decide(plan, { ready: () => deps.agent.ready(signal), lease: () => ctx.stages.time('lease', lease) }, signal)
   if ('plan' in decision) return await deps.fallback.add({ ...decision, env, netconf, netnsIdentity, pod: intent.pod }, { ...ctx, signal })
   const row = decision.offloaded
   const touched = { release: false, detach: false }
