@@ -17,12 +17,16 @@ describe.skipIf(needsRoot)('bad input (needs root for namespaces)', () => {
   }, 120_000)
 
   afterAll(async () => {
-    await e2e?.[Symbol.asyncDispose]()
-    await rm(dir, { recursive: true, force: true })
+    try {
+      expect(await e2e?.held(e2e.lab.node(1))).toEqual(NOTHING_HELD)
+    } finally {
+      await e2e?.[Symbol.asyncDispose]()
+      await rm(dir, { recursive: true, force: true })
+    }
   })
 
   afterEach(async () => {
-    expect(await e2e.held(e2e.lab.node(1))).toEqual(NOTHING_HELD)
+    expect(await e2e.heldByHost(e2e.lab.node(1))).toEqual({ attachments: 0, leases: 0 })
   })
 
   const cases = {

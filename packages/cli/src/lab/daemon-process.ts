@@ -25,10 +25,16 @@ export async function startDaemon(options: {
 }): Promise<number> {
   const main = fileURLToPath(import.meta.resolve(`@cni-offload/${options.role}/main`))
   const log = openSync(options.log, 'a')
+  const compileCache = process.env['NODE_COMPILE_CACHE']
   const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, main, '--config', options.config], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
-    env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', OFFLOAD_READY_FD: String(READY_FD), NODE_NO_WARNINGS: '1' },
+    env: {
+      PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+      OFFLOAD_READY_FD: String(READY_FD),
+      NODE_NO_WARNINGS: '1',
+      ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+    },
   })
   closeSync(log)
   const ready = child.stdio[READY_FD]
