@@ -134,9 +134,9 @@ export class DelegateAdapter implements CniAdapter {
 
   async detach(req: DetachRequest, ctx: OpContext): Promise<void> {
     const known = this.#store.get(req.key)
-    if (known === undefined) await this.#removeForgotten(req, ctx.signal)
-    else await this.#remove(known, ctx.signal)
-    await this.#letGo(req.port ?? known?.port)
+    const forgotten = known === undefined ? await this.#removeForgotten(req, ctx.signal) : undefined
+    if (known !== undefined) await this.#remove(known, ctx.signal)
+    await this.#letGo(req.port ?? known?.port ?? forgotten)
   }
 
   async check(req: CheckRequest, ctx: OpContext): Promise<void> {
@@ -325,8 +325,12 @@ export class DelegateAdapter implements CniAdapter {
     )
   }
 
-  /** Undoes an attachment whose row is lost, as far as its note in a proxy namespace and today's list tell what it was. */
-  async #removeForgotten({ key, port }: DetachRequest, signal: AbortSignal): Promise<void> {
+  /**
+   * Undoes an attachment whose row is lost, as far as its note in a proxy namespace and today's list tell what it was.
+   *
+   * @returns the port that it had, by its note
+   */
+  async #removeForgotten({ key, port }: DetachRequest, signal: AbortSignal): Promise<PortRef | undefined> {
     if (port !== undefined) this.#proxy(port)
     const note = attachmentNote(key)
     const noted = await Promise.all(
@@ -348,6 +352,7 @@ export class DelegateAdapter implements CniAdapter {
       if (holder !== undefined || !OffloadError.is(error) || error.code !== 'NOT_READY') throw error
     }
     if (holder !== undefined) await this.#deleteLinks(holder)
+    return holder?.port
   }
 }
 

@@ -43,11 +43,12 @@ export class Lab implements AsyncDisposable {
     return this.#adapter
   }
 
-  /** Starts the adapter, after disposing the one before: a restart. */
+  /** Starts the adapter, after disposing the one before: a restart. @param shared - whether other adapters may attach the ports, too */
   async start(
     plugins: readonly PluginConf[],
     options: Partial<DelegateOptionsInput> = {},
     cniVersion: '0.4.0' | '1.0.0' | '1.1.0' = '1.0.0',
+    shared: boolean = false,
   ): Promise<CniAdapter> {
     await this.stop()
     const configured = delegate({
@@ -60,7 +61,7 @@ export class Lab implements AsyncDisposable {
     })
     this.#adapter = await configured.create(this.deps)
     await this.#adapter.start?.(
-      this.bench.ports.map(({ port }) => port),
+      this.bench.ports.map(({ port }) => (shared ? { ...port, shared } : port)),
       ctx(),
     )
     return this.#adapter

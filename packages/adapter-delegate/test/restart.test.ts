@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AttachResult } from '@cni-offload/sdk'
+import { DatabaseSync } from 'node:sqlite'
+import type { AttachResult, PortRef } from '@cni-offload/sdk'
 import { ping, wirePod } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { attachmentNote, PORT_IN_PROXY } from '../src/index.ts'
@@ -36,6 +37,28 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
     await lab.adapter.detach({ key: lab.request(0).key, port: lab.at(0).port }, ctx())
     expect(await lab.reserved()).toEqual([])
     expect((await lab.proxy(0).links())?.map(({ name }) => name)).toEqual(['lo', PORT_IN_PROXY])
+  })
+
+  describe('a port that other adapters may attach, too', () => {
+    const shared = (index: number): { readonly port: PortRef } => ({ port: { ...lab.at(index).port, shared: true } })
+    const atHome = async (index: number): Promise<boolean> =>
+      (await lab.net.link(lab.bench.dpuNetns, lab.at(index).port.name)) !== undefined
+
+    it('is given back after a pod, also if the adapter of an earlier configuration had taken it', async () => {
+      await lab.start([lab.bridge()], { cacheDir: join(lab.folder, 'of-another-network') })
+      await lab.adapter.attach(lab.request(0, shared(0)), ctx())
+      await lab.adapter.detach({ key: lab.request(0).key, ...shared(0) }, ctx())
+      expect(await atHome(0)).toBe(true)
+    })
+
+    it('is given back after a pod that the agent does not know any more', async () => {
+      await lab.adapter.attach(lab.request(0, shared(0)), ctx())
+      await lab.stop()
+      new DatabaseSync(join(lab.deps.stateDir, 'delegate.db')).exec('DELETE FROM attachments')
+      await lab.start([lab.bridge()], {}, '1.0.0', true)
+      await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+      expect(await atHome(0)).toBe(true)
+    })
   })
 
   it('a running pod is connected again, with its addresses and its MAC, when the DPU lost its network', async () => {

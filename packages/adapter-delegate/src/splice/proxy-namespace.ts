@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
+import type { Link, LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
 import { formatVfId, OffloadError, type PortRef } from '@cni-offload/sdk'
 
 /** Name of the VF's port inside its proxy namespace. */
@@ -66,7 +66,11 @@ export class ProxyNamespace {
    */
   async ready(): Promise<Link[]> {
     const links = await this.links()
-    return links?.some(({ name }) => name === PORT_IN_PROXY) === true ? links : await this.#adopt(links === undefined)
+    if (links?.some(({ name }) => name === PORT_IN_PROXY) !== true) return await this.#adopt(links === undefined)
+    const note = noteOf(links)
+    // Taken by the adapter of an earlier configuration: from now on it is ours to give back.
+    if (note !== undefined && note.owner !== this.#owner) await this.#net.apply(this.path, [this.#noteOp(note)])
+    return links
   }
 
   /** All links of the namespace; undefined when there is no namespace. */
@@ -108,6 +112,10 @@ export class ProxyNamespace {
     await this.#net.deleteNetns(this.name)
   }
 
+  #noteOp({ name, mtu }: Pick<Link, 'name' | 'mtu'>): NetOp {
+    return { op: 'link.set', dev: 'lo', alias: `cni-offload port=${name} mtu=${mtu} owner=${this.#owner}` }
+  }
+
   async #takeOut(): Promise<void> {
     await this.neutral()
     const links = await this.links()
@@ -128,7 +136,7 @@ export class ProxyNamespace {
         },
       )
     await this.#net.apply(this.path, [
-      { op: 'link.set', dev: 'lo', alias: `cni-offload port=${outside.name} mtu=${outside.mtu} owner=${this.#owner}` },
+      this.#noteOp(outside),
       ...Object.entries(SILENT).map(([key, value]) => ({ op: 'sysctl', key, value }) as const),
     ])
     await this.#net.apply(this.#home, [{ op: 'link.move', dev: outside.name, netns: this.path, name: PORT_IN_PROXY }])
