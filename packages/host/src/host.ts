@@ -21,8 +21,8 @@ export interface Host {
   /**
    * Starts, serves until the signal aborts, lets running requests end and stops. Attachments stay.
    *
-   * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE when it cannot start; INTERNAL when
-   * it was run before
+   * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE, DEADLINE_EXCEEDED when it cannot start;
+   * INTERNAL when it was run before
    */
   run(signal: AbortSignal): Promise<void>
 }

@@ -1,10 +1,26 @@
 import { readdir, readFile } from 'node:fs/promises'
-import type { Clock, Logger } from '@cni-offload/sdk'
+import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
+import { deadline } from '@cni-offload/sdk/runtime'
 
 /** Variable in the environment of every plugin that a daemon starts; its value tells daemons apart. */
 export const MARKER = 'CNI_OFFLOAD_HOST_STATE'
 
 const LOOK_AGAIN_MS = 10
+
+/** A process that was killed ends within milliseconds, unless it hangs in the kernel. */
+const LIMIT_MS = 10_000
+
+/** What {@link endOrphans} works with. */
+export interface OrphansDeps {
+  /** Time. */
+  readonly clock: Clock
+  /** Log. */
+  readonly log: Logger
+  /** Gives up. */
+  readonly signal: AbortSignal
+  /** Longest that the plugins may take to end, in milliseconds. @defaultValue 10 000 */
+  readonly limitMs?: number
+}
 
 /**
  * Kills plugins that outlived the daemon that started them, and waits until they are gone. Without it a plugin whose daemon was
@@ -12,16 +28,26 @@ const LOOK_AGAIN_MS = 10
  *
  * @param marker - of the plugins; nobody else's are touched
  * @returns how many there were
+ * @throws OffloadError DEADLINE_EXCEEDED naming the processes that are still there; the signal's reason
  */
-export async function endOrphans(marker: string, deps: { clock: Clock; log: Logger; signal: AbortSignal }): Promise<number> {
+export async function endOrphans(marker: string, { clock, log, signal: caller, limitMs = LIMIT_MS }: OrphansDeps): Promise<number> {
+  const signal = deadline(caller, limitMs)
   const seen = new Set<number>()
   for (let left = await marked(marker); left.length > 0; left = await marked(marker)) {
     for (const pid of left) {
-      if (!seen.has(pid)) deps.log.warn({ pid }, 'killing a plugin of an earlier run')
+      if (!seen.has(pid)) log.warn({ pid }, 'killing a plugin of an earlier run')
       seen.add(pid)
       kill(pid)
     }
-    await deps.clock.sleep(LOOK_AGAIN_MS, deps.signal)
+    await clock.sleep(LOOK_AGAIN_MS, signal).catch(() => caller.throwIfAborted())
+    if (signal.aborted)
+      throw new OffloadError(
+        'DEADLINE_EXCEEDED',
+        `plugins of an earlier run did not end within ${limitMs} ms: processes ${left.join(', ')}`,
+        {
+          hint: 'They were killed; what hangs in the kernel may need the host to be rebooted. Until they are gone, what they do could not be undone.',
+        },
+      )
   }
   return seen.size
 }

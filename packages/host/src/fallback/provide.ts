@@ -58,7 +58,7 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
 /**
  * Ends plugins of an earlier run and marks what they were doing for the background to undo.
  *
- * @throws OffloadError JOURNAL_FAILURE; the signal's reason
+ * @throws OffloadError JOURNAL_FAILURE; DEADLINE_EXCEEDED when plugins of an earlier run do not end; the signal's reason
  */
 export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSignal): Promise<FallbackWork> {
   const log = facts.log.child({ component: 'host.fallback' })

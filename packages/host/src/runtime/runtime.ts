@@ -56,7 +56,7 @@ export interface Facts {
  * Puts the daemon together in a scope, undoes what a crash left, and starts what runs in the background. A second daemon on
  * the same socket or stateDir is refused before it touches anything.
  *
- * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE
+ * @throws OffloadError INVALID_CONFIG, JOURNAL_FAILURE, HARDWARE_FAILURE, IO_FAILURE, DEADLINE_EXCEEDED
  */
 export async function startRuntime(
   scope: Scope,

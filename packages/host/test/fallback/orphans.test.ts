@@ -27,4 +27,14 @@ describe('endOrphans', () => {
     expect(other.exitCode ?? other.signalCode, 'of another daemon').toBeNull()
     expect(await endOrphans(marker, deps)).toBe(0)
   })
+
+  it('does not wait for ever for one that does not end', async () => {
+    const marker = `/state/${process.pid}-stuck`
+    const { pid } = await start(marker, 'echo begun; exec sleep 600')
+    // As one that hangs in the kernel: it is still there when the time is up.
+    await expect(endOrphans(marker, { ...deps, limitMs: 0 })).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: `plugins of an earlier run did not end within 0 ms: processes ${pid}`,
+    })
+  })
 })
