@@ -66,6 +66,7 @@ export async function unplugCard(options: CardInSlot): Promise<void> {
   }
 }
 
-function cardOf(options: CardInSlot): Card {
+/** The card of a slot. */
+export function cardOf(options: Omit<CardInSlot, 'hostNetns'>): Card {
   return { device: options.device, vfs: options.vfs, node: options.node, mtu: options.mtu ?? 1500 }
 }

@@ -57,6 +57,11 @@ export function labCommand(): Command {
     if (verb === 'kill') command.option('--signal <name>', 'signal', 'SIGKILL').action(kill)
     else command.action(start)
   }
+  sub('reboot', 'destroy the system of a DPU and set it up anew, under running pods')
+    .argument('<what>', 'dpu', dpuOnly)
+    .option('--node <n>', 'node', count, 1)
+    .option('--lose-disk', "lose what agent and adapters keep on the DPU's disk, too")
+    .action(reboot)
   return lab
 }
 
@@ -135,6 +140,18 @@ async function start(role: DaemonRole, options: Common & { node: number }): Prom
   await using lab = await Lab.open(resolve(options.state))
   await lab.start(lab.node(options.node), role)
   say(`${role} of node${options.node} runs, pid ${lab.node(options.node)[role].pid}`)
+}
+
+async function reboot(_dpu: 'dpu', options: Common & { node: number; loseDisk?: boolean }): Promise<void> {
+  requireRoot('rebooting a DPU')
+  await using lab = await Lab.open(resolve(options.state))
+  const tookMs = await lab.rebootDpu(lab.node(options.node), options.loseDisk === true ? 'lost' : 'kept')
+  say(`the DPU of node${options.node} is back, its agent serves again after ${Math.round(tookMs)} ms`)
+}
+
+function dpuOnly(text: string): 'dpu' {
+  if (text !== 'dpu') throw new OffloadError('INVALID_CONFIG', `reboot "${text}": only dpu can be rebooted`)
+  return text
 }
 
 function daemonRole(text: string): DaemonRole {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { createAuthority, issueCertificate } from '@cni-offload/protocol/pki'
-import { cniName, OffloadError, parseWith } from '@cni-offload/sdk'
+import { cniName, OffloadError, parseWith, systemClock } from '@cni-offload/sdk'
 import { shimPath } from '@cni-offload/shim/build'
 import { ADDRESSES } from './addresses.ts'
 import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
@@ -21,6 +21,7 @@ import {
   type LabState,
   labState,
 } from './model.ts'
+import { type DpuDisk, rebootDpu } from './reboot.ts'
 import { buildTopology, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
 
 const NETWORK = 'podnet'
@@ -130,6 +131,21 @@ export class Lab implements AsyncDisposable {
     if (await this.running(node, role)) return
     await this.#start(node, role)
     await this.#save()
+  }
+
+  /**
+   * Reboots the DPU of a node: its agent is killed, its whole system is destroyed and set up anew, and the agent starts. The host
+   * and its pods are not touched.
+   *
+   * @param disk - whether what agent and adapters keep on the DPU's disk is still there afterwards
+   * @returns milliseconds from the agent's end until it served again
+   */
+  async rebootDpu(node: LabNode, disk: DpuDisk = 'kept'): Promise<number> {
+    await this.kill(node, 'agent')
+    const began = systemClock.monotonic()
+    await rebootDpu(this.#net, this.state, node, disk)
+    await this.start(node, 'agent')
+    return systemClock.monotonic() - began
   }
 
   /** Makes the namespace of a pod; it goes with the lab at the latest. */

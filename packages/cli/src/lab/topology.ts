@@ -13,12 +13,14 @@ export function labNames(prefix: string): {
   host(node: number): string
   dpu(node: number): string
   proxyPrefix(node: number): string
+  silicon(node: number): string
 } {
   return {
     fabric: `${prefix}-fabric`,
     host: (node) => `${prefix}-host${node}`,
     dpu: (node) => `${prefix}-dpu${node}`,
     proxyPrefix: (node) => `${prefix}-px${node}`,
+    silicon: (node) => `${prefix}-hw${node}`,
   }
 }
 
@@ -47,7 +49,8 @@ export async function buildTopology(
   for (const node of nodes) {
     const host = await net.createNetns(names.host(node))
     const dpu = await net.createNetns(names.dpu(node))
-    await net.apply(dpu, dpuOps(node, host, fabric))
+    await net.apply(dpu, cableOps(node, host, fabric))
+    await net.apply(dpu, dpuOps(node))
     await net.apply(host, [
       { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.host}/${ADDRESSES.pf.prefix}` },
       { op: 'link.set', dev: 'pf0', up: true },
@@ -56,29 +59,42 @@ export async function buildTopology(
       { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
       { op: 'link.set', dev: `up${node}`, up: true },
     ])
-    await net.apply(
-      dpu,
-      nodes.filter((other) => other !== node).flatMap((other) => routesTo(other, options.networks)),
-    )
+    await net.apply(dpu, underlayRoutes(node, options))
     await plugCard({ net, device: options.device, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu })
   }
 }
 
-function dpuOps(node: number, host: string, fabric: string): NetOp[] {
+/** What the card and the cables of a node are made of; they outlive the DPU's system. */
+function cableOps(node: number, host: string, fabric: string): NetOp[] {
+  return [
+    { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
+    { op: 'link.add-veth', dev: 'up0', peer: { name: `up${node}`, netns: fabric } },
+  ]
+}
+
+/** Interfaces of a DPU, besides the ports of VFs, that are hardware. */
+export const DPU_HARDWARE: readonly string[] = ['pf0', 'up0']
+
+/** What a DPU's system sets up when it boots, its hardware being there. */
+export function dpuOps(node: number): NetOp[] {
   const underlay = underlayAddresses(node)
   return [
     { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
     // Every address here is unique by construction; a bridge must not wait a second before it answers as a gateway.
     { op: 'sysctl', key: 'net.ipv6.conf.default.accept_dad', value: '0' },
     { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
-    { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
     { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.agent}/${ADDRESSES.pf.prefix}` },
     { op: 'link.set', dev: 'pf0', up: true },
-    { op: 'link.add-veth', dev: 'up0', peer: { name: `up${node}`, netns: fabric } },
     { op: 'addr.add', dev: 'up0', address: `${underlay.ipv4}/24` },
     { op: 'addr.add', dev: 'up0', address: `${underlay.ipv6}/64` },
     { op: 'link.set', dev: 'up0', up: true },
   ]
+}
+
+/** Routes of a DPU to the pods of all other nodes; its uplink has to be up. */
+export function underlayRoutes(node: number, options: { readonly nodes: number; readonly networks: number }): NetOp[] {
+  const others = Array.from({ length: options.nodes }, (_, i) => i + 1).filter((other) => other !== node)
+  return others.flatMap((other) => routesTo(other, options.networks))
 }
 
 function routesTo(node: number, networks: number): NetOp[] {

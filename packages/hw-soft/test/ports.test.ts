@@ -1,0 +1,51 @@
+import { createLinuxNet } from '@cni-offload/linux'
+import { isRoot, ROOT_REASON, TestNetns } from '@cni-offload/testing'
+import { afterAll, describe, expect, it } from 'vitest'
+import { movePorts } from '../src/index.ts'
+import { softCard } from './soft-card.ts'
+
+describe.skipIf(!isRoot())(`ports of a card (${ROOT_REASON})`, () => {
+  const net = createLinuxNet()
+  afterAll(() => net[Symbol.asyncDispose]())
+
+  it('come bare out of wherever they are; the VFs and other cards are not touched', async () => {
+    await using soft = await softCard(net, 3)
+    await using other = await softCard(net, 1)
+    await using pod = await TestNetns.create(net, 'swp')
+    await using proxy = await TestNetns.create(net, 'swx')
+    await using silicon = await TestNetns.create(net, 'sws')
+    await net.apply(soft.hostNetns.path, [{ op: 'link.move', dev: 'soft0v0', netns: pod.path, name: 'eth0' }])
+    await net.apply(pod.path, [
+      { op: 'link.set', dev: 'eth0', up: true },
+      { op: 'addr.add', dev: 'eth0', address: '10.1.1.1/24' },
+    ])
+    await net.apply(soft.dpuNetns.path, [{ op: 'link.move', dev: 'soft0p0', netns: proxy.path, name: 'vf0' }])
+    await net.apply(proxy.path, [
+      { op: 'link.set', dev: 'vf0', up: true, mtu: 1400 },
+      { op: 'redirect.set', from: 'vf0', to: 'lo' },
+    ])
+    await net.apply(soft.dpuNetns.path, [
+      { op: 'link.add-bridge', dev: 'br0' },
+      { op: 'link.set', dev: 'soft0p1', master: 'br0', up: true },
+      { op: 'addr.add', dev: 'soft0p1', address: '10.1.2.1/24' },
+    ])
+    const before = await net.link(pod.path, 'eth0')
+    const card = { net, ...soft.card, dpuNetns: soft.dpuNetns.path }
+
+    expect(await movePorts(card, silicon.path)).toBe(3)
+    for (const index of [0, 1, 2]) {
+      const port = await net.link(silicon.path, `soft0p${index}`)
+      expect(port).toMatchObject({ up: false, mtu: 1500, alias: expect.stringContaining(`port=soft0/${index} `) })
+      expect(port?.master).toBeUndefined()
+      expect(await net.redirectTarget(silicon.path, `soft0p${index}`)).toBeUndefined()
+      expect(await net.addresses(silicon.path, `soft0p${index}`)).toEqual([])
+    }
+    expect(await net.link(pod.path, 'eth0')).toMatchObject({ index: before?.index, mac: before?.mac, up: true })
+    expect(await net.addresses(pod.path, 'eth0')).toEqual(['10.1.1.1/24'])
+    expect((await net.links(other.dpuNetns.path)).map(({ name }) => name)).toContain('soft0p0')
+
+    expect(await movePorts(card, silicon.path)).toBe(0)
+    expect(await movePorts(card, soft.dpuNetns.path)).toBe(3)
+    await soft.dpu.start(AbortSignal.timeout(10_000))
+  })
+})
