@@ -195,9 +195,12 @@ describe.each([
           reason.resolve(await aborted(inner.signal))
           throw inner.signal.reason
         },
+        status: async () => {},
       }),
     )
-    const error = await failure(pair.client.attach(ATTACH, ctx({ timeoutMs: 150 })))
+    // Long enough for the call to arrive on a busy machine: only then is there a deadline on both sides.
+    await pair.client.status({}, ctx())
+    const error = await failure(pair.client.attach(ATTACH, ctx({ timeoutMs: 1_500 })))
     expect(error.code).toBe('DEADLINE_EXCEEDED')
     expect(await reason.promise).toMatchObject({ code: expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/) })
   })

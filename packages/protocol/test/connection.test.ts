@@ -13,7 +13,7 @@ const serve = (listen = 'tcp://127.0.0.1:0', over: Parameters<typeof api>[0] = {
   createOffloadServer({ listen, tls: certificates.agent, api: api(over) })
 
 const dial = (address: string, connectTimeoutMs = 500): OffloadClient =>
-  createOffloadClient({ address, tls: certificates.host, node: NODE, connectTimeoutMs, keepalive: { intervalMs: 100, timeoutMs: 200 } })
+  createOffloadClient({ address, tls: certificates.host, node: NODE, connectTimeoutMs, keepalive: { intervalMs: 200, timeoutMs: 1_000 } })
 
 /** A TCP server that does with each connection what it is told. */
 const listener = async (onConnection: (socket: Socket) => void): Promise<{ readonly address: string } & AsyncDisposable> => {
