@@ -103,6 +103,8 @@ export interface AttachmentState {
   readonly state: 'attaching' | 'attached' | 'detaching'
   /** What it got, once attached. */
   readonly result?: AttachResult
+  /** What the host asked for: a host that has lost its journal learns here what it had. Agents of before that do not tell. */
+  readonly request?: AttachCall
 }
 
 /** What the agent did for one attachment during a resync. */

@@ -1,9 +1,8 @@
-import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
 import {
   attachResult,
   type AttachmentKey,
+  attachmentKeySchema,
   type AttachResult,
   type Clock,
   formatAttachmentKey,
@@ -13,24 +12,15 @@ import {
   type VfId,
 } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
-import { prepareSchema } from './schema.ts'
+import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
+import { SCHEMA_VERSION, TABLES } from './schema.ts'
 import type { AttachmentJournal, AttachmentPhase, AttachmentRow } from './types.ts'
 
 type Row = Record<string, SQLOutputValue>
 
 const PHASES: readonly string[] = ['attaching', 'attached', 'detaching'] satisfies AttachmentPhase[]
 
-const open = (file: string): DatabaseSync => {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  const db = new DatabaseSync(file, { timeout: 2000 })
-  try {
-    prepareSchema(db, file)
-    return db
-  } catch (error) {
-    db.close()
-    throw error
-  }
-}
+const HINT = 'Is another agent running on the same stateDir? Is the disk in order?'
 
 /** {@link AttachmentJournal} in one SQLite file. Calls are synchronous and take some 0.1 ms. */
 export class SqliteJournal implements AttachmentJournal {
@@ -48,15 +38,31 @@ export class SqliteJournal implements AttachmentJournal {
   readonly #remove: StatementSync
   #revision: number
 
+  /** The former file, when it could not be read: this journal began empty, and the resync from the host fills it. */
+  readonly setAside: SetAside | undefined
+
   /**
-   * Opens or makes the file, with its folder.
+   * Opens or makes the file, with its folder. One that cannot be read is set aside.
    *
-   * @throws OffloadError JOURNAL_FAILURE when the file is not a journal, is newer, or another agent has it open
+   * @throws OffloadError JOURNAL_FAILURE when the file is newer, or another agent has it open
    */
   constructor(file: string, clock: Clock) {
     this.#file = file
     this.#clock = clock
-    this.#db = this.#guard('open', () => open(file))
+    // A power cut of the DPU may lose the newest transactions: adapter.list() and the resync make good for them.
+    const { db, setAside } = openState({
+      file,
+      owner: 'agent',
+      version: SCHEMA_VERSION,
+      tables: TABLES,
+      survives: 'process',
+      verify: (opened) => {
+        for (const row of opened.prepare('SELECT * FROM attachments').all()) this.#decode(row)
+      },
+      now: () => clock.now(),
+    })
+    this.#db = db
+    this.setAside = setAside
     const prepare = (sql: string): StatementSync => this.#guard('prepare', () => this.#db.prepare(sql))
     const byKey = 'WHERE network = ? AND container_id = ? AND if_name = ?'
     this.#get = prepare(`SELECT * FROM attachments ${byKey}`)
@@ -171,13 +177,13 @@ export class SqliteJournal implements AttachmentJournal {
     if (!isPhase(state))
       throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
     const result = row['result']
+    const key = { network: text('network'), containerId: text('container_id'), ifName: text('if_name') }
     return {
-      key: { network: text('network'), containerId: text('container_id'), ifName: text('if_name') },
+      key,
       vf: { device: text('device'), index: Number(row['vf_index']) },
       port: text('port'),
       state,
-      // Written by begin() from a request that was validated at the border; the schema's STRICT tables keep it text.
-      request: JSON.parse(text('request')) as AttachCall,
+      request: requestOf(text('request'), key, this.#file),
       ...(typeof result === 'string'
         ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') }
         : {}),
@@ -186,20 +192,19 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   #guard<T>(what: string, work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      if (OffloadError.is(error)) throw error
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
-        {
-          cause: error,
-          hint: 'Is another agent running on the same stateDir? Is the disk full or the file damaged? A removed journal is rebuilt by the next resync from the host.',
-        },
-      )
-    }
+    return guardState(this.#file, what, HINT, work)
   }
 }
 
 const isPhase = (text: string): text is AttachmentPhase => PHASES.includes(text)
+
+/** Written by begin() from a request that was validated at the border; a damaged one does not name the key of its row any more. */
+const requestOf = (json: string, key: AttachmentKey, file: string): AttachCall => {
+  const request = JSON.parse(json) as AttachCall
+  if (
+    formatAttachmentKey(parseWith(attachmentKeySchema, request.key, `journal ${file}, request`, 'JOURNAL_FAILURE')) !==
+    formatAttachmentKey(key)
+  )
+    throw new OffloadError('JOURNAL_FAILURE', `journal ${file}: the request of ${formatAttachmentKey(key)} names another attachment`)
+  return request
+}

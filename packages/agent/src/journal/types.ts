@@ -1,4 +1,5 @@
 import type { AttachmentKey, AttachResult, VfId } from '@cni-offload/sdk'
+import type { SetAside } from '@cni-offload/sdk/sqlite'
 import type { AttachCall } from '@cni-offload/protocol'
 
 /**
@@ -34,6 +35,8 @@ export interface AttachmentRow {
  * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
  */
 export interface AttachmentJournal extends Disposable {
+  /** The former file, when it could not be read: this journal began empty. */
+  readonly setAside: SetAside | undefined
   /** One attachment, undefined if unknown. */
   get(key: AttachmentKey): AttachmentRow | undefined
   /** Does nothing if no other attachment, whatever its state, has the VF. @throws OffloadError ALREADY_EXISTS naming the one that has */

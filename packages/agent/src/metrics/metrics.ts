@@ -15,6 +15,8 @@ export class AgentMetrics {
   readonly registry: Registry = new Registry()
   /** Duration of calls by method and outcome (`OK` or an error code). */
   readonly callSeconds: Histogram<'method' | 'outcome'>
+  /** Journals that could not be read when this agent started and were set aside. */
+  readonly unreadable: Counter
   /** What resyncs did, by action. */
   readonly resyncEvents: Counter<'action'>
 
@@ -26,6 +28,11 @@ export class AgentMetrics {
       help: 'Duration of offload.v1 calls by method and outcome.',
       labelNames: ['method', 'outcome'],
       buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers,
+    })
+    this.unreadable = new Counter({
+      name: 'cni_offload_agent_journal_unreadable_total',
+      help: 'Journals that could not be read and were set aside.',
       registers,
     })
     this.resyncEvents = new Counter({

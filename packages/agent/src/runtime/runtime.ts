@@ -14,6 +14,7 @@ import {
   systemClock,
 } from '@cni-offload/sdk'
 import { deadline, type Scope, token } from '@cni-offload/sdk/runtime'
+import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
 import { stderrLogger } from '../log.ts'
@@ -100,6 +101,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
 
   // Each get() below makes its part now: disposal is in reverse order of making.
   const journal = scope.get(JOURNAL)
+  reportSetAside(journal.setAside, log, scope.get(METRICS).unreadable)
   const step = async <T>(what: string, work: () => Promise<T> | T, fallback: ErrorCode): Promise<T> => {
     try {
       return await unlessAborted((async () => await work())(), starting.signal)

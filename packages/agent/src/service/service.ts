@@ -128,9 +128,14 @@ export class OffloadService implements OffloadApi {
   async list(ctx: CallContext): Promise<AttachmentState[]> {
     return await this.#call('list', ctx, {}, () =>
       Promise.resolve(
-        this.#deps.journal
-          .all()
-          .map(({ key, vf, port, state, result }) => ({ key, vf, port, state, ...(result === undefined ? {} : { result }) })),
+        this.#deps.journal.all().map(({ key, vf, port, state, result, request }) => ({
+          key,
+          vf,
+          port,
+          state,
+          request,
+          ...(result === undefined ? {} : { result }),
+        })),
       ),
     )
   }

@@ -29,6 +29,8 @@ export interface AgentLinkDeps {
   readonly client: AgentClient
   /** What the host has. */
   readonly journal: Pick<AttachmentJournal, 'all' | 'get'>
+  /** Has to be done before the agent is told what the host has. */
+  readonly beforeResync?: (signal: AbortSignal) => Promise<void>
   /** Name of this node. */
   readonly node: string
   /** Boot of this host. */
@@ -175,6 +177,7 @@ export class AgentLink {
         const session = await this.#handshake(signal)
         // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
         await this.#gate.emptied(signal)
+        await this.#deps.beforeResync?.(signal)
         const again = await this.#resyncer.run(signal)
         this.#session = session
         this.#pools = vfPools(session)

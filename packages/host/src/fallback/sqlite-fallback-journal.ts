@@ -1,6 +1,7 @@
-import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite'
-import { type AttachmentKey, type Clock, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
+import { type AttachmentKey, attachmentKeySchema, type Clock, formatAttachmentKey, OffloadError, parseWith } from '@cni-offload/sdk'
 import type { RawResult } from '@cni-offload/sdk/exec'
+import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 import type { FallbackJournal, FallbackPhase, FallbackRequest, FallbackRow } from './types.ts'
 
 /** Version of the table, kept in `user_version`. */
@@ -10,10 +11,8 @@ const SCHEMA_VERSION = 1
  * What plugins leave (reservations of addresses, for one) outlives a power cut, so a row must be on the disk before they act.
  * The pods of an offloaded node never wait for that: this file is written for attachments on the host's network only.
  */
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS fallbacks (
+const TABLES = `
+  CREATE TABLE fallbacks (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     network TEXT NOT NULL,
     container_id TEXT NOT NULL,
@@ -25,8 +24,7 @@ const SCHEMA = `
     created_ms INTEGER NOT NULL,
     UNIQUE (network, container_id, if_name)
   ) STRICT;
-  CREATE INDEX IF NOT EXISTS fallbacks_ending ON fallbacks (seq) WHERE phase = 'ending';
-  PRAGMA user_version = ${SCHEMA_VERSION};
+  CREATE INDEX fallbacks_ending ON fallbacks (seq) WHERE phase = 'ending';
 `
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
@@ -57,21 +55,31 @@ export class SqliteFallbackJournal implements FallbackJournal {
   readonly #db: DatabaseSync
   readonly #sql: Record<keyof typeof STATEMENTS, StatementSync>
 
-  /** Opens or makes the file. @throws OffloadError JOURNAL_FAILURE when it is no journal, damaged, or of a newer version */
+  /** The former file, when it could not be read: this journal began empty. */
+  readonly setAside: SetAside | undefined
+
+  /** Opens or makes the file; one that cannot be read is set aside. @throws OffloadError JOURNAL_FAILURE when it is of a newer version */
   constructor(file: string, clock: Clock) {
     this.#file = file
     this.#clock = clock
-    this.#db = this.#guard('open', () => new DatabaseSync(file))
+    const { db, setAside } = openState({
+      file,
+      owner: 'host daemon',
+      version: SCHEMA_VERSION,
+      tables: TABLES,
+      survives: 'power',
+      verify: (opened) => opened.prepare(STATEMENTS.all).all().forEach(verify),
+      now: () => clock.now(),
+    })
+    this.#db = db
+    this.setAside = setAside
     try {
       this.#sql = this.#guard('open', () => {
-        const version = Number(this.#db.prepare('PRAGMA user_version').get()?.['user_version'])
-        if (version > SCHEMA_VERSION) throw new Error(`its schema version is ${version}, this daemon knows up to ${SCHEMA_VERSION}`)
-        this.#db.exec(SCHEMA)
-        const statements = Object.entries(STATEMENTS).map(([name, sql]) => [name, this.#db.prepare(sql)])
+        const statements = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])
         return Object.fromEntries(statements) as Record<keyof typeof STATEMENTS, StatementSync>
       })
     } catch (error) {
-      this.#db.close()
+      db.close()
       throw error
     }
   }
@@ -137,16 +145,16 @@ export class SqliteFallbackJournal implements FallbackJournal {
   }
 
   #guard<T>(what: string, work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
-        { cause: error, hint: 'Is the disk full or the file damaged?' },
-      )
-    }
+    return guardState(this.#file, what, 'Is the disk in order?', work)
   }
+}
+
+function verify(row: Row): void {
+  const { key } = decode(row)
+  const column = { network: String(row['network']), containerId: String(row['container_id']), ifName: String(row['if_name']) }
+  const name = formatAttachmentKey(column)
+  if (formatAttachmentKey(parseWith(attachmentKeySchema, key, 'request', 'JOURNAL_FAILURE')) !== name)
+    throw new OffloadError('JOURNAL_FAILURE', `the request of ${name} names another attachment`)
 }
 
 function decode(row: Row): FallbackRow {

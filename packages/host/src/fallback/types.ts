@@ -1,3 +1,4 @@
+import type { SetAside } from '@cni-offload/sdk/sqlite'
 import type { AttachmentKey, PodIdentity } from '@cni-offload/sdk'
 import type { PluginList, RawResult } from '@cni-offload/sdk/exec'
 import type { FallbackReason } from './plan.ts'
@@ -64,6 +65,8 @@ export interface FallbackRow extends FallbackRequest {
  * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
  */
 export interface FallbackJournal extends Disposable {
+  /** The former file, when it could not be read: this journal began empty. */
+  readonly setAside: SetAside | undefined
   /** Notes an attachment before anything is done for it. @throws OffloadError ALREADY_EXISTS when the key has a row */
   begin(request: FallbackRequest): FallbackRow
   /** One attachment, undefined if unknown. */

@@ -1,5 +1,13 @@
 import type { SQLOutputValue } from 'node:sqlite'
-import type { AttachmentKey, AttachResult } from '@cni-offload/sdk'
+import {
+  type AttachmentKey,
+  attachmentKeySchema,
+  type AttachResult,
+  attachResult,
+  formatAttachmentKey,
+  OffloadError,
+  parseWith,
+} from '@cni-offload/sdk'
 import type { AttachIntent, AttachmentPhase, AttachmentRow, CleanupRow, VfRow, VfState } from './types.ts'
 
 /** A row as node:sqlite gives it. The tables are STRICT with CHECK constraints, so the casts below cannot meet anything else. */
@@ -61,4 +69,13 @@ export function decodeVf(row: Row): VfRow {
     reserved: row['reserved'] === 1,
     ...(row['network'] === null ? {} : { key: decodeKey(row) }),
   }
+}
+
+/** Whether the texts of an attachment's row are what was once written. @throws OffloadError JOURNAL_FAILURE, SyntaxError */
+export function verifyAttachment(row: Row): void {
+  const { intent, result } = decodeAttachment(row)
+  const [inside, outside] = [parseWith(attachmentKeySchema, intent.key, 'intent', 'JOURNAL_FAILURE'), decodeKey(row)]
+  if (formatAttachmentKey(inside) !== formatAttachmentKey(outside))
+    throw new OffloadError('JOURNAL_FAILURE', `the intent of ${formatAttachmentKey(outside)} names another attachment`)
+  if (result !== undefined) parseWith(attachResult, result, 'result', 'JOURNAL_FAILURE')
 }

@@ -1,10 +1,8 @@
-import type { DatabaseSync } from 'node:sqlite'
-import { OffloadError } from '@cni-offload/sdk'
-
 /** Version of the tables, kept in `user_version`. */
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION: number = 1
 
-const TABLES = `
+/** Statements that make them. */
+export const TABLES: string = `
   CREATE TABLE vfs (
     device TEXT NOT NULL,
     vf_index INTEGER NOT NULL,
@@ -53,45 +51,10 @@ const TABLES = `
     FOREIGN KEY (device, vf_index) REFERENCES vfs
   ) STRICT;
   CREATE INDEX detach_queue_key ON detach_queue (network, container_id, if_name);
-
-  PRAGMA user_version = ${SCHEMA_VERSION};
 `
 
 /** Which VFs are reserved follows from the configuration: kept in memory, it cannot outlive it. */
-const RESERVED = `
+export const RESERVED: string = `
   PRAGMA temp_store = MEMORY;
   CREATE TEMP TABLE reserved_vfs (device TEXT NOT NULL, vf_index INTEGER NOT NULL, PRIMARY KEY (device, vf_index)) STRICT, WITHOUT ROWID;
 `
-
-/**
- * Makes the tables of a new file and checks the version of an old one.
- *
- * WAL with synchronous=NORMAL survives a crash of the process. A loss of power may lose the last transactions; it also
- * ends every pod, and another boot id then makes the daemon undo all that the journal still has.
- *
- * The connection keeps the file locked until it is closed or its process dies.
- *
- * @throws OffloadError JOURNAL_FAILURE when the file was written by a newer version
- */
-export function prepareSchema(db: DatabaseSync, file: string): void {
-  // One daemon owns the state: a second one would take what the first is just making for the remains of a crash.
-  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;')
-  db.exec(RESERVED)
-  db.exec('BEGIN IMMEDIATE')
-  try {
-    const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'])
-    if (version > SCHEMA_VERSION)
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `journal ${file} has schema version ${version}, this daemon knows up to ${SCHEMA_VERSION}`,
-        {
-          hint: 'Run the newer daemon, or drain the node and remove the file.',
-        },
-      )
-    if (version === 0) db.exec(TABLES)
-    db.exec('COMMIT')
-  } catch (error) {
-    db.exec('ROLLBACK')
-    throw error
-  }
-}

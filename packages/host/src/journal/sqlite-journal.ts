@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import {
   type AttachmentKey,
   type AttachResult,
@@ -11,16 +10,30 @@ import {
   type VfId,
   type VirtualFunction,
 } from '@cni-offload/sdk'
-import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, text } from './rows.ts'
-import { prepareSchema } from './schema.ts'
+import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
+import { decodeAttachment, decodeCleanup, decodeKey, decodeVf, text, verifyAttachment } from './rows.ts'
+import { RESERVED as RESERVED_TABLE, SCHEMA_VERSION, TABLES } from './schema.ts'
 import { chooseVf, hasFree } from './vf-choice.ts'
-import type { AttachmentJournal, AttachmentPhase, AttachmentRow, CleanupRow, JournalCounts, LeaseRequest, VfRow } from './types.ts'
+import type {
+  AdoptedAttachment,
+  AttachmentJournal,
+  AttachmentPhase,
+  AttachmentRow,
+  CleanupRow,
+  JournalCounts,
+  LeaseRequest,
+  VfRow,
+} from './types.ts'
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
 const BY_VF = 'device = ? AND vf_index = ?'
 const ATTACHMENT = 'SELECT a.*, v.mac, v.pci FROM attachments a JOIN vfs v USING (device, vf_index)'
 const RESERVED = '((device, vf_index) IN temp.reserved_vfs)'
 const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
+
+// Quarantined, and nothing says whose it was.
+const WITHHELD = `state = 'quarantined' AND (device, vf_index) NOT IN (SELECT device, vf_index FROM detach_queue)
+  AND (device, vf_index) NOT IN (SELECT device, vf_index FROM attachments)`
 
 const HOLDER = `${RESERVED} AS reserved, coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
     coalesce(a.if_name, q.if_name) AS if_name
@@ -42,6 +55,9 @@ const STATEMENTS = {
   addReserved: 'INSERT OR IGNORE INTO temp.reserved_vfs (device, vf_index) VALUES (?, ?)',
   leaseVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
   freeVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
+  withholdVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF} AND state = 'free'`,
+  readmitVf: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF} AND ${WITHHELD}`,
+  adoptVf: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF} AND ${WITHHELD}`,
   quarantineVf: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
   insert: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, boot_id, created_ms)
     VALUES (?, ?, ?, ?, ?, 'leased', ?, ?, ?, ?, ?)`,
@@ -69,12 +85,12 @@ const keyOf = (key: AttachmentKey): [string, string, string] => [key.network, ke
 /** How long a daemon that is just ending may take to let go of the file, in milliseconds. */
 const LOCK_MS = 1_000
 
-/** SQLite's code for a file that another connection has locked; the upper bits only say how. */
-const SQLITE_BUSY = 5
-
 /** {@link AttachmentJournal} in one SQLite file. Calls are synchronous; each takes some 0.05 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: string
+  readonly #mark: string
+  /** The former file, when it could not be read: this journal began empty. */
+  readonly setAside: SetAside | undefined
   readonly #clock: Clock
   readonly #db: DatabaseSync
   readonly #sql: Statements
@@ -90,20 +106,65 @@ export class SqliteJournal implements AttachmentJournal {
     this.#file = file
     this.#clock = clock
     this.#vfsChanged = vfsChanged
-    const opened = this.#guard('open', () => {
-      mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-      const db = new DatabaseSync(file, { timeout: LOCK_MS })
-      try {
-        prepareSchema(db, file)
-        const statements = Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])
-        return { db, sql: Object.fromEntries(statements) as Statements }
-      } catch (error) {
-        db.close()
-        throw isBusy(error) ? inUse(file, error) : error
-      }
+    this.#mark = `${file}.rebuilding`
+    // A power cut may lose the last transactions; it also ends every pod, and another boot id then makes the daemon undo all that
+    // the journal still has.
+    const { db, setAside } = openState({
+      file,
+      owner: 'host daemon',
+      version: SCHEMA_VERSION,
+      tables: TABLES,
+      survives: 'process',
+      lockMs: LOCK_MS,
+      verify,
+      beforeSetAside: () => writeFileSync(this.#mark, ''),
+      now: () => clock.now(),
     })
-    this.#db = opened.db
-    this.#sql = opened.sql
+    this.#db = db
+    this.setAside = setAside
+    try {
+      this.#sql = this.#guard('open', () => {
+        db.exec(RESERVED_TABLE)
+        return Object.fromEntries(Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])) as Statements
+      })
+    } catch (error) {
+      db.close()
+      throw error
+    }
+  }
+
+  /** @inheritDoc */
+  get rebuilding(): boolean {
+    return existsSync(this.#mark)
+  }
+
+  /** @inheritDoc */
+  rebuilt(): void {
+    this.#guard('write', () => rmSync(this.#mark, { force: true }))
+  }
+
+  /** @inheritDoc */
+  withhold(vf: VfId): void {
+    this.#write(this.#sql.withholdVf, vf.device, vf.index)
+    this.#vfsChanged()
+  }
+
+  /** @inheritDoc */
+  readmit(vf: VfId): void {
+    this.#write(this.#sql.readmitVf, vf.device, vf.index)
+    this.#vfsChanged()
+  }
+
+  /** @inheritDoc */
+  adopt({ intent, vf, result, bootId }: AdoptedAttachment): boolean {
+    return this.#transaction(() => {
+      const { device, index } = vf
+      if (this.#sql.get.get(...keyOf(intent.key)) !== undefined || Number(this.#sql.adoptVf.run(device, index).changes) !== 1) return false
+      this.#sql.insert.run(...keyOf(intent.key), device, index, '', '', JSON.stringify(intent), bootId, this.#clock.now())
+      this.#sql.attached.run(JSON.stringify(result), ...keyOf(intent.key))
+      this.#sql.phase.run('wired', ...keyOf(intent.key))
+      return true
+    })
   }
 
   /** @inheritDoc */
@@ -304,36 +365,22 @@ export class SqliteJournal implements AttachmentJournal {
         this.#sql.commit.run()
         return done
       } catch (error) {
-        this.#sql.rollback.run()
+        // A full disk has ended the transaction already.
+        if (this.#db.isTransaction) this.#sql.rollback.run()
         throw error
       }
     })
   }
 
   #guard<T>(what: string, work: () => T): T {
-    try {
-      return work()
-    } catch (error) {
-      if (OffloadError.is(error)) throw error
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `cannot ${what} the journal ${this.#file}: ${error instanceof Error ? error.message : String(error)}`,
-        {
-          cause: error,
-          hint: 'Is the disk full or the file damaged?',
-        },
-      )
-    }
+    return guardState(this.#file, what, 'Is the disk in order?', work)
   }
 }
 
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' && (error.errcode & 0xff) === SQLITE_BUSY
-}
-
-function inUse(file: string, cause: unknown): OffloadError {
-  return new OffloadError('JOURNAL_FAILURE', `stateDir = ${dirname(file)}: another host daemon runs on it and holds ${file}`, {
-    cause,
-    hint: 'Stop the other daemon first, or give this one a stateDir and a socket of its own.',
-  })
+function verify(db: DatabaseSync): void {
+  db.prepare(ATTACHMENT).all().forEach(verifyAttachment)
+  const orphans = db.prepare(
+    `SELECT count(*) AS n FROM attachments a LEFT JOIN vfs v USING (device, vf_index) WHERE v.state IS NOT 'leased'`,
+  )
+  if (Number(orphans.get()?.['n']) > 0) throw new OffloadError('JOURNAL_FAILURE', 'an attachment has a VF that is not leased')
 }

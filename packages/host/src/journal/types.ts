@@ -1,4 +1,5 @@
 import type { AttachmentKey, AttachResult, PodIdentity, VfHealth, VfId, VirtualFunction } from '@cni-offload/sdk'
+import type { SetAside } from '@cni-offload/sdk/sqlite'
 import type { AttachCall } from '@cni-offload/protocol'
 
 /**
@@ -99,6 +100,18 @@ export interface CleanupRow {
   readonly reason: string
 }
 
+/** A running attachment that the journal has lost and the agent still has. Where the pod's namespace lies is not known. */
+export interface AdoptedAttachment {
+  /** What the agent had been asked for. */
+  readonly intent: AttachIntent
+  /** Its VF. */
+  readonly vf: VfId
+  /** What the agent had answered. */
+  readonly result: AttachResult
+  /** Boot of the host. */
+  readonly bootId: string
+}
+
 /** How many VFs and rows there are. */
 export interface JournalCounts {
   /** VFs per state; unhealthy ones that nobody has are counted apart. */
@@ -113,6 +126,8 @@ export interface JournalCounts {
  * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
  */
 export interface AttachmentJournal extends Disposable {
+  /** The former file, when it could not be read: this journal began empty. */
+  readonly setAside: SetAside | undefined
   /** Takes over what the hardware has: new VFs become free, known ones keep their state, missing ones become unhealthy. */
   syncVfs(found: readonly VirtualFunction[]): void
   /** Notes the health of a VF, or of all VFs of a device when `index` is absent. */
@@ -154,6 +169,16 @@ export interface AttachmentJournal extends Disposable {
   progress(seq: number, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void
   /** Ends a clean-up and frees its VF. */
   finish(seq: number): void
+  /** Whether the former journal could not be read and it is not clear yet which attachments exist; lasts over restarts. */
+  readonly rebuilding: boolean
+  /** Ends {@link rebuilding}. */
+  rebuilt(): void
+  /** Quarantines a free VF whose owner is not known: it is leased to nobody until it is adopted or readmitted. */
+  withhold(vf: VfId): void
+  /** Frees a VF that was withheld. */
+  readmit(vf: VfId): void
+  /** Makes a wired attachment of a VF that was withheld. Nothing happens, and false is returned, if it is not withheld. */
+  adopt(attachment: AdoptedAttachment): boolean
   /** All VFs. */
   vfs(): VfRow[]
   /** Whether there is a free, healthy, eligible VF. */

@@ -10,6 +10,8 @@ const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25,
 export class HostMetrics {
   /** All metrics. */
   readonly registry: Registry = new Registry()
+  /** Journals that could not be read when this daemon started and were set aside. */
+  readonly unreadable: Counter
   readonly #verbs: Histogram<'verb' | 'code'>
   readonly #stages: Histogram<'verb' | 'stage'>
   readonly #connected: Gauge
@@ -33,6 +35,11 @@ export class HostMetrics {
       registers,
     })
     this.#connected = new Gauge({ name: 'cni_offload_host_agent_connected', help: '1 while calls to the agent pass', registers })
+    this.unreadable = new Counter({
+      name: 'cni_offload_host_journal_unreadable_total',
+      help: 'Journals that could not be read and were set aside',
+      registers,
+    })
     this.#resync = new Counter({
       name: 'cni_offload_host_resync_total',
       help: 'Attachments that resyncs looked at, by what the agent did',

@@ -5,6 +5,7 @@ import { bootId, createLinuxNet, getrusage, OWN_NETNS } from '@cni-offload/linux
 import { createOffloadClient } from '@cni-offload/protocol'
 import { type Clock, type HostDevice, type Logger, OffloadError, systemClock } from '@cni-offload/sdk'
 import { KeyedMutex, Limiter, type Scope } from '@cni-offload/sdk/runtime'
+import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { AgentLink } from '../agent/agent-link.ts'
 import { AttachmentInfo } from '../device-info/attachment-info.ts'
 import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
@@ -16,10 +17,25 @@ import { provideFallbacks, startFallbacks } from '../fallback/provide.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
 import { claimPath } from '../server/claim-path.ts'
 import { Drainer } from '../undo/drainer.ts'
+import { adoptAttachments, withholdUnknown } from '../undo/rebuild.ts'
 import { reclaim, recover } from '../undo/recover.ts'
 import { Undo } from '../undo/undo.ts'
 import type { HostNetns, VerbDeps } from '../verbs/deps.ts'
-import { AGENT, CLIENT, DEVICE, DEVICE_INFO, DRAINER, FALLBACKS, JOURNAL, LOCKS, METRICS, NET, UNDO, VERBS } from './tokens.ts'
+import {
+  AGENT,
+  CLIENT,
+  DEVICE,
+  DEVICE_INFO,
+  DRAINER,
+  FALLBACK_JOURNAL,
+  FALLBACKS,
+  JOURNAL,
+  LOCKS,
+  METRICS,
+  NET,
+  UNDO,
+  VERBS,
+} from './tokens.ts'
 import { watchDevice } from './watch-device.ts'
 
 /** A daemon's parts, started. */
@@ -78,6 +94,8 @@ export async function startRuntime(
 
   // Opening it locks the stateDir: before the hardware is touched.
   const journal = scope.get(JOURNAL)
+  const { unreadable } = scope.get(METRICS)
+  reportSetAside(journal.setAside, log, unreadable)
   const net = scope.get(NET)
   const device = await makeDevice(scope, options, facts)
   const path = parts.netns ?? OWN_NETNS
@@ -89,9 +107,11 @@ export async function startRuntime(
   const vfs = await device.discover({ signal, log })
   const inventory = devicePlugin.inventory(journal)
   inventory.syncVfs(vfs)
+  await withholdUnknown({ device, journal, log, signal }, vfs)
   await reclaim({ device, journal, log, signal }, vfs)
   const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
   const fallbacks = await startFallbacks(scope, facts, signal)
+  reportSetAside(scope.get(FALLBACK_JOURNAL).setAside, log, unreadable)
   log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
 
   const end = new AbortController()
@@ -142,6 +162,7 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
       new AgentLink({
         client: from.get(CLIENT),
         journal: from.get(JOURNAL),
+        beforeResync: (signal) => adoptAttachments({ client: from.get(CLIENT), journal: from.get(JOURNAL), bootId: boot, log }, signal),
         node,
         bootId: boot,
         limits,

@@ -23,7 +23,8 @@ export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netcon
   const row = deps.journal.get(key)
   if (row?.phase !== 'wired' || row.result === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name} is not known`)
   const identity = await deps.net.netnsIdentity(env.netns)
-  if (identity !== row.netnsIdentity)
+  // Of an attachment that was taken over from the agent it is not known.
+  if (row.netnsIdentity !== '' && identity !== row.netnsIdentity)
     throw new OffloadError('CHECK_FAILED', `attachment ${name}: CNI_NETNS = ${env.netns} is not the namespace that it was made in`)
   const expected = row.result
   const has = await ctx.stages.time('pod', () => readPodInterface(deps.net, env.netns, env.ifName))

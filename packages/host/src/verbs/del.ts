@@ -12,6 +12,8 @@ import type { VerbContext, VerbDeps } from './deps.ts'
 export async function del(deps: VerbDeps, key: AttachmentKey, ctx: VerbContext): Promise<void> {
   using _key = await deps.locks.acquire(formatAttachmentKey(key), ctx.signal)
   if (deps.fallback.get(key) !== undefined) await ctx.stages.time('fallback', () => deps.fallback.end(key, ctx.log))
+  // An attachment that the journal does not know may be one that it has lost: only the agent can tell.
+  if (deps.journal.rebuilding) await deps.agent.ready(ctx.signal)
   const row = deps.journal.get(key)
   if (row === undefined) {
     ctx.log.debug({}, 'DEL of an attachment that is not known (any more)')

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -45,12 +45,17 @@ describe('SqliteFallbackJournal', () => {
     expect(journal.begin(fallbackOf('one')).seq, 'numbers are not given again').toBeGreaterThan(1)
   })
 
-  it('refuses a file that is no journal, or of a newer version', async () => {
-    await writeFile(join(dir, 'fallback.db'), 'not a database, but long enough to be taken for one'.repeat(50))
-    expect(open).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE' }))
-    await rm(join(dir, 'fallback.db'))
+  it('sets a file aside that is no journal, and refuses one of a newer version', async () => {
+    const text = 'not a database, but long enough to be taken for one'.repeat(50)
+    await writeFile(join(dir, 'fallback.db'), text)
+    {
+      using journal = open()
+      expect(journal.all()).toEqual([])
+      expect(await readFile(journal.setAside!.path, 'utf8')).toBe(text)
+    }
     using db = new DatabaseSync(join(dir, 'fallback.db'))
     db.exec('PRAGMA user_version = 99')
-    expect(open).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('version is 99') }))
+    db.close()
+    expect(open).toThrow(expect.objectContaining({ code: 'JOURNAL_FAILURE', message: expect.stringContaining('version 99') }))
   })
 })

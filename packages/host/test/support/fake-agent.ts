@@ -16,6 +16,7 @@ type State = 'connecting' | 'ready' | 'unreachable'
 /** An agent in memory: it gives addresses, remembers attachments, and fails on demand. */
 export class FakeAgent implements AgentClient {
   readonly attachments = new Map<string, AttachCall>()
+  readonly results = new Map<string, AttachResult>()
   readonly calls: string[] = []
   readonly resyncs: string[][] = []
   instanceId = 'run-1'
@@ -94,6 +95,7 @@ export class FakeAgent implements AgentClient {
       sysctls: {},
       ...this.result,
     }
+    this.results.set(formatAttachmentKey(call.key), result)
     return { result, port: `p${call.vf.index}` }
   }
 
@@ -110,8 +112,13 @@ export class FakeAgent implements AgentClient {
     await this.#enter('status', ctx)
   }
 
-  async list(): Promise<AttachmentState[]> {
-    return []
+  async list(ctx: CallContext): Promise<AttachmentState[]> {
+    await this.#enter('list', ctx)
+    return [...this.attachments.values()].flatMap((request) => {
+      const { key, vf } = request
+      const result = this.results.get(formatAttachmentKey(key))
+      return result === undefined ? [] : [{ key, vf, port: `p${vf.index}`, state: 'attached' as const, result, request }]
+    })
   }
 
   async *resync(wired: AsyncIterable<AttachCall>, ctx: CallContext): AsyncIterable<ResyncEvent> {

@@ -166,14 +166,23 @@ export const METHODS: {
       'ListResponse',
       wire.ListResponse,
       schemas.attachmentState,
-      ({ key, vf, port, state, result }) => ({
+      ({ key, vf, port, state, result, request }) => ({
         key,
         vf,
         port,
         phase: wire.AttachmentPhase[state.toUpperCase() as Uppercase<typeof state>],
         result: result === undefined ? undefined : resultToWire(result),
+        request: request === undefined ? undefined : attachToWire(request),
       }),
-      ({ key, vf, port, phase, result }) => present({ key, vf, port, state: PHASES[phase], result: resultFromWire(result) }),
+      ({ key, vf, port, phase, result, request }) =>
+        present({
+          key,
+          vf,
+          port,
+          state: PHASES[phase],
+          result: resultFromWire(result),
+          request: request === undefined ? undefined : attachFromWire(request),
+        }),
     ),
   },
   resync: {

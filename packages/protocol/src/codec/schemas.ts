@@ -139,6 +139,7 @@ export const attachmentState: z.ZodType<AttachmentState> = z.object({
   port: text,
   state: z.enum(['attaching', 'attached', 'detaching']),
   result: result.exactOptional(),
+  request: attachCall.exactOptional(),
 })
 
 /** Schema of a {@link ResyncEvent} from the wire. A code that only a newer agent knows becomes INTERNAL. */

@@ -349,7 +349,11 @@ export interface ListResponse {
   /** Where it stands. */
   readonly phase: AttachmentPhase;
   /** What it got, once attached. */
-  readonly result?: AttachResult | undefined;
+  readonly result?:
+    | AttachResult
+    | undefined;
+  /** What the host asked for: a host that has lost its journal learns here what it had. */
+  readonly request?: AttachRequest | undefined;
 }
 
 /** One attachment that the host has, or the end of them. */
@@ -2050,7 +2054,7 @@ export const ListRequest: MessageFns<ListRequest> = {
 };
 
 function createBaseListResponse(): ListResponse {
-  return { key: undefined, vf: undefined, port: "", phase: 0, result: undefined };
+  return { key: undefined, vf: undefined, port: "", phase: 0, result: undefined, request: undefined };
 }
 
 export const ListResponse: MessageFns<ListResponse> = {
@@ -2069,6 +2073,9 @@ export const ListResponse: MessageFns<ListResponse> = {
     }
     if (message.result !== undefined) {
       AttachResult.encode(message.result, writer.uint32(42).fork()).join();
+    }
+    if (message.request !== undefined) {
+      AttachRequest.encode(message.request, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2124,6 +2131,14 @@ export const ListResponse: MessageFns<ListResponse> = {
             }
 
             message.result = AttachResult.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.request = AttachRequest.decode(reader, reader.uint32());
             continue;
           }
         }

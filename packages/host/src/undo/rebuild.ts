@@ -1,0 +1,53 @@
+import type { OffloadApi } from '@cni-offload/protocol'
+import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VfId, type VirtualFunction } from '@cni-offload/sdk'
+import type { AttachmentJournal } from '../journal/types.ts'
+
+const FREE_IT = 'Drain the node, stop the daemon, move its journal.db away and start it again: all VFs come home then.'
+
+/** VFs that are quarantined while nothing says whose they were. */
+const withheld = (journal: AttachmentJournal): VfId[] =>
+  journal.vfs().flatMap(({ vf, state, key }) => (state === 'quarantined' && key === undefined ? [vf] : []))
+
+/**
+ * After the loss of the journal, before the hardware is touched: a VF that is away is in a pod that may be running. It is left there,
+ * and leased to nobody until the agent has told whose it is. One that has come home since is cleaned and can be leased again.
+ */
+export async function withholdUnknown(
+  { device, journal, log, signal }: { device: HostDevice; journal: AttachmentJournal; log: Logger; signal: AbortSignal },
+  found: readonly VirtualFunction[],
+): Promise<void> {
+  const away = new Set(found.flatMap(({ id, netdev }) => (netdev === undefined ? [formatVfId(id)] : [])))
+  if (journal.rebuilding) for (const { id, netdev } of found) if (netdev === undefined) journal.withhold(id)
+  const back = withheld(journal).filter((vf) => !away.has(formatVfId(vf)) && found.some(({ id }) => formatVfId(id) === formatVfId(vf)))
+  for (const vf of back) {
+    try {
+      await device.release(vf, {}, { signal, log })
+      journal.readmit(vf)
+      log.info({ vf: formatVfId(vf) }, 'VF of an unknown owner has come home: it can be leased again')
+    } catch (error) {
+      log.error({ vf: formatVfId(vf), err: error }, 'VF of an unknown owner cannot be cleaned: it stays quarantined')
+    }
+  }
+}
+
+/**
+ * After the loss of the journal, before the first resync: takes over what the agent still has attached on VFs that are away. What it
+ * has on a VF that lies at home is left to the resync, which ends it. Does nothing while the journal is whole.
+ *
+ * @throws OffloadError whatever the agent fails with; it is repeated with the next attempt to connect
+ */
+export async function adoptAttachments(
+  { client, journal, bootId, log }: { client: Pick<OffloadApi, 'list'>; journal: AttachmentJournal; bootId: string; log: Logger },
+  signal: AbortSignal,
+): Promise<void> {
+  if (!journal.rebuilding) return
+  for (const { key, vf, state, result, request } of await client.list({ signal })) {
+    if (state !== 'attached' || result === undefined || request === undefined) continue
+    const { vf: _vf, vfMac: _mac, ...intent } = request
+    if (journal.adopt({ intent, vf, result, bootId }))
+      log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod }, 'attachment taken over from the agent')
+  }
+  journal.rebuilt()
+  const unknown = withheld(journal).map(formatVfId)
+  if (unknown.length > 0) log.error({ vfs: unknown, hint: FREE_IT }, 'nobody knows whose these VFs are: they are leased to nobody')
+}
