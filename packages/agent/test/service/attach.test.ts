@@ -20,7 +20,7 @@ describe('attach', () => {
     expect(reply.port).toBe('port3')
     expect(reply.result).toEqual(bench.network.connected.get('podnet/a/eth0')?.result)
     expect(await bench.service.list(ctx())).toEqual([
-      { key: key('a'), vf: { device: 'card', index: 3 }, port: 'port3', state: 'attached', result: reply.result },
+      { key: key('a'), vf: { device: 'card', index: 3 }, port: 'port3', state: 'attached', result: reply.result, request: call('a', 3) },
     ])
   })
 
