@@ -57,7 +57,8 @@ export class FakeKubelet implements AsyncDisposable {
   async start(): Promise<void> {
     await mkdir(this.dir, { recursive: true, mode: 0o750 })
     for (const name of await readdir(this.dir))
-      if (name !== 'kubelet_internal_checkpoint') await rm(join(this.dir, name), { recursive: true })
+      // A plugin that is just coming puts its socket in place by a rename: a name may be gone again.
+      if (name !== 'kubelet_internal_checkpoint') await rm(join(this.dir, name), { recursive: true, force: true })
     const server = new Server({ 'grpc.enable_channelz': 0 })
     server.addService(RegistrationService, {
       register: (call: ServerUnaryCall<RegisterRequest, object>, callback: sendUnaryData<object>) => {
