@@ -7,6 +7,7 @@ import {
   formatAttachmentKey,
   OffloadError,
   parseWith,
+  type VfId,
 } from '@cni-offload/sdk'
 import type { AttachIntent, AttachmentPhase, AttachmentRow, CleanupRow, VfRow, VfState } from './types.ts'
 
@@ -23,6 +24,12 @@ export const decodeKey = (row: Row): AttachmentKey => ({
   ifName: text(row, 'if_name'),
 })
 
+/** A key as parameters of a statement. */
+export const keyColumns = ({ network, containerId, ifName }: AttachmentKey): [string, string, string] => [network, containerId, ifName]
+
+/** The VF of a row. */
+export const vfOf = (row: Row): VfId => ({ device: text(row, 'device'), index: Number(row['vf_index']) })
+
 /** A row of attachments joined with its VF. */
 export function decodeAttachment(row: Row): AttachmentRow {
   // Both texts were written by this daemon from values that had been validated at the border.
@@ -30,7 +37,7 @@ export function decodeAttachment(row: Row): AttachmentRow {
   const result = row['result']
   return {
     key: intent.key,
-    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    vf: vfOf(row),
     vfMac: text(row, 'mac'),
     ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
     phase: text(row, 'phase') as AttachmentPhase,
@@ -49,7 +56,7 @@ export function decodeCleanup(row: Row): CleanupRow {
   return {
     seq: Number(row['seq']),
     key: decodeKey(row),
-    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    vf: vfOf(row),
     release: row['release'] === 1,
     detach: row['detach'] === 1,
     netns: text(row, 'netns'),
@@ -61,7 +68,7 @@ export function decodeCleanup(row: Row): CleanupRow {
 /** A row of VFs joined with who has it. */
 export function decodeVf(row: Row): VfRow {
   return {
-    vf: { device: text(row, 'device'), index: Number(row['vf_index']) },
+    vf: vfOf(row),
     ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
     health: row['healthy'] === 1 ? 'healthy' : 'unhealthy',
     state: text(row, 'state') as VfState,

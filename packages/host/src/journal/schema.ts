@@ -58,3 +58,6 @@ export const RESERVED: string = `
   PRAGMA temp_store = MEMORY;
   CREATE TEMP TABLE reserved_vfs (device TEXT NOT NULL, vf_index INTEGER NOT NULL, PRIMARY KEY (device, vf_index)) STRICT, WITHOUT ROWID;
 `
+
+/** Rows of attachments, joined with their VFs. */
+export const ATTACHMENT: string = 'SELECT a.*, v.mac, v.pci FROM attachments a JOIN vfs v USING (device, vf_index)'

@@ -80,24 +80,28 @@ export interface VfRow {
   readonly key?: AttachmentKey
 }
 
+/** Which parts of a clean-up are left, and why. */
+export interface CleanupLeft {
+  /** The VF has to be brought back to its pristine state. */
+  readonly release: boolean
+  /** The agent has to confirm the detach. */
+  readonly detach: boolean
+  /** Why it could not be done at once. */
+  readonly reason: string
+}
+
 /** What is left to be done for an attachment that is over. */
-export interface CleanupRow {
+export interface CleanupRow extends CleanupLeft {
   /** Position in the queue. */
   readonly seq: number
   /** The attachment that was. */
   readonly key: AttachmentKey
   /** Its VF, quarantined until the row is gone. */
   readonly vf: VfId
-  /** The VF has to be brought back to its pristine state. */
-  readonly release: boolean
-  /** The agent has to confirm the detach. */
-  readonly detach: boolean
   /** CNI_NETNS as it was given. */
   readonly netns: string
   /** Identity of that namespace. */
   readonly netnsIdentity: string
-  /** Why it could not be done at once. */
-  readonly reason: string
 }
 
 /** A running attachment that the journal has lost and the agent still has. Where the pod's namespace lies is not known. */
@@ -160,13 +164,13 @@ export interface AttachmentJournal extends Disposable {
   /** Forgets the attachment and frees its VF. */
   free(key: AttachmentKey): void
   /** Forgets the attachment, quarantines its VF and queues what is left to do. */
-  quarantine(key: AttachmentKey, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void
+  quarantine(key: AttachmentKey, left: CleanupLeft): void
   /** What is left to do, oldest first. */
   queue(): CleanupRow[]
   /** What is left to do for one key. */
   queued(key: AttachmentKey): CleanupRow[]
   /** Notes which part of a clean-up is left, and why. */
-  progress(seq: number, left: { readonly release: boolean; readonly detach: boolean; readonly reason: string }): void
+  progress(seq: number, left: CleanupLeft): void
   /** Ends a clean-up and frees its VF. */
   finish(seq: number): void
   /** Whether the former journal could not be read and it is not clear yet which attachments exist; lasts over restarts. */

@@ -1,6 +1,6 @@
 import type { StatementSync } from 'node:sqlite'
 import { formatAttachmentKey, formatVfId, OffloadError, type VfId } from '@cni-offload/sdk'
-import { decodeVf, type Row, text } from './rows.ts'
+import { decodeVf, type Row, text, vfOf } from './rows.ts'
 import type { LeaseRequest, VfRow } from './types.ts'
 
 /** Queries of VFs, each row joined with who has it, but for the free ones. */
@@ -83,8 +83,6 @@ function byDeviceId(sql: VfQueries, deviceId: string): Row | undefined {
   if (named === undefined) return sql.pickPci.get(deviceId.toLowerCase())
   return sql.pickVf.get(named['device'] ?? '', Number(named['index']))
 }
-
-const vfOf = (row: Row): VfId => ({ device: text(row, 'device'), index: Number(row['vf_index']) })
 
 function chosen(row: Row): ChosenVf {
   const vf = { ...vfOf(row), mac: text(row, 'mac') }

@@ -1,0 +1,118 @@
+import type { StatementSync } from 'node:sqlite'
+import type { VfHealth, VfId, VirtualFunction } from '@cni-offload/sdk'
+import type { JournalFile } from './journal-file.ts'
+import { decodeVf } from './rows.ts'
+import type { JournalCounts, LeaseRequest, VfRow } from './types.ts'
+import { type ChosenVf, chooseVf, hasFree } from './vf-choice.ts'
+
+const BY_VF = 'device = ? AND vf_index = ?'
+const RESERVED = '((device, vf_index) IN temp.reserved_vfs)'
+const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
+
+// Quarantined, and nothing says whose it was.
+const WITHHELD = `state = 'quarantined' AND (device, vf_index) NOT IN (SELECT device, vf_index FROM detach_queue)
+  AND (device, vf_index) NOT IN (SELECT device, vf_index FROM attachments)`
+
+const HOLDER = `${RESERVED} AS reserved, coalesce(a.network, q.network) AS network, coalesce(a.container_id, q.container_id) AS container_id,
+    coalesce(a.if_name, q.if_name) AS if_name
+  FROM vfs v LEFT JOIN attachments a USING (device, vf_index) LEFT JOIN detach_queue q USING (device, vf_index)`
+
+const STATEMENTS = {
+  add: `INSERT INTO vfs (device, vf_index, pci, mac, healthy, state, turn) VALUES (?, ?, ?, ?, ?, 'free', ${NEXT_TURN})
+    ON CONFLICT DO UPDATE SET pci = excluded.pci, mac = excluded.mac, healthy = excluded.healthy`,
+  allUnhealthy: 'UPDATE vfs SET healthy = 0',
+  healthOfVf: `UPDATE vfs SET healthy = ? WHERE ${BY_VF}`,
+  healthOfDevice: 'UPDATE vfs SET healthy = ? WHERE device = ?',
+  pickFree: `SELECT * FROM vfs WHERE state = 'free' AND healthy = 1 AND NOT ${RESERVED} ORDER BY turn`,
+  pickPci: `SELECT v.*, ${HOLDER} WHERE pci = ?`,
+  pickVf: `SELECT v.*, ${HOLDER} WHERE v.device = ? AND v.vf_index = ?`,
+  vfs: `SELECT v.*, ${HOLDER} ORDER BY v.device, v.vf_index`,
+  clearReserved: 'DELETE FROM temp.reserved_vfs',
+  addReserved: 'INSERT OR IGNORE INTO temp.reserved_vfs (device, vf_index) VALUES (?, ?)',
+  lease: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
+  free: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
+  quarantine: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
+  withhold: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF} AND state = 'free'`,
+  readmit: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF} AND ${WITHHELD}`,
+  adopt: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF} AND ${WITHHELD}`,
+  counts: `SELECT CASE WHEN state = 'free' AND healthy = 0 THEN 'unhealthy' ELSE state END AS state, count(*) AS n FROM vfs GROUP BY 1`,
+} as const
+
+/** What the hardware has, and what of it can be leased. What it changes belongs into a transaction of its caller. */
+export class VfTable {
+  readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
+
+  /** Prepares its statements. */
+  constructor(file: JournalFile) {
+    this.#sql = file.prepare(STATEMENTS)
+  }
+
+  /** As {@link AttachmentJournal.syncVfs}. */
+  sync(found: readonly VirtualFunction[]): void {
+    this.#sql.allUnhealthy.run()
+    for (const { id, pciAddress, mac, health } of found)
+      this.#sql.add.run(id.device, id.index, pciAddress ?? null, mac, health === 'healthy' ? 1 : 0)
+  }
+
+  /** As {@link AttachmentJournal.reserve}. */
+  reserve(vfs: readonly VfId[]): void {
+    this.#sql.clearReserved.run()
+    for (const { device, index } of vfs) this.#sql.addReserved.run(device, index)
+  }
+
+  /** As {@link AttachmentJournal.setHealth}. */
+  setHealth({ device, index }: { readonly device: string; readonly index?: number }, health: VfHealth): void {
+    const healthy = health === 'healthy' ? 1 : 0
+    if (index === undefined) this.#sql.healthOfDevice.run(healthy, device)
+    else this.#sql.healthOfVf.run(healthy, device, index)
+  }
+
+  /** Leases the VF that suits a request best. @throws OffloadError NO_FREE_VF, INVALID_NETCONF */
+  lease(request: LeaseRequest): ChosenVf {
+    const vf = chooseVf(this.#sql, request)
+    this.#sql.lease.run(vf.device, vf.index)
+    return vf
+  }
+
+  /** Leases a VF that was withheld. Returns whether it was. */
+  adopt({ device, index }: VfId): boolean {
+    return Number(this.#sql.adopt.run(device, index).changes) === 1
+  }
+
+  /** Frees a VF; it is the last in turn now. */
+  free({ device, index }: VfId): void {
+    this.#sql.free.run(device, index)
+  }
+
+  /** Keeps a VF from everybody until what is queued for it is done. */
+  quarantine({ device, index }: VfId): void {
+    this.#sql.quarantine.run(device, index)
+  }
+
+  /** As {@link AttachmentJournal.withhold}. */
+  withhold({ device, index }: VfId): void {
+    this.#sql.withhold.run(device, index)
+  }
+
+  /** As {@link AttachmentJournal.readmit}. */
+  readmit({ device, index }: VfId): void {
+    this.#sql.readmit.run(device, index)
+  }
+
+  /** All VFs. */
+  all(): VfRow[] {
+    return this.#sql.vfs.all().map(decodeVf)
+  }
+
+  /** Whether there is a free, healthy, eligible VF. */
+  hasFree(eligible: (vf: VfId) => boolean): boolean {
+    return hasFree(this.#sql, eligible)
+  }
+
+  /** How many there are in each state. */
+  counts(): JournalCounts['vfs'] {
+    const counted = new Map(this.#sql.counts.all().map((row) => [row['state'], Number(row['n'])]))
+    const of = (state: string): number => counted.get(state) ?? 0
+    return { free: of('free'), leased: of('leased'), quarantined: of('quarantined'), unhealthy: of('unhealthy') }
+  }
+}
