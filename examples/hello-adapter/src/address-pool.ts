@@ -1,5 +1,15 @@
-import { DatabaseSync } from 'node:sqlite'
-import { type AttachmentKey, type AttachResult, attachResult, formatAttachmentKey, OffloadError, parseWith } from '@cni-offload/sdk'
+import type { DatabaseSync } from 'node:sqlite'
+import {
+  type AttachmentKey,
+  attachmentKeySchema,
+  type AttachResult,
+  attachResult,
+  type Clock,
+  formatAttachmentKey,
+  OffloadError,
+  parseWith,
+} from '@cni-offload/sdk'
+import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 import { addressAt, type Subnet } from './subnet.ts'
 
 /** A pool: a subnet and the one address in it that pods do not get. */
@@ -15,31 +25,51 @@ export interface Assignment {
   readonly result: AttachResult
 }
 
-// A power loss of the DPU does not end the pods on the host, so a row must be on the disk before its address is in use.
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS attachments (key TEXT PRIMARY KEY, port TEXT NOT NULL, result TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS addresses (
+/** Version of the tables. */
+const SCHEMA_VERSION = 1
+
+const TABLES = `
+  CREATE TABLE attachments (key TEXT PRIMARY KEY, port TEXT NOT NULL, result TEXT NOT NULL) STRICT;
+  CREATE TABLE addresses (
     subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, asked INTEGER NOT NULL, PRIMARY KEY (subnet, offset)
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS held ON addresses (key) WHERE key IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS oldest ON addresses (subnet, freed) WHERE key IS NULL;
+  CREATE INDEX held ON addresses (key) WHERE key IS NOT NULL;
+  CREATE INDEX oldest ON addresses (subnet, freed) WHERE key IS NULL;
 `
+
+const HINT = 'Is the disk in order?'
 
 /**
  * Addresses and attachments in SQLite. An address is given again only after every other one of its subnet was, the
  * longest-free first; the cost of an assignment is a few index look-ups, whatever the size of the pool.
  */
 export class AddressPool implements Disposable {
+  /** The former file, when it could not be read: this pool began empty. */
+  readonly setAside: SetAside | undefined
+  readonly #file: string
   readonly #pools: readonly Pool[]
   readonly #db: DatabaseSync
 
-  /** Opens or makes the database file. @throws OffloadError JOURNAL_FAILURE */
-  constructor(file: string, pools: readonly Pool[]) {
+  /**
+   * Opens or makes the database file. One that cannot be read is set aside.
+   *
+   * @throws OffloadError JOURNAL_FAILURE when the file is newer, or another adapter has it open
+   */
+  constructor(file: string, pools: readonly Pool[], clock: Pick<Clock, 'now'>) {
+    this.#file = file
     this.#pools = pools
-    this.#db = journal(() => new DatabaseSync(file))
-    journal(() => this.#db.exec(SCHEMA))
+    const { db, setAside } = openState({
+      file,
+      owner: 'hello adapter',
+      version: SCHEMA_VERSION,
+      tables: TABLES,
+      // A power loss of the DPU does not end the pods on the host, so a row must be on the disk before its address is in use.
+      survives: 'power',
+      verify,
+      now: () => clock.now(),
+    })
+    this.#db = db
+    this.setAside = setAside
   }
 
   /**
@@ -65,13 +95,13 @@ export class AddressPool implements Disposable {
 
   /** What an attachment has. */
   get(key: AttachmentKey): Assignment | undefined {
-    const row = journal(() => this.#db.prepare('SELECT * FROM attachments WHERE key = ?').get(formatAttachmentKey(key)))
+    const row = this.#guard('read', () => this.#db.prepare('SELECT * FROM attachments WHERE key = ?').get(formatAttachmentKey(key)))
     return row === undefined ? undefined : toAssignment(row)
   }
 
   /** All attachments. */
   all(): Assignment[] {
-    return journal(() => this.#db.prepare('SELECT * FROM attachments').all()).map(toAssignment)
+    return this.#guard('read', () => this.#db.prepare('SELECT * FROM attachments').all()).map(toAssignment)
   }
 
   /** Gives the addresses of an attachment back and forgets it; an unknown one is success. */
@@ -134,28 +164,38 @@ export class AddressPool implements Disposable {
   }
 
   #transaction<T>(body: () => T): T {
-    journal(() => this.#db.exec('BEGIN IMMEDIATE'))
-    try {
-      const value = journal(body)
-      journal(() => this.#db.exec('COMMIT'))
-      return value
-    } catch (error) {
-      this.#db.exec('ROLLBACK')
-      throw error
-    }
+    return this.#guard('write', () => {
+      this.#db.exec('BEGIN IMMEDIATE')
+      try {
+        const value = body()
+        this.#db.exec('COMMIT')
+        return value
+      } catch (error) {
+        // A full disk has ended the transaction already.
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+        throw error
+      }
+    })
+  }
+
+  #guard<T>(what: string, work: () => T): T {
+    return guardState(this.#file, what, HINT, work)
   }
 }
 
 function toAssignment(row: Record<string, unknown>): Assignment {
-  const [network = '', containerId = '', ifName = ''] = String(row['key']).split('/')
+  const [network, containerId, ifName] = String(row['key']).split('/')
+  const key = parseWith(attachmentKeySchema, { network, containerId, ifName }, 'stored attachment', 'JOURNAL_FAILURE')
   const result = parseWith(attachResult, JSON.parse(String(row['result'])), 'stored attachment', 'JOURNAL_FAILURE')
-  return { key: { network, containerId, ifName }, port: String(row['port']), result }
+  return { key, port: String(row['port']), result }
 }
 
-function journal<T>(query: () => T): T {
-  try {
-    return query()
-  } catch (error) {
-    throw OffloadError.from(error, 'JOURNAL_FAILURE', 'address pool')
+/** An attachment without its addresses would have them given to another pod. */
+function verify(db: DatabaseSync): void {
+  const held = db.prepare('SELECT count(*) AS n FROM addresses WHERE key = ?')
+  for (const { key, result } of db.prepare('SELECT * FROM attachments').all().map(toAssignment)) {
+    const text = formatAttachmentKey(key)
+    if (Number(held.get(text)?.['n']) !== result.ips.length)
+      throw new OffloadError('JOURNAL_FAILURE', `the addresses of ${text} are not all held`)
   }
 }

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import { createLinuxNet } from '@cni-offload/linux'
 import { definePlugin, type Plugin } from '@cni-offload/sdk'
+import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { HelloAdapter } from './adapter.ts'
 import { AddressPool, type Pool } from './address-pool.ts'
 import { helloOptions } from './options.ts'
@@ -19,12 +20,14 @@ export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
   name: 'hello',
   specVersion: 'v1',
   options: helloOptions,
-  create({ stateDir }, options) {
+  create({ clock, log, stateDir }, options) {
     const pools = options.pools.map((pool): Pool => {
       const subnet = parseSubnet(pool.subnet)
       const gatewayOffset = pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway)
       return { subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }
     })
-    return new HelloAdapter(createLinuxNet(), new AddressPool(join(stateDir, 'hello.db'), pools), pools, options)
+    const addresses = new AddressPool(join(stateDir, 'hello.db'), pools, clock)
+    reportSetAside(addresses.setAside, log)
+    return new HelloAdapter(createLinuxNet(), addresses, pools, options)
   },
 })

@@ -1,11 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import type { AttachmentKey, AttachResult } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AddressPool, type Pool } from '../src/address-pool.ts'
 import { parseSubnet } from '../src/subnet.ts'
+
+const CLOCK = { now: (): number => Date.UTC(2026, 10, 23) }
+const ASIDE = 'p.db.unreadable-20261123T000000Z'
 
 const result = (addresses: readonly string[]): AttachResult => ({
   mac: '02:00:00:00:00:01',
@@ -19,13 +23,18 @@ const result = (addresses: readonly string[]): AttachResult => ({
 const key = (id: number | string): AttachmentKey => ({ network: 'n', containerId: `c${id}`, ifName: 'eth0' })
 const pool = (cidr: string, gatewayOffset = 1): Pool => ({ subnet: parseSubnet(cidr), gatewayOffset })
 
+const sql = (file: string, statement: string): void => {
+  using db = new DatabaseSync(file)
+  db.exec(statement)
+}
+
 describe('AddressPool', () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'pool-'))
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
-  const open = (...pools: readonly Pool[]): AddressPool => new AddressPool(join(folder, 'p.db'), pools)
+  const open = (...pools: readonly Pool[]): AddressPool => new AddressPool(join(folder, 'p.db'), pools, CLOCK)
   const take = (from: AddressPool, id: number | string): string | undefined => from.assign(key(id), 'p0', result).result.ips[0]?.address
 
   it('gives every address once before any a second time, then the longest-free first', () => {
@@ -85,10 +94,38 @@ describe('AddressPool', () => {
     expect(take(addresses, 2)).toBe('10.0.0.3/24')
   })
 
+  it.each([
+    ['garbage', (file: string) => writeFileSync(file, 'x'.repeat(8192))],
+    ['a truncated file', (file: string) => truncateSync(file, 4096)],
+    ['an address that is no longer held by its attachment', (file: string) => sql(file, 'DELETE FROM addresses')],
+    ['a result that is none', (file: string) => sql(file, "UPDATE attachments SET result = '{}'")],
+  ])('sets aside %s, and begins anew', (_what, damage) => {
+    {
+      using addresses = open(pool('10.0.0.0/24'))
+      take(addresses, 1)
+    }
+    damage(join(folder, 'p.db'))
+    using addresses = open(pool('10.0.0.0/24'))
+    expect(addresses.setAside?.path).toBe(join(folder, ASIDE))
+    expect(addresses.all()).toEqual([])
+    expect(readdirSync(folder)).toContain(ASIDE)
+  })
+
+  it('leaves a file alone that is newer, or that another adapter has open', () => {
+    {
+      using addresses = open(pool('10.0.0.0/24'))
+      take(addresses, 1)
+      expect(() => open(pool('10.0.0.0/24'))).toThrow(/another hello adapter runs on it/)
+    }
+    sql(join(folder, 'p.db'), 'PRAGMA user_version = 2')
+    expect(() => open(pool('10.0.0.0/24'))).toThrow(/written by a newer one/)
+    expect(readdirSync(folder)).toEqual(['p.db'])
+  })
+
   it('never gives an address to two attachments, whatever the order of assignments and releases', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 60 }), fc.integer({ min: 2, max: 6 }), (steps, offset) => {
-        using addresses = new AddressPool(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')])
+        using addresses = new AddressPool(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')], CLOCK)
         const held = new Set<number>()
         for (const id of steps) {
           if (held.delete(id)) addresses.release(key(id))

@@ -5,6 +5,7 @@ import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { definePlugin, OffloadError, type Plugin } from '@cni-offload/sdk'
 import { DelegateAdapter } from './adapter.ts'
 import { inlineList, ListRunner, PluginExecutor, PluginListFile, type PluginListSource } from '@cni-offload/sdk/exec'
+import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { type DelegateOptions, delegateOptions } from './options.ts'
 import { AttachmentStore } from './state/attachment-store.ts'
 
@@ -17,16 +18,18 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
   name: 'delegate',
   specVersion: 'v1',
   options: delegateOptions,
-  async create({ clock, stateDir }, options) {
+  async create({ clock, log, stateDir }, options) {
     const folder = options.cacheDir ?? stateDir
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const { cniPath, execTimeoutMs: timeoutMs, pluginEnv: env, concurrency, netns } = options
+    const store = new AttachmentStore(join(folder, 'delegate.db'), clock)
+    reportSetAside(store.setAside, log)
     const executor = new PluginExecutor({ cniPath, timeoutMs, env, concurrency, ...(netns === OWN_NETNS ? {} : { netns }) })
     return new DelegateAdapter({
       name: 'delegate',
       net: createLinuxNet(),
       clock,
-      store: new AttachmentStore(join(folder, 'delegate.db')),
+      store,
       source: listSource(options),
       runner: new ListRunner(executor, options.noCheck),
       proxies: { prefix: options.proxyPrefix, home: netns, owner: createHash('sha256').update(folder).digest('hex').slice(0, 16) },

@@ -1,6 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { systemClock } from '@cni-offload/sdk'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AttachmentStore, PluginError, PORT_IN_PROXY } from '../src/index.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
@@ -101,7 +102,9 @@ describe.skipIf(!isRoot)(`plugins that fail ${NEEDS_ROOT}`, () => {
     const abort = new AbortController()
     const settled = lab.adapter.attach(lab.request(0), ctx(abort.signal)).catch((error: unknown) => error)
     await fileExists(join(lab.folder, 'started'))
-    const store = new AttachmentStore(join(lab.deps.stateDir, 'delegate.db'))
+    // What a crash would leave: the adapter itself has its file to itself.
+    await cp(lab.deps.stateDir, join(lab.folder, 'left'), { recursive: true })
+    const store = new AttachmentStore(join(lab.folder, 'left', 'delegate.db'), systemClock)
     const row = store.get(lab.request(0).key)
     store[Symbol.dispose]()
     expect(row).toMatchObject({ port: lab.at(0).port, list: { name: 'labnet' } })

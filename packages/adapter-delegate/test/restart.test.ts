@@ -54,7 +54,10 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
     it('is given back after a pod that the agent does not know any more', async () => {
       await lab.adapter.attach(lab.request(0, shared(0)), ctx())
       await lab.stop()
-      new DatabaseSync(join(lab.deps.stateDir, 'delegate.db')).exec('DELETE FROM attachments')
+      {
+        using db = new DatabaseSync(join(lab.deps.stateDir, 'delegate.db'))
+        db.exec('DELETE FROM attachments')
+      }
       await lab.start([lab.bridge()], {}, '1.0.0', true)
       await lab.adapter.detach({ key: lab.request(0).key }, ctx())
       expect(await atHome(0)).toBe(true)

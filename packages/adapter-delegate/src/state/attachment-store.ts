@@ -1,9 +1,10 @@
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import {
   type AttachmentKey,
   type AttachResult,
   attachmentKeySchema,
   attachResult,
+  type Clock,
   formatAttachmentKey,
   formatVfId,
   interfaceName,
@@ -13,6 +14,7 @@ import {
 } from '@cni-offload/sdk'
 import { z } from 'zod'
 import { type PluginList, pluginList, type PodAddresses, type RawResult } from '@cni-offload/sdk/exec'
+import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 
 /** All that is needed to repeat, check and undo an attachment, whatever the configuration is by then. */
 export interface StoredAttachment {
@@ -54,16 +56,21 @@ const stored: z.ZodType<StoredAttachment> = z.object({
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
 })
 
-// A power loss of the DPU does not end the pods on the host, so a row must be on the disk before the list acts.
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = FULL;
-  CREATE TABLE IF NOT EXISTS attachments (key TEXT PRIMARY KEY, vf TEXT NOT NULL, body TEXT NOT NULL) STRICT;
-  CREATE INDEX IF NOT EXISTS by_vf ON attachments (vf);
+/** Version of the tables. */
+const SCHEMA_VERSION = 1
+
+const TABLES = `
+  CREATE TABLE attachments (key TEXT PRIMARY KEY, vf TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+  CREATE INDEX by_vf ON attachments (vf);
 `
+
+const HINT = 'Is the disk in order?'
 
 /** Attachments of an adapter in SQLite. A row is there from before the first plugin runs until after the last has undone. */
 export class AttachmentStore implements Disposable {
+  /** The former file, when it could not be read: this store began empty. */
+  readonly setAside: SetAside | undefined
+  readonly #file: string
   readonly #db: DatabaseSync
   readonly #get: StatementSync
   readonly #all: StatementSync
@@ -71,47 +78,66 @@ export class AttachmentStore implements Disposable {
   readonly #put: StatementSync
   readonly #delete: StatementSync
 
-  /** Opens or makes the database file. @throws OffloadError JOURNAL_FAILURE */
-  constructor(file: string) {
-    this.#db = attempt(() => new DatabaseSync(file))
-    attempt(() => this.#db.exec(SCHEMA))
-    this.#get = this.#db.prepare('SELECT body FROM attachments WHERE key = ?')
-    this.#all = this.#db.prepare('SELECT body FROM attachments')
-    this.#byVf = this.#db.prepare('SELECT body FROM attachments WHERE vf = ?')
-    this.#put = this.#db.prepare(
-      'INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET vf = excluded.vf, body = excluded.body',
-    )
-    this.#delete = this.#db.prepare('DELETE FROM attachments WHERE key = ?')
+  /**
+   * Opens or makes the database file. One that cannot be read is set aside.
+   *
+   * @throws OffloadError JOURNAL_FAILURE when the file is newer, or another adapter has it open
+   */
+  constructor(file: string, clock: Pick<Clock, 'now'>) {
+    this.#file = file
+    const { db, setAside } = openState({
+      file,
+      owner: 'delegate adapter',
+      version: SCHEMA_VERSION,
+      tables: TABLES,
+      // A power loss of the DPU does not end the pods on the host, so a row must be on the disk before the list acts.
+      survives: 'power',
+      verify,
+      now: () => clock.now(),
+    })
+    this.#db = db
+    this.setAside = setAside
+    this.#get = db.prepare('SELECT body FROM attachments WHERE key = ?')
+    this.#all = db.prepare('SELECT body FROM attachments')
+    this.#byVf = db.prepare('SELECT body FROM attachments WHERE vf = ?')
+    this.#put = db.prepare('INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET vf = excluded.vf, body = excluded.body')
+    this.#delete = db.prepare('DELETE FROM attachments WHERE key = ?')
   }
 
   /** One attachment. @throws OffloadError JOURNAL_FAILURE */
   get(key: AttachmentKey): StoredAttachment | undefined {
-    return attempt(() => this.#get.all(formatAttachmentKey(key)).map(decode)[0])
+    return this.#guard('read', () => this.#get.all(formatAttachmentKey(key)).map(decode)[0])
   }
 
   /** All attachments. @throws OffloadError JOURNAL_FAILURE */
   all(): StoredAttachment[] {
-    return attempt(() => this.#all.all().map(decode))
+    return this.#guard('read', () => this.#all.all().map(decode))
   }
 
   /** Attachments that hold a port, more than one only if something went wrong. @throws OffloadError JOURNAL_FAILURE */
   byPort(port: PortRef): StoredAttachment[] {
-    return attempt(() => this.#byVf.all(formatVfId(port.vf)).map(decode))
+    return this.#guard('read', () => this.#byVf.all(formatVfId(port.vf)).map(decode))
   }
 
   /** Remembers an attachment; on the disk when it returns. @throws OffloadError JOURNAL_FAILURE */
   put(attachment: StoredAttachment): void {
-    attempt(() => this.#put.run(formatAttachmentKey(attachment.key), formatVfId(attachment.port.vf), JSON.stringify(attachment)))
+    this.#guard('write', () =>
+      this.#put.run(formatAttachmentKey(attachment.key), formatVfId(attachment.port.vf), JSON.stringify(attachment)),
+    )
   }
 
   /** Forgets an attachment; an unknown one is success. @throws OffloadError JOURNAL_FAILURE */
   delete(key: AttachmentKey): void {
-    attempt(() => this.#delete.run(formatAttachmentKey(key)))
+    this.#guard('write', () => this.#delete.run(formatAttachmentKey(key)))
   }
 
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#db.close()
+  }
+
+  #guard<T>(what: string, work: () => T): T {
+    return guardState(this.#file, what, HINT, work)
   }
 }
 
@@ -119,10 +145,10 @@ function decode(row: Record<string, unknown>): StoredAttachment {
   return parseWith(stored, JSON.parse(String(row['body'])), 'stored attachment', 'JOURNAL_FAILURE')
 }
 
-function attempt<T>(query: () => T): T {
-  try {
-    return query()
-  } catch (error) {
-    throw OffloadError.from(error, 'JOURNAL_FAILURE', 'attachments of the adapter')
+function verify(db: DatabaseSync): void {
+  for (const row of db.prepare('SELECT * FROM attachments').all()) {
+    const { key, port } = decode(row)
+    if (formatAttachmentKey(key) !== row['key'] || formatVfId(port.vf) !== row['vf'])
+      throw new OffloadError('JOURNAL_FAILURE', `the row of ${String(row['key'])} describes ${formatAttachmentKey(key)}`)
   }
 }

@@ -27,10 +27,14 @@ export function setAside(file: string, reason: string, now: number): SetAside {
   return { file, path, reason }
 }
 
-/** Tells an operator about a file that was set aside, and counts it. @param counter - of the daemon's metrics */
-export function reportSetAside(aside: SetAside | undefined, log: Logger, counter: { inc(): void }): void {
+/**
+ * Tells an operator about a file that was set aside, and counts it.
+ *
+ * @param counter - of the daemon's metrics; a plugin has none
+ */
+export function reportSetAside(aside: SetAside | undefined, log: Logger, counter?: { inc(): void }): void {
   if (aside === undefined) return
-  counter.inc()
+  counter?.inc()
   const hint = 'It is kept for whoever wants to look at it, and can be removed. What it held is rebuilt as far as possible.'
   log.error({ ...aside, hint }, 'journal cannot be read and is set aside')
 }
