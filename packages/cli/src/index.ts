@@ -6,6 +6,8 @@
  */
 export * from './demo/report.ts'
 export * from './demo/run.ts'
+export * from './lab/audit/audit.ts'
+export * from './lab/audit/holding.ts'
 export * from './lab/cni-runtime.ts'
 export * from './lab/inspect.ts'
 export * from './lab/lab.ts'
