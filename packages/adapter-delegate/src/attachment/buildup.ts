@@ -1,0 +1,130 @@
+import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import {
+  type AttachResult,
+  type Clock,
+  formatAttachmentKey,
+  formatVfId,
+  OffloadError,
+  type OpContext,
+  type PortRef,
+} from '@cni-offload/sdk'
+import { decodeRaw, type ListRunner, type PodAddresses, withMac } from '@cni-offload/sdk/exec'
+import { attachmentNote, isAttachmentNote } from '../splice/note.ts'
+import { observe, podNetwork } from '../splice/pod-network.ts'
+import { podSysctls } from '../splice/pod-sysctls.ts'
+import { madeByPlugins, type Proxies } from '../splice/proxies.ts'
+import type { ProxyNamespace } from '../splice/proxy-namespace.ts'
+import { settleGateways } from '../splice/settle-gateways.ts'
+import { Splice } from '../splice/splice.ts'
+import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
+import { addressesOf, listCall, withAgain } from './stored.ts'
+import { PATIENT, type Teardown } from './teardown.ts'
+
+/** What a {@link Buildup} works with. */
+export interface BuildupParts {
+  /** Network operations. */
+  readonly net: LinuxNet
+  /** Time. */
+  readonly clock: Clock
+  /** The attachments. */
+  readonly store: AttachmentStore
+  /** What runs plugin lists. */
+  readonly runner: ListRunner
+  /** The proxy namespaces. */
+  readonly proxies: Proxies
+  /** Undoes what was before. */
+  readonly teardown: Teardown
+  /** Network namespace from which gateways are asked. */
+  readonly home: NetnsPath
+}
+
+/** The steps by which an attachment is made. */
+export class Buildup {
+  readonly #net: LinuxNet
+  readonly #clock: Clock
+  readonly #store: AttachmentStore
+  readonly #runner: ListRunner
+  readonly #proxies: Proxies
+  readonly #teardown: Teardown
+  readonly #home: NetnsPath
+
+  /** Makes nothing yet. */
+  constructor({ net, clock, store, runner, proxies, teardown, home }: BuildupParts) {
+    this.#net = net
+    this.#clock = clock
+    this.#store = store
+    this.#runner = runner
+    this.#proxies = proxies
+    this.#teardown = teardown
+    this.#home = home
+  }
+
+  /** Makes a known attachment forward again if the CNI's side of it is still there; false if it has to be made anew. */
+  async restore({ key, port }: StoredAttachment, { mac }: AttachResult): Promise<boolean> {
+    const proxy = this.#proxies.of(port)
+    const inside = (await proxy.links())?.find(({ name }) => name === key.ifName)
+    if (inside?.mac !== mac || inside.alias !== attachmentNote(key)) return false
+    const splice = new Splice(this.#net, proxy.path, key.ifName)
+    if ((await splice.problem(inside)) === undefined) return true
+    await proxy.ready()
+    await splice.open(attachmentNote(key))
+    return true
+  }
+
+  /**
+   * Makes the port free for an ADD.
+   *
+   * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them. They are on record before
+   * anything is undone and until the ADD has succeeded, however many it takes
+   */
+  async clear(attachment: StoredAttachment, proxy: ProxyNamespace, known: StoredAttachment | undefined): Promise<PodAddresses | undefined> {
+    const { key, port } = attachment
+    const other = this.#store.byPort(port).find((candidate) => formatAttachmentKey(candidate.key) !== formatAttachmentKey(key))
+    if (other !== undefined) throw taken(port, formatAttachmentKey(other.key))
+    const note = attachmentNote(key)
+    const remains = madeByPlugins(await proxy.ready())
+    const foreign = remains.find(({ alias }) => isAttachmentNote(alias) && alias !== note)
+    if (foreign !== undefined) throw taken(port, foreign.alias)
+    const own = remains.find(({ alias }) => alias === note)
+    const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
+    const again = (known === undefined ? undefined : addressesOf(known)) ?? noted
+    if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT)
+    else if (own !== undefined) {
+      this.#store.put(withAgain(attachment, again))
+      await this.#teardown.removeForgotten({ key, port }, PATIENT)
+    }
+    await this.#teardown.deleteLinks(proxy)
+    return again
+  }
+
+  /**
+   * Runs the list and splices what it makes.
+   *
+   * @param again - what the running pod has and must keep
+   * @returns what the pod needs; the row has it, too
+   */
+  async add(
+    attachment: StoredAttachment,
+    proxy: ProxyNamespace,
+    again: PodAddresses | undefined,
+    { signal, log }: OpContext,
+  ): Promise<AttachResult> {
+    const { key, list } = attachment
+    const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
+    // Where no plugin can be asked for a MAC, the one that the running pod has is set under it.
+    if (again !== undefined) await this.#net.apply(proxy.path, [{ op: 'link.set', dev: key.ifName, mac: again.mac }])
+    const raw = again === undefined ? answer : withMac(answer, key.ifName, again.mac)
+    const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
+    const seen = await observe(this.#net, proxy.path, inside)
+    const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
+    const silent = await settleGateways({ net: this.#net, netns: this.#home, clock: this.#clock }, result, signal)
+    if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
+    if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
+    this.#store.put({ ...attachment, raw, result })
+    return result
+  }
+}
+
+function taken(port: PortRef, holder: string): OffloadError {
+  return new OffloadError('ALREADY_EXISTS', `port ${port.name} of VF ${formatVfId(port.vf)} is held by ${holder}`)
+}
