@@ -17,6 +17,7 @@ import {
 } from '@cni-offload/sdk'
 import type { AddressPool, Assignment, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
+import { reached } from './steps.ts'
 import { addressAt } from './subnet.ts'
 import { wantedOffsets } from './wanted.ts'
 
@@ -74,8 +75,10 @@ export class HelloAdapter implements CniAdapter {
     // The row comes first: whatever crashes from here on, detach finds what to undo.
     const wanted = wantedOffsets(this.#pools, req.runtimeConfig['ips'])
     const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)), wanted)
+    reached('hello.attach.address-leased')
     try {
       await this.#plug(made.port)
+      reached('hello.attach.port-bridged')
       cancelled(ctx)
       return made.result
     } catch (error) {
@@ -90,7 +93,9 @@ export class HelloAdapter implements CniAdapter {
     if (known === undefined) return
     // The port first: an address must not be free while its last owner can still send.
     await this.#unplug(known.port)
+    reached('hello.detach.port-unplugged')
     this.#addresses.release(req.key)
+    reached('hello.detach.address-released')
   }
 
   async check(req: CheckRequest): Promise<void> {

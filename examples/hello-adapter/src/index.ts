@@ -12,6 +12,7 @@ import { AddressPool, type Pool } from './address-pool.ts'
 import { helloOptions } from './options.ts'
 import { firstPart, offsetOf, parseSubnet } from './subnet.ts'
 
+export { HELLO_STEPS, type HelloStep } from './steps.ts'
 export type { HelloOptions, HelloOptionsInput, PoolOptions } from './options.ts'
 
 /** The plugin: `createAgent({ adapter: hello({ pools: { ipv4: { subnet: '10.88.0.0/16' } } }), … })`. */

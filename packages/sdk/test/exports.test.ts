@@ -100,6 +100,7 @@ describe('entries', () => {
     expect(Object.keys(runtime).toSorted()).toEqual([
       'KeyedMutex',
       'Limiter',
+      'STEPS_CHANNEL',
       'Scope',
       'aborted',
       'announceReady',
@@ -110,6 +111,7 @@ describe('entries', () => {
       'parseListen',
       'pathsFrom',
       'pluginReference',
+      'reached',
       'readConfigFile',
       'runDaemon',
       'serveMetrics',

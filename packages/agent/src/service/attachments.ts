@@ -18,6 +18,7 @@ import { deadline, KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AttachCall, AttachReply } from '@cni-offload/protocol'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { AgentLimits } from '../limits.ts'
+import { reached } from '../steps.ts'
 import { refuseUnsupported } from './capabilities.ts'
 import { DetachRetries } from './detach-retries.ts'
 import type { DeviceHealth } from './device-health.ts'
@@ -138,9 +139,12 @@ export class Attachments implements AsyncDisposable {
           { key: formatAttachmentKey(row.key), state: row.state, pod: row.request.pod },
           'undoing what a previous run left half done',
         )
-        await this.#finish(row.key, this.#stop.signal).catch((error: unknown) => {
+        try {
+          await this.#finish(row.key, this.#stop.signal)
+          reached('agent.recover.undone')
+        } catch (error) {
           this.#deps.log.warn({ key: formatAttachmentKey(row.key), err: error }, 'undoing failed and will be retried')
-        })
+        }
       }),
     )
   }
@@ -173,18 +177,23 @@ export class Attachments implements AsyncDisposable {
   async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running: boolean): Promise<Attached> {
     const { journal } = this.#deps
     const row = journal.begin(call, port.name)
+    reached('agent.attach.noted')
     try {
       const result = await ask(adapter, call, port, ctx)
+      reached('agent.attach.connected')
       // The caller has gone and will not use the attachment: it must not stay.
       ctx.signal.throwIfAborted()
       journal.attached(call.key, result)
+      reached('agent.attach.finished')
       return { result, port: port.name, kept: false }
     } catch (error) {
       const failure = attachFailure(adapter, error, ctx)
       ctx.log.warn({ err: failure }, running ? 'attach failed; the pod runs, so that nothing is undone' : 'attach failed and is undone')
       // Undoing would free addresses that the pod uses. The network may hold them although the journal was lost.
-      if (running) journal.remove(call.key)
-      else await this.#undo(row, ctx.log)
+      if (running) {
+        journal.remove(call.key)
+        reached('agent.resync.given-up')
+      } else await this.#undo(row, ctx.log)
       throw failure
     }
   }
@@ -193,7 +202,9 @@ export class Attachments implements AsyncDisposable {
   async #renew(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
     try {
       const result = await ask(adapter, call, port, ctx)
+      reached('agent.renew.connected')
       this.#deps.journal.renewed(call, port.name, result)
+      reached('agent.renew.finished')
       return { result, port: port.name, kept: false }
     } catch (error) {
       const failure = attachFailure(adapter, error, ctx)
@@ -215,10 +226,13 @@ export class Attachments implements AsyncDisposable {
     const adapter = this.#deps.networks.find(row.key.network)
     try {
       this.#deps.journal.detaching(row.key)
+      reached('agent.detach.noted')
       if (adapter === undefined)
         ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
       else await adapter.detach({ key: row.key, port: this.#deps.ports.seenBy(adapter, { vf: row.vf, name: row.port }) }, ctx)
+      reached('agent.detach.disconnected')
       this.#deps.journal.remove(row.key)
+      reached('agent.detach.forgotten')
     } catch (error) {
       this.#retries.add(row.key)
       throw OffloadError.from(ctx.signal.aborted ? ctx.signal.reason : error, 'ADAPTER_FAILED', `adapter "${adapter?.name ?? 'none'}"`)

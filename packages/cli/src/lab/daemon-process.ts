@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
-import type { DaemonRole } from './model.ts'
+import type { DaemonLaunch, DaemonRole } from './model.ts'
 
 const READY_FD = 3
 const GRACE_MS = 15_000
@@ -21,12 +21,14 @@ export async function startDaemon(options: {
   netns: string
   config: string
   log: string
+  launch?: DaemonLaunch
   timeoutMs?: number
 }): Promise<number> {
   const main = fileURLToPath(import.meta.resolve(`@cni-offload/${options.role}/main`))
   const log = openSync(options.log, 'a')
   const compileCache = process.env['NODE_COMPILE_CACHE']
-  const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, main, '--config', options.config], {
+  const { execArgv = [], env = {} } = options.launch ?? {}
+  const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, ...execArgv, main, '--config', options.config], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
     env: {
@@ -34,6 +36,7 @@ export async function startDaemon(options: {
       OFFLOAD_READY_FD: String(READY_FD),
       NODE_NO_WARNINGS: '1',
       ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+      ...env,
     },
   })
   closeSync(log)

@@ -39,8 +39,11 @@ export class Lab implements AsyncDisposable {
   readonly dir: string
   readonly #net: LinuxNet
 
-  private constructor(dir: string, state: LabState, net: LinuxNet) {
+  readonly #launch: NonNullable<LabOptions['launch']>
+
+  private constructor(dir: string, state: LabState, net: LinuxNet, launch: LabOptions['launch'] = () => ({})) {
     this.dir = dir
+    this.#launch = launch
     this.state = state
     this.#net = net
   }
@@ -66,7 +69,7 @@ export class Lab implements AsyncDisposable {
         hint: 'end that lab, or choose another --prefix',
       })
     const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, networks, device: DEVICE, nodes: [] }
-    const lab = new Lab(options.dir, state, createLinuxNet())
+    const lab = new Lab(options.dir, state, createLinuxNet(), options.launch)
     try {
       progress('compiling the shim (once) …')
       const shim = await shimPath()
@@ -244,7 +247,8 @@ export class Lab implements AsyncDisposable {
   }
 
   async #start(node: LabNode, role: DaemonRole): Promise<void> {
-    node[role].pid = await startDaemon({ role, netns: this.netns(node, role), config: node[role].config, log: node[role].log })
+    const { config, log } = node[role]
+    node[role].pid = await startDaemon({ role, netns: this.netns(node, role), config, log, launch: this.#launch(role, node.index) })
   }
 
   async #save(): Promise<void> {

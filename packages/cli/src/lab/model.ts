@@ -38,6 +38,14 @@ export interface LabNetwork {
   readonly ports?: readonly string[] | undefined
 }
 
+/** What a daemon's process is started with besides what every one is. */
+export interface DaemonLaunch {
+  /** Arguments of Node, such as `--import` with a module that injects faults. */
+  readonly execArgv?: readonly string[]
+  /** Variables. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** What a lab is made of. */
 export interface LabOptions {
   /** Folder for configuration, certificates, journals and logs; made if missing. */
@@ -60,6 +68,12 @@ export interface LabOptions {
   readonly pciBus?: string
   /** Settings of the nodes that differ from the default; every node gets the same. */
   readonly extra?: LabExtra
+  /**
+   * Says how a daemon is started, each time that this object starts it. It is not kept in the lab's folder.
+   *
+   * @defaultValue as a user would
+   */
+  readonly launch?: (role: DaemonRole, node: number) => DaemonLaunch
   /** Told what happens, for people. */
   readonly progress?: (text: string) => void
 }

@@ -11,6 +11,7 @@ import { type Clock, type Logger, OffloadError, type VfId } from '@cni-offload/s
 import { deadline } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
+import { reached } from '../steps.ts'
 import { Gate } from './gate.ts'
 import { Resyncer } from './resyncer.ts'
 import { ONE_POOL, vfPools, type VfPools } from './vf-pools.ts'
@@ -105,7 +106,9 @@ export class AgentLink {
   async attach(call: AttachCall, ctx: CallContext, noted: (reply: AttachReply) => void): Promise<AttachReply> {
     using _pass = await this.#enter(ctx.signal)
     return await this.#resyncer.attaching(call, async () => {
-      const reply = await this.#deps.client.attach(call, ctx)
+      const asked = this.#deps.client.attach(call, ctx)
+      reached('host.add.asked')
+      const reply = await asked
       noted(reply)
       return reply
     })

@@ -1,6 +1,7 @@
 import type { LinuxNet } from '@cni-offload/linux'
 import { type AttachmentKey, formatAttachmentKey, type Logger, OffloadError } from '@cni-offload/sdk'
 import type { HostLimits } from '../limits.ts'
+import { reached } from '../steps.ts'
 import { listCall } from './call.ts'
 import type { FallbackConfig } from './config.ts'
 import type { FallbackRunner, FallbackRunners } from './runners.ts'
@@ -50,6 +51,7 @@ export class FallbackUndo {
    */
   async end(row: FallbackRow, log: Logger): Promise<string | undefined> {
     this.#deps.journal.end(row.key)
+    reached('host.fallback-undo.noted')
     const left = await this.#attempt(row)
     if (left === undefined) return undefined
     log.warn({ key: formatAttachmentKey(row.key), reason: left }, 'attachment on the host could not be ended, it is tried again')
@@ -73,12 +75,14 @@ export class FallbackUndo {
     try {
       const netns = (await this.alive(row)) ? row.netns : ''
       await this.runner(row).del(listCall(row, netns), row.result, AbortSignal.timeout(limits.undoMs))
+      reached('host.fallback-undo.ended')
     } catch (error) {
       const { code, message } = OffloadError.from(error)
       journal.end(row.key, `${code}: ${message}`)
       return `${code}: ${message}`
     }
     journal.remove(row.key)
+    reached('host.fallback-undo.forgotten')
     return undefined
   }
 }

@@ -4,6 +4,7 @@ import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
 import { decodeRaw } from '@cni-offload/sdk/exec'
 import { deadline, KeyedMutex } from '@cni-offload/sdk/runtime'
 import type { HostLimits } from '../limits.ts'
+import { reached } from '../steps.ts'
 import type { VerbContext } from '../verbs/deps.ts'
 import { appendResult } from '../wiring/append-result.ts'
 import { resolver } from '../wiring/result.ts'
@@ -109,12 +110,15 @@ export class Fallbacks {
     const { netnsIdentity, pod } = of
     while (this.#collecting.isLocked(call.list.name)) await this.#collecting.run(call.list.name, ctx.signal, () => undefined)
     const row = journal.begin({ key, reason, netns: env.netns, netnsIdentity, bootId: this.#deps.bootId, pod, call })
+    reached('host.fallback-add.noted')
     try {
       const raw = await ctx.stages.time('fallback', () => runner.add(listCall(row, row.netns), ctx.signal))
+      reached('host.fallback-add.made')
       ctx.signal.throwIfAborted()
       const own = decodeRaw(raw, call.list)
       const result = appendResult(netconf.prevResult, { ...own, dns: { ...own.dns, ...resolver(netconf.runtimeConfig) } })
       journal.added(key, raw)
+      reached('host.fallback-add.finished')
       observer.added(reason)
       ctx.log.warn(
         { reason, list: call.list.name, cause: of.cause?.message },

@@ -1,6 +1,7 @@
 import type { OffloadApi } from '@cni-offload/protocol'
 import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VfId, type VirtualFunction } from '@cni-offload/sdk'
 import type { AttachmentJournal } from '../journal/types.ts'
+import { reached } from '../steps.ts'
 
 const FREE_IT = 'Drain the node, stop the daemon, move its journal.db away and start it again: all VFs come home then.'
 
@@ -17,12 +18,17 @@ export async function withholdUnknown(
   found: readonly VirtualFunction[],
 ): Promise<void> {
   const away = new Set(found.flatMap(({ id, netdev }) => (netdev === undefined ? [formatVfId(id)] : [])))
-  if (journal.rebuilding) for (const { id, netdev } of found) if (netdev === undefined) journal.withhold(id)
+  for (const { id, netdev } of journal.rebuilding ? found : []) {
+    if (netdev !== undefined) continue
+    journal.withhold(id)
+    reached('host.recover.withheld')
+  }
   const back = withheld(journal).filter((vf) => !away.has(formatVfId(vf)) && found.some(({ id }) => formatVfId(id) === formatVfId(vf)))
   for (const vf of back) {
     try {
       await device.release(vf, {}, { signal, log })
       journal.readmit(vf)
+      reached('host.recover.readmitted')
       log.info({ vf: formatVfId(vf) }, 'VF of an unknown owner has come home: it can be leased again')
     } catch (error) {
       log.error({ vf: formatVfId(vf), err: error }, 'VF of an unknown owner cannot be cleaned: it stays quarantined')
@@ -44,10 +50,12 @@ export async function adoptAttachments(
   for (const { key, vf, state, result, request } of await client.list({ signal })) {
     if (state !== 'attached' || result === undefined || request === undefined) continue
     const { vf: _vf, vfMac: _mac, ...intent } = request
-    if (journal.adopt({ intent, vf, result, bootId }))
-      log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod }, 'attachment taken over from the agent')
+    if (!journal.adopt({ intent, vf, result, bootId })) continue
+    log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod }, 'attachment taken over from the agent')
+    reached('host.recover.adopted')
   }
   journal.rebuilt()
+  reached('host.recover.rebuilt')
   const unknown = withheld(journal).map(formatVfId)
   if (unknown.length > 0) log.error({ vfs: unknown, hint: FREE_IT }, 'nobody knows whose these VFs are: they are leased to nobody')
 }

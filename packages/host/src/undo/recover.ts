@@ -1,5 +1,6 @@
 import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VirtualFunction } from '@cni-offload/sdk'
 import type { AttachmentJournal } from '../journal/types.ts'
+import { reached } from '../steps.ts'
 import type { Undo } from './undo.ts'
 
 /**
@@ -14,6 +15,7 @@ export async function recover(journal: AttachmentJournal, undo: Pick<Undo, 'atta
       const why = row.bootId === bootId ? `the daemon ended while it was ${row.phase}` : 'the host was rebooted'
       log.warn({ key: formatAttachmentKey(row.key), phase: row.phase, why }, 'undoing an attachment')
       await undo.attachment(row, { release: true, detach: true }, log, 'later')
+      reached('host.recover.undone')
     }),
   )
   return remains.length
@@ -33,6 +35,7 @@ export async function reclaim(
     away.map(async ({ id }) => {
       try {
         await device.release(id, {}, { signal, log })
+        reached('host.recover.reclaimed')
         log.warn({ vf: formatVfId(id) }, 'VF was away without an attachment: it is back')
       } catch (error) {
         log.error({ vf: formatVfId(id), err: error }, 'VF is away without an attachment and does not come back: it is not used')

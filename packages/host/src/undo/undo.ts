@@ -12,6 +12,7 @@ import type { AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
+import { reached } from '../steps.ts'
 
 /** What an {@link Undo} is made of. */
 export interface UndoDeps {
@@ -90,12 +91,17 @@ export class Undo {
       return undefined
     }
     journal.detaching(row.key)
+    reached('host.undo.noted')
     // Before the VF can go to another pod: then it would tell of that one's.
     await this.#deps.deviceInfo.remove(known, log)
+    reached('host.undo.file-removed')
     const left = await this.#attempt(row, sides, log, telling)
-    if (left === undefined) journal.free(row.key)
-    else {
+    if (left === undefined) {
+      journal.free(row.key)
+      reached('host.undo.freed')
+    } else {
       journal.quarantine(row.key, left)
+      reached('host.undo.quarantined')
       log.warn({ key: formatAttachmentKey(row.key), vf: formatVfId(row.vf), ...left }, 'VF quarantined')
     }
     return left
@@ -111,9 +117,11 @@ export class Undo {
       const left = await this.#attempt(row, row, log, 'now')
       if (left !== undefined) {
         this.#deps.journal.progress(row.seq, left)
+        reached('host.queue.shortened')
         return left
       }
       this.#deps.journal.finish(row.seq)
+      reached('host.queue.finished')
       log.info({ key: formatAttachmentKey(key), vf: formatVfId(row.vf) }, 'VF free again')
     }
     return undefined
@@ -133,12 +141,14 @@ export class Undo {
   async #detach(of: Remains, telling: Telling, signal: AbortSignal): Promise<void> {
     if (telling === 'later') throw new OffloadError('AGENT_UNREACHABLE', 'the agent has not been asked yet')
     await this.#deps.agent.detach({ key: of.key, vf: of.vf }, { signal, timeoutMs: this.#deps.limits.undoMs })
+    reached('host.undo.detached')
   }
 
   async #release(of: Remains, log: Logger, signal: AbortSignal): Promise<void> {
     // A path may belong to another namespace by now, of another pod: then ours is gone and the VF with it or back home.
     const ours = of.netns !== '' && (await this.#deps.net.netnsIdentity(of.netns)) === of.netnsIdentity
     await this.#deps.device.release(of.vf, { ...(ours ? { netns: of.netns } : {}), ifName: of.key.ifName }, { signal, log })
+    reached('host.undo.released')
   }
 }
 

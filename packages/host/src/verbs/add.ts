@@ -4,6 +4,7 @@ import { deadline } from '@cni-offload/sdk/runtime'
 import { attachCall, attachIntent } from '../agent/intent.ts'
 import { decide } from '../fallback/decide.ts'
 import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
+import { reached } from '../steps.ts'
 import { podOps } from '../wiring/pod-ops.ts'
 import { refuseUnfit } from '../wiring/fit.ts'
 import { cniResult } from '../wiring/result.ts'
@@ -46,11 +47,14 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   const decision = await decide(plan, { ready: () => deps.agent.ready(signal), lease: () => ctx.stages.time('lease', lease) }, signal)
   if ('plan' in decision) return await deps.fallback.add({ ...decision, env, netconf, netnsIdentity, pod: intent.pod }, { ...ctx, signal })
   const row = decision.offloaded
+  reached('host.add.leased')
   const touched = { release: false, detach: false }
   try {
     const attached = await wire(deps, row, netconf, touched, { ...ctx, signal })
     await deps.deviceInfo.write(row, { ...ctx, signal })
+    reached('host.add.file-written')
     deps.journal.wired(row.key)
+    reached('host.add.wired')
     return cniResult({
       ifName: env.ifName,
       netns: env.netns,
@@ -145,6 +149,7 @@ async function wire(
   const result = answered.value
   refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6 })
   await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
+  reached('host.add.configured')
   ctx.signal.throwIfAborted()
   return result
 }
@@ -152,6 +157,7 @@ async function wire(
 async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { release: boolean }, ctx: VerbContext): Promise<NetdevRef> {
   touched.release = true
   const netdev = await ctx.stages.time('acquire', () => deps.device.acquire(row.vf, {}, ctx))
+  reached('host.add.acquired')
   ctx.signal.throwIfAborted()
   const move = { op: 'link.move' as const, dev: netdev.name, netns: row.netns, name: row.key.ifName }
   await ctx.stages
@@ -159,6 +165,7 @@ async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { releas
     .catch((error: unknown) => {
       throw OffloadError.is(error) && error.code === 'ALREADY_EXISTS' ? taken(row, error) : error
     })
+  reached('host.add.moved')
   return netdev
 }
 
@@ -168,7 +175,11 @@ async function attach(deps: VerbDeps, row: AttachmentRow, touched: { detach: boo
   const reply = await deps.agent.attach(
     call,
     { signal: ctx.signal, timeoutMs: deps.limits.addMs, requestId: ctx.requestId },
-    ({ result }) => deps.journal.attached(row.key, result),
+    ({ result }) => {
+      reached('host.add.answered')
+      deps.journal.attached(row.key, result)
+      reached('host.add.noted')
+    },
   )
   return reply.result
 }
