@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
 import {
   attachResult,
   type AttachmentKey,
@@ -13,29 +13,46 @@ import {
 } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
 import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
+import { LIFECYCLE_STATES, type LifecycleEvent, refusal, statesBefore } from './lifecycle.ts'
 import { SCHEMA_VERSION, TABLES } from './schema.ts'
 import type { AttachmentJournal, AttachmentPhase, AttachmentRow } from './types.ts'
 
+const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
+
+/** A row by its key, if the event may follow its state. */
+const before = (event: LifecycleEvent): string =>
+  `${BY_KEY} AND state IN (${statesBefore(event)
+    .map((state) => `'${state}'`)
+    .join()})`
+
+const STATEMENTS = {
+  get: `SELECT * FROM attachments WHERE ${BY_KEY}`,
+  holder: 'SELECT * FROM attachments WHERE device = ? AND vf_index = ?',
+  all: 'SELECT * FROM attachments ORDER BY created_ms, revision',
+  counts: 'SELECT state, count(*) AS n FROM attachments GROUP BY state',
+  begin: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
+    VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
+  attached: `UPDATE attachments SET state = 'attached', result = ?, revision = ? WHERE ${before('attached')}`,
+  renewed: `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? WHERE ${before('renewed')}`,
+  detaching: `UPDATE attachments SET state = 'detaching', revision = ? WHERE ${before('detaching')}`,
+  abandon: `DELETE FROM attachments WHERE ${before('abandon')}`,
+  remove: `DELETE FROM attachments WHERE ${before('remove')}`,
+} as const
+
+const keyColumns = ({ network, containerId, ifName }: AttachmentKey): [string, string, string] => [network, containerId, ifName]
+
 type Row = Record<string, SQLOutputValue>
 
-const PHASES: readonly string[] = ['attaching', 'attached', 'detaching'] satisfies AttachmentPhase[]
+const PHASES: readonly string[] = LIFECYCLE_STATES.filter((state) => state !== 'absent')
 
 const HINT = 'Is another agent running on the same stateDir? Is the disk in order?'
 
-/** {@link AttachmentJournal} in one SQLite file. Calls are synchronous and take some 0.1 ms. */
+/** {@link AttachmentJournal} in one SQLite file, which keeps to {@link LIFECYCLE}. Calls are synchronous and take some 0.1 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: string
   readonly #clock: Clock
   readonly #db: DatabaseSync
-  readonly #get: StatementSync
-  readonly #holder: StatementSync
-  readonly #all: StatementSync
-  readonly #counts: StatementSync
-  readonly #begin: StatementSync
-  readonly #attached: StatementSync
-  readonly #renewed: StatementSync
-  readonly #detaching: StatementSync
-  readonly #remove: StatementSync
+  readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
   #revision: number
 
   /** The former file, when it could not be read: this journal began empty, and the resync from the host fills it. */
@@ -63,21 +80,14 @@ export class SqliteJournal implements AttachmentJournal {
     })
     this.#db = db
     this.setAside = setAside
-    const prepare = (sql: string): StatementSync => this.#guard('prepare', () => this.#db.prepare(sql))
-    const byKey = 'WHERE network = ? AND container_id = ? AND if_name = ?'
-    this.#get = prepare(`SELECT * FROM attachments ${byKey}`)
-    this.#holder = prepare('SELECT * FROM attachments WHERE device = ? AND vf_index = ?')
-    this.#all = prepare('SELECT * FROM attachments ORDER BY created_ms, revision')
-    this.#counts = prepare('SELECT state, count(*) AS n FROM attachments GROUP BY state')
-    this.#begin = prepare(`
-      INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
-      VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?)
-      ON CONFLICT (network, container_id, if_name) DO UPDATE SET device = excluded.device, vf_index = excluded.vf_index, port = excluded.port,
-        state = excluded.state, request = excluded.request, result = NULL, revision = excluded.revision`)
-    this.#attached = prepare(`UPDATE attachments SET state = 'attached', result = ?, revision = ? ${byKey}`)
-    this.#renewed = prepare(`UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? ${byKey} AND state = 'attached'`)
-    this.#detaching = prepare(`UPDATE attachments SET state = 'detaching', revision = ? ${byKey}`)
-    this.#remove = prepare(`DELETE FROM attachments ${byKey}`)
+    this.#sql = this.#guard(
+      'prepare',
+      () =>
+        Object.fromEntries(Object.entries(STATEMENTS).map(([name, sql]) => [name, db.prepare(sql)])) as Record<
+          keyof typeof STATEMENTS,
+          StatementSync
+        >,
+    )
     this.#revision = this.#guard('read', () =>
       Number(this.#db.prepare('SELECT coalesce(max(revision), 0) AS n FROM attachments').get()?.['n']),
     )
@@ -85,12 +95,12 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   get(key: AttachmentKey): AttachmentRow | undefined {
-    return this.#guard('read', () => this.#decode(this.#get.get(key.network, key.containerId, key.ifName)))
+    return this.#guard('read', () => this.#decode(this.#sql.get.get(...keyColumns(key))))
   }
 
   /** @inheritDoc */
   assertFree(vf: VfId, key: AttachmentKey): void {
-    const holder = this.#guard('read', () => this.#decode(this.#holder.get(vf.device, vf.index)))
+    const holder = this.#guard('read', () => this.#decode(this.#sql.holder.get(vf.device, vf.index)))
     if (holder === undefined || formatAttachmentKey(holder.key) === formatAttachmentKey(key)) return
     const { namespace, name } = holder.request.pod
     throw new OffloadError(
@@ -104,12 +114,12 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   all(): AttachmentRow[] {
-    return this.#guard('read', () => this.#all.all().flatMap((row) => this.#decode(row) ?? []))
+    return this.#guard('read', () => this.#sql.all.all().flatMap((row) => this.#decode(row) ?? []))
   }
 
   /** @inheritDoc */
   counts(): Readonly<Record<AttachmentPhase, number>> {
-    const found = new Map(this.#guard('read', () => this.#counts.all()).map((row) => [row['state'], Number(row['n'])]))
+    const found = new Map(this.#guard('read', () => this.#sql.counts.all()).map((row) => [row['state'], Number(row['n'])]))
     const of = (phase: AttachmentPhase): number => found.get(phase) ?? 0
     return { attaching: of('attaching'), attached: of('attached'), detaching: of('detaching') }
   }
@@ -118,51 +128,46 @@ export class SqliteJournal implements AttachmentJournal {
   begin(request: AttachCall, port: string): AttachmentRow {
     const { key, vf } = request
     this.assertFree(vf, key)
-    const now = this.#clock.now()
     const revision = this.#next()
-    this.#guard('write', () =>
-      this.#begin.run(key.network, key.containerId, key.ifName, vf.device, vf.index, port, JSON.stringify(request), revision, now),
-    )
+    this.#write(key, 'begin', ...keyColumns(key), vf.device, vf.index, port, JSON.stringify(request), revision, this.#clock.now())
     return { key, vf, port, state: 'attaching', request, revision }
   }
 
   /** @inheritDoc */
   attached(key: AttachmentKey, result: AttachResult): void {
-    const { changes } = this.#guard('write', () =>
-      this.#attached.run(JSON.stringify(result), this.#next(), key.network, key.containerId, key.ifName),
-    )
-    if (Number(changes) !== 1)
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `journal ${this.#file}: attachment ${formatAttachmentKey(key)} vanished while it was being attached`,
-      )
+    this.#write(key, 'attached', JSON.stringify(result), this.#next(), ...keyColumns(key))
+  }
+
+  /** @inheritDoc */
+  abandon(key: AttachmentKey): void {
+    this.#write(key, 'abandon', ...keyColumns(key))
   }
 
   /** @inheritDoc */
   renewed(request: AttachCall, port: string, result: AttachResult): void {
-    const { network, containerId, ifName } = request.key
-    const written = [port, JSON.stringify(request), JSON.stringify(result), this.#next()] as const
-    const { changes } = this.#guard('write', () => this.#renewed.run(...written, network, containerId, ifName))
-    if (Number(changes) !== 1)
-      throw new OffloadError(
-        'JOURNAL_FAILURE',
-        `journal ${this.#file}: attachment ${formatAttachmentKey(request.key)} was no longer attached when it had been attached again`,
-      )
+    const { key } = request
+    this.#write(key, 'renewed', port, JSON.stringify(request), JSON.stringify(result), this.#next(), ...keyColumns(key))
   }
 
   /** @inheritDoc */
   detaching(key: AttachmentKey): void {
-    this.#guard('write', () => this.#detaching.run(this.#next(), key.network, key.containerId, key.ifName))
+    this.#write(key, 'detaching', this.#next(), ...keyColumns(key))
   }
 
   /** @inheritDoc */
   remove(key: AttachmentKey): void {
-    this.#guard('write', () => this.#remove.run(key.network, key.containerId, key.ifName))
+    this.#write(key, 'remove', ...keyColumns(key))
   }
 
   /** Closes the file. Attachments stay. */
   [Symbol.dispose](): void {
     if (this.#db.isOpen) this.#db.close()
+  }
+
+  /** Lets an event happen to an attachment, or refuses it. */
+  #write(key: AttachmentKey, event: LifecycleEvent, ...values: SQLInputValue[]): void {
+    const { changes } = this.#guard('write', () => this.#sql[event].run(...values))
+    if (Number(changes) !== 1) throw refusal(this.#file, formatAttachmentKey(key), this.get(key)?.state ?? 'absent', event)
   }
 
   #next(): number {

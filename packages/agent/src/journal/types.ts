@@ -1,6 +1,7 @@
 import type { AttachmentKey, AttachResult, VfId } from '@cni-offload/sdk'
 import type { SetAside } from '@cni-offload/sdk/sqlite'
 import type { AttachCall } from '@cni-offload/protocol'
+import type { LifecycleState } from './lifecycle.ts'
 
 /**
  * Where an attachment stands on the DPU.
@@ -9,7 +10,7 @@ import type { AttachCall } from '@cni-offload/protocol'
  * - `attached`: the adapter answered and the answer is stored.
  * - `detaching`: written before the adapter is asked to disconnect; it stays until that has succeeded, however often it takes.
  */
-export type AttachmentPhase = 'attaching' | 'attached' | 'detaching'
+export type AttachmentPhase = Exclude<LifecycleState, 'absent'>
 
 /** One attachment of the journal. */
 export interface AttachmentRow {
@@ -32,7 +33,10 @@ export interface AttachmentRow {
 /**
  * What the agent must know again after a crash. Every method is one transaction and has happened when it returns.
  *
- * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
+ * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer, and those that are events of the lifecycle
+ * also, having written nothing, when the event is refused.
+ *
+ * @see LIFECYCLE
  */
 export interface AttachmentJournal extends Disposable {
   /** The former file, when it could not be read: this journal began empty. */
@@ -45,23 +49,19 @@ export interface AttachmentJournal extends Disposable {
   all(): AttachmentRow[]
   /** How many attachments are in each state. */
   counts(): Readonly<Record<AttachmentPhase, number>>
-  /**
-   * Writes `attaching` and thereby claims the VF; an existing row of the same key is replaced.
-   *
-   * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
-   */
+  /** Writes `attaching` and thereby claims the VF. @throws OffloadError ALREADY_EXISTS as {@link assertFree} */
   begin(request: AttachCall, port: string): AttachmentRow
-  /** Writes `attached` with the answer. @throws OffloadError JOURNAL_FAILURE also if the row is gone */
+  /** Writes `attached` with the answer. */
   attached(key: AttachmentKey, result: AttachResult): void
+  /** Forgets an attachment that could not be made and of which nothing is to be undone, as a running pod has it. */
+  abandon(key: AttachmentKey): void
   /**
    * Writes request, port and answer of an attachment that was attached again. Nothing is written before that: until then it
    * stays `attached` as it was, whatever happens.
-   *
-   * @throws OffloadError JOURNAL_FAILURE also if there is no such row in state `attached`
    */
   renewed(request: AttachCall, port: string, result: AttachResult): void
-  /** Writes `detaching`. Absent is success. */
+  /** Writes `detaching`. */
   detaching(key: AttachmentKey): void
-  /** Forgets the attachment and frees its VF. Absent is success. */
+  /** Forgets the attachment and frees its VF. */
   remove(key: AttachmentKey): void
 }

@@ -191,7 +191,7 @@ export class Attachments implements AsyncDisposable {
       ctx.log.warn({ err: failure }, running ? 'attach failed; the pod runs, so that nothing is undone' : 'attach failed and is undone')
       // Undoing would free addresses that the pod uses. The network may hold them although the journal was lost.
       if (running) {
-        journal.remove(call.key)
+        journal.abandon(call.key)
         reached('agent.resync.given-up')
       } else await this.#undo(row, ctx.log)
       throw failure

@@ -75,16 +75,6 @@ describe('the journal', () => {
     expect(journal.get(key('b'))?.vf).toEqual({ device: 'card', index: 0 })
   })
 
-  test('begin replaces the row of the same key, and only that', () => {
-    using journal = open()
-    journal.begin(call('a', 0), 'port0')
-    journal.attached(key('a'), new FakeNetwork().newResult())
-    journal.begin(call('a', 3), 'port3')
-    expect(journal.get(key('a'))).toMatchObject({ state: 'attaching', port: 'port3', vf: { device: 'card', index: 3 } })
-    expect(journal.get(key('a'))).not.toHaveProperty('result')
-    journal.assertFree({ device: 'card', index: 0 }, key('b'))
-  })
-
   test('renewed writes request, port and answer at once, only of what is attached', () => {
     using journal = open()
     const [first, second] = [new FakeNetwork().newResult(), { ...new FakeNetwork().newResult(), mtu: 1400 }]
@@ -102,28 +92,18 @@ describe('the journal', () => {
 
   test('every change gets a revision of its own, over reopenings too', () => {
     const seen: number[] = []
-    const note = (journal: SqliteJournal): void => {
-      seen.push(journal.get(key('a'))!.revision)
-    }
-    for (let run = 0; run < 2; run++) {
+    for (const name of ['a', 'b']) {
       using journal = open()
-      journal.begin(call('a', 0), 'port0')
-      note(journal)
-      journal.attached(key('a'), new FakeNetwork().newResult())
-      note(journal)
-      journal.detaching(key('a'))
-      note(journal)
+      const note = (): void => void seen.push(journal.get(key(name))!.revision)
+      journal.begin(call(name, name === 'a' ? 0 : 1), 'port')
+      note()
+      journal.attached(key(name), new FakeNetwork().newResult())
+      note()
+      journal.detaching(key(name))
+      note()
     }
     expect(seen).toEqual([...new Set(seen)].toSorted((a, b) => a - b))
     expect(seen).toHaveLength(6)
-  })
-
-  test('attached needs its row; removing and detaching what is not there is nothing', () => {
-    using journal = open()
-    expect(thrown(() => journal.attached(key('a'), new FakeNetwork().newResult())).code).toBe('JOURNAL_FAILURE')
-    journal.detaching(key('a'))
-    journal.remove(key('a'))
-    expect(journal.all()).toEqual([])
   })
 
   test('a second agent on the same file is refused', () => {

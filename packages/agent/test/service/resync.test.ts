@@ -40,7 +40,7 @@ describe('resync', () => {
   test('survives the loss of the journal and of the network', async () => {
     await using bench = await Bench.start()
     await bench.service.attach(call('a', 0), ctx())
-    bench.journal.remove(key('a'))
+    bench.forget('a')
     expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
     expect(bench.network.count('attach')).toBe(2)
     bench.network.connected.clear()
@@ -115,7 +115,7 @@ describe('resync', () => {
   test('what only the network knows is not detached either when the host has it and attaching fails', async () => {
     await using bench = await Bench.start()
     await bench.service.attach(call('a', 0), ctx())
-    bench.journal.remove(key('a'))
+    bench.forget('a')
     bench.network.before.attach = () => Promise.reject(new OffloadError('NOT_READY', 'still starting'))
     expect(await bench.resync([call('a', 0)])).toMatchObject([{ action: 'failed', error: { code: 'NOT_READY' } }])
     expect(bench.network.count('detach')).toBe(0)

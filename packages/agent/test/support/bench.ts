@@ -118,6 +118,12 @@ export class Bench implements AsyncDisposable {
     return await collect(this.service.resync(wired(), context))
   }
 
+  /** The journal loses an attachment; the network does not. */
+  forget(containerId: string): void {
+    this.journal.detaching(key(containerId))
+    this.journal.remove(key(containerId))
+  }
+
   /** Journal by key, for comparisons. */
   states(): Record<string, string> {
     return Object.fromEntries(this.journal.all().map((row) => [formatAttachmentKey(row.key), row.state]))

@@ -1,21 +1,32 @@
 import type { StatementSync } from 'node:sqlite'
-import { type AttachmentKey, type AttachResult, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { type AttachmentKey, type AttachResult, formatAttachmentKey, type OffloadError } from '@cni-offload/sdk'
 import type { JournalFile } from './journal-file.ts'
+import { type LeaseEvent, refusal, statesBefore } from './lifecycle.ts'
 import { decodeAttachment, decodeKey, keyColumns, text, vfOf } from './rows.ts'
 import { ATTACHMENT } from './schema.ts'
 import type { AttachmentPhase, AttachmentRow, CleanupRow } from './types.ts'
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
 
+/** A row by its key, if the event may follow its phase. */
+const before = (event: LeaseEvent): string =>
+  `${BY_KEY} AND phase IN (${statesBefore(event)
+    .map((state) => `'${state}'`)
+    .join()})`
+
+const REMOVED = 'RETURNING network, container_id, if_name, device, vf_index, netns, netns_identity'
+
 const STATEMENTS = {
-  add: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, boot_id, created_ms)
-    VALUES (?, ?, ?, ?, ?, 'leased', ?, ?, ?, ?, ?)`,
+  add: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, phase, netns, netns_identity, intent, result, boot_id, created_ms)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   get: `${ATTACHMENT} WHERE ${BY_KEY}`,
   all: `${ATTACHMENT} ORDER BY a.rowid`,
   keysOf: 'SELECT network, container_id, if_name, phase FROM attachments WHERE network = ? ORDER BY rowid',
-  attached: `UPDATE attachments SET phase = 'attached', result = ? WHERE ${BY_KEY}`,
-  phase: `UPDATE attachments SET phase = ? WHERE ${BY_KEY}`,
-  remove: `DELETE FROM attachments WHERE ${BY_KEY} RETURNING network, container_id, if_name, device, vf_index, netns, netns_identity`,
+  attached: `UPDATE attachments SET phase = 'attached', result = ? WHERE ${before('attached')}`,
+  wired: `UPDATE attachments SET phase = 'wired' WHERE ${before('wired')}`,
+  detaching: `UPDATE attachments SET phase = 'detaching' WHERE ${before('detaching')}`,
+  free: `DELETE FROM attachments WHERE ${before('free')} ${REMOVED}`,
+  quarantine: `DELETE FROM attachments WHERE ${before('quarantine')} ${REMOVED}`,
 } as const
 
 /** Attachments. What it changes belongs into a transaction of its caller. */
@@ -34,9 +45,11 @@ export class AttachmentTable {
     return this.#sql.get.get(...keyColumns(key)) !== undefined
   }
 
-  /** Adds an attachment in phase `leased`. */
-  add({ key, vf, netns, netnsIdentity, intent, bootId, createdAt }: Omit<AttachmentRow, 'phase' | 'vfMac' | 'pod'>): void {
-    this.#sql.add.run(...keyColumns(key), vf.device, vf.index, netns, netnsIdentity, JSON.stringify(intent), bootId, createdAt)
+  /** Adds an attachment of a VF that was just leased or adopted. */
+  add(row: Omit<AttachmentRow, 'vfMac' | 'pod'>): void {
+    const { key, vf, phase, netns, netnsIdentity, intent, result, bootId, createdAt } = row
+    const texts = [phase, netns, netnsIdentity, JSON.stringify(intent), result === undefined ? null : JSON.stringify(result), bootId]
+    this.#sql.add.run(...keyColumns(key), vf.device, vf.index, ...texts, createdAt)
   }
 
   /** One attachment, undefined if unknown. */
@@ -59,28 +72,28 @@ export class AttachmentTable {
       .map(decodeKey)
   }
 
-  /** Notes the agent's answer. @throws OffloadError JOURNAL_FAILURE if there is no such row */
+  /** Notes the agent's answer. @throws OffloadError JOURNAL_FAILURE if it is refused */
   attached(key: AttachmentKey, result: AttachResult): void {
-    this.#one(key, this.#sql.attached.run(JSON.stringify(result), ...keyColumns(key)).changes)
+    this.#one(key, 'attached', this.#sql.attached.run(JSON.stringify(result), ...keyColumns(key)).changes)
   }
 
-  /** Notes where it stands. @throws OffloadError JOURNAL_FAILURE if there is no such row */
+  /** Notes where it stands. @throws OffloadError JOURNAL_FAILURE if it is refused */
   become(key: AttachmentKey, phase: 'wired' | 'detaching'): void {
-    this.#one(key, this.#sql.phase.run(phase, ...keyColumns(key)).changes)
+    this.#one(key, phase, this.#sql[phase].run(...keyColumns(key)).changes)
   }
 
-  /** Removes an attachment. Returns what it was. @throws OffloadError JOURNAL_FAILURE if there is no such row */
-  remove(key: AttachmentKey): Pick<CleanupRow, 'key' | 'vf' | 'netns' | 'netnsIdentity'> {
-    const row = this.#sql.remove.get(...keyColumns(key))
-    if (row === undefined) throw this.#vanished(key)
+  /** Removes an attachment whose VF becomes free or is quarantined. Returns what it was. @throws OffloadError JOURNAL_FAILURE if it is refused */
+  remove(key: AttachmentKey, event: 'free' | 'quarantine'): Pick<CleanupRow, 'key' | 'vf' | 'netns' | 'netnsIdentity'> {
+    const row = this.#sql[event].get(...keyColumns(key))
+    if (row === undefined) throw this.#refusal(key, event)
     return { key: decodeKey(row), vf: vfOf(row), netns: text(row, 'netns'), netnsIdentity: text(row, 'netns_identity') }
   }
 
-  #one(key: AttachmentKey, changes: number | bigint): void {
-    if (Number(changes) !== 1) throw this.#vanished(key)
+  #one(key: AttachmentKey, event: LeaseEvent, changes: number | bigint): void {
+    if (Number(changes) !== 1) throw this.#refusal(key, event)
   }
 
-  #vanished(key: AttachmentKey): OffloadError {
-    return new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: attachment ${formatAttachmentKey(key)} has vanished`)
+  #refusal(key: AttachmentKey, event: LeaseEvent): OffloadError {
+    return refusal(this.#file, `attachment ${formatAttachmentKey(key)}`, this.get(key)?.phase, event)
   }
 }

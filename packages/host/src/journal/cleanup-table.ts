@@ -1,6 +1,7 @@
 import type { StatementSync } from 'node:sqlite'
-import type { AttachmentKey, VfId } from '@cni-offload/sdk'
+import { type AttachmentKey, type OffloadError, type VfId } from '@cni-offload/sdk'
 import type { JournalFile } from './journal-file.ts'
+import { refusal } from './lifecycle.ts'
 import { decodeCleanup, keyColumns, vfOf } from './rows.ts'
 import type { CleanupLeft, CleanupRow } from './types.ts'
 
@@ -18,10 +19,12 @@ const columns = ({ release, detach, reason }: CleanupLeft): [number, number, str
 
 /** What is left to be done for attachments that are over. What it changes belongs into a transaction of its caller. */
 export class CleanupTable {
+  readonly #file: string
   readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
 
   /** Prepares its statements. */
   constructor(file: JournalFile) {
+    this.#file = file.path
     this.#sql = file.prepare(STATEMENTS)
   }
 
@@ -40,19 +43,24 @@ export class CleanupTable {
     return this.#sql.of.all(...keyColumns(key)).map(decodeCleanup)
   }
 
-  /** Notes what is left now. */
+  /** Notes what is left now. @throws OffloadError JOURNAL_FAILURE if there is no such row */
   progress(seq: number, left: CleanupLeft): void {
-    this.#sql.progress.run(...columns(left), seq)
+    if (Number(this.#sql.progress.run(...columns(left), seq).changes) !== 1) throw this.#refusal(seq, 'progress')
   }
 
-  /** Removes a row. Returns the VF that it kept, undefined if there is no such row. */
-  remove(seq: number): VfId | undefined {
+  /** Removes a row. Returns the VF that it kept. @throws OffloadError JOURNAL_FAILURE if there is no such row */
+  remove(seq: number): VfId {
     const row = this.#sql.remove.get(seq)
-    return row === undefined ? undefined : vfOf(row)
+    if (row === undefined) throw this.#refusal(seq, 'finish')
+    return vfOf(row)
   }
 
   /** Number of rows. */
   count(): number {
     return Number(this.#sql.count.get()?.['n'])
+  }
+
+  #refusal(seq: number, event: 'progress' | 'finish'): OffloadError {
+    return refusal(this.#file, `clean-up ${seq}`, undefined, event)
   }
 }

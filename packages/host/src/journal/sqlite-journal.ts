@@ -25,7 +25,7 @@ import type {
 } from './types.ts'
 import { VfTable } from './vf-table.ts'
 
-/** {@link AttachmentJournal} in one SQLite file. Calls are synchronous; each takes some 0.05 ms. */
+/** {@link AttachmentJournal} in one SQLite file, which keeps to {@link LIFECYCLE}. Calls are synchronous; each takes some 0.05 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: JournalFile
   readonly #clock: Clock
@@ -67,23 +67,21 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
-  withhold(vf: VfId): void {
-    this.#changeVfs(() => this.#vfs.withhold(vf))
+  withhold(vf: VfId): boolean {
+    return this.#changeVfs(() => this.#vfs.tryMove(vf, 'withhold'))
   }
 
   /** @inheritDoc */
-  readmit(vf: VfId): void {
-    this.#changeVfs(() => this.#vfs.readmit(vf))
+  readmit(vf: VfId): boolean {
+    return this.#changeVfs(() => this.#vfs.tryMove(vf, 'readmit'))
   }
 
   /** @inheritDoc */
   adopt({ intent, vf, result, bootId }: AdoptedAttachment): boolean {
     return this.#file.transaction(() => {
       const { key } = intent
-      if (this.#attachments.has(key) || !this.#vfs.adopt(vf)) return false
-      this.#attachments.add({ key, vf, netns: '', netnsIdentity: '', intent, bootId, createdAt: this.#clock.now() })
-      this.#attachments.attached(key, result)
-      this.#attachments.become(key, 'wired')
+      if (this.#attachments.has(key) || !this.#vfs.tryMove(vf, 'adopt')) return false
+      this.#attachments.add({ key, vf, phase: 'wired', netns: '', netnsIdentity: '', intent, result, bootId, createdAt: this.#clock.now() })
       return true
     })
   }
@@ -159,14 +157,14 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   free(key: AttachmentKey): void {
-    this.#file.transaction(() => this.#vfs.free(this.#attachments.remove(key).vf))
+    this.#file.transaction(() => this.#vfs.move(this.#attachments.remove(key, 'free').vf, 'free'))
   }
 
   /** @inheritDoc */
   quarantine(key: AttachmentKey, left: CleanupLeft): void {
     this.#changeVfs(() => {
-      const remains = this.#attachments.remove(key)
-      this.#vfs.quarantine(remains.vf)
+      const remains = this.#attachments.remove(key, 'quarantine')
+      this.#vfs.move(remains.vf, 'quarantine')
       this.#cleanups.add(remains, left)
     })
   }
@@ -188,10 +186,7 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   finish(seq: number): void {
-    this.#changeVfs(() => {
-      const vf = this.#cleanups.remove(seq)
-      if (vf !== undefined) this.#vfs.free(vf)
-    })
+    this.#changeVfs(() => this.#vfs.move(this.#cleanups.remove(seq), 'finish'))
   }
 
   /** @inheritDoc */
@@ -214,8 +209,9 @@ export class SqliteJournal implements AttachmentJournal {
     this.#file[Symbol.dispose]()
   }
 
-  #changeVfs(work: () => void): void {
-    this.#file.transaction(work)
+  #changeVfs<T>(work: () => T): T {
+    const done = this.#file.transaction(work)
     this.#vfsChanged()
+    return done
   }
 }

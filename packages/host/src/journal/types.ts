@@ -59,7 +59,7 @@ export interface AttachmentRow {
   readonly createdAt: number
 }
 
-/** Whether a VF can be leased: `quarantined` ones belong to nobody but are not known to be clean on both sides yet. */
+/** A VF as it shows without its attachment: `quarantined` ones belong to nobody but are not known to be clean on both sides yet. */
 export type VfState = 'free' | 'leased' | 'quarantined'
 
 /** One VF of the journal. */
@@ -127,7 +127,10 @@ export interface JournalCounts {
 /**
  * What the daemon must know again after a crash. Every method is one transaction and has happened when it returns.
  *
- * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer.
+ * All methods throw OffloadError JOURNAL_FAILURE when the store does not answer, and those that are events of the lifecycle
+ * also, having written nothing, when the event is refused.
+ *
+ * @see LIFECYCLE
  */
 export interface AttachmentJournal extends Disposable {
   /** The former file, when it could not be read: this journal began empty. */
@@ -177,11 +180,17 @@ export interface AttachmentJournal extends Disposable {
   readonly rebuilding: boolean
   /** Ends {@link rebuilding}. */
   rebuilt(): void
-  /** Quarantines a free VF whose owner is not known: it is leased to nobody until it is adopted or readmitted. */
-  withhold(vf: VfId): void
-  /** Frees a VF that was withheld. */
-  readmit(vf: VfId): void
-  /** Makes a wired attachment of a VF that was withheld. Nothing happens, and false is returned, if it is not withheld. */
+  /**
+   * Withholds a free VF whose owner is not known: it is leased to nobody until it is adopted or readmitted. Nothing happens, and
+   * false is returned, if it is not free.
+   */
+  withhold(vf: VfId): boolean
+  /** Frees a VF that was withheld. Nothing happens, and false is returned, if it is not withheld. */
+  readmit(vf: VfId): boolean
+  /**
+   * Makes a wired attachment of a VF that was withheld. Nothing happens, and false is returned, if it is not withheld or the key
+   * has an attachment.
+   */
   adopt(attachment: AdoptedAttachment): boolean
   /** All VFs. */
   vfs(): VfRow[]

@@ -1,6 +1,7 @@
 import type { StatementSync } from 'node:sqlite'
-import type { VfHealth, VfId, VirtualFunction } from '@cni-offload/sdk'
+import { formatVfId, type VfHealth, type VfId, type VirtualFunction } from '@cni-offload/sdk'
 import type { JournalFile } from './journal-file.ts'
+import { type LeaseEvent, refusal } from './lifecycle.ts'
 import { decodeVf } from './rows.ts'
 import type { JournalCounts, LeaseRequest, VfRow } from './types.ts'
 import { type ChosenVf, chooseVf, hasFree } from './vf-choice.ts'
@@ -9,7 +10,7 @@ const BY_VF = 'device = ? AND vf_index = ?'
 const RESERVED = '((device, vf_index) IN temp.reserved_vfs)'
 const NEXT_TURN = '(SELECT coalesce(max(turn), 0) + 1 FROM vfs)'
 
-// Quarantined, and nothing says whose it was.
+// Whose it is or was stands in the other tables; of one that is withheld there is nothing.
 const WITHHELD = `state = 'quarantined' AND (device, vf_index) NOT IN (SELECT device, vf_index FROM detach_queue)
   AND (device, vf_index) NOT IN (SELECT device, vf_index FROM attachments)`
 
@@ -29,9 +30,10 @@ const STATEMENTS = {
   vfs: `SELECT v.*, ${HOLDER} ORDER BY v.device, v.vf_index`,
   clearReserved: 'DELETE FROM temp.reserved_vfs',
   addReserved: 'INSERT OR IGNORE INTO temp.reserved_vfs (device, vf_index) VALUES (?, ?)',
-  lease: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF}`,
-  free: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF}`,
-  quarantine: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF}`,
+  lease: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF} AND state = 'free'`,
+  free: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF} AND state = 'leased'`,
+  quarantine: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF} AND state = 'leased'`,
+  finish: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF} AND state = 'quarantined'`,
   withhold: `UPDATE vfs SET state = 'quarantined' WHERE ${BY_VF} AND state = 'free'`,
   readmit: `UPDATE vfs SET state = 'free', turn = ${NEXT_TURN} WHERE ${BY_VF} AND ${WITHHELD}`,
   adopt: `UPDATE vfs SET state = 'leased' WHERE ${BY_VF} AND ${WITHHELD}`,
@@ -40,10 +42,12 @@ const STATEMENTS = {
 
 /** What the hardware has, and what of it can be leased. What it changes belongs into a transaction of its caller. */
 export class VfTable {
+  readonly #file: string
   readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
 
   /** Prepares its statements. */
   constructor(file: JournalFile) {
+    this.#file = file.path
     this.#sql = file.prepare(STATEMENTS)
   }
 
@@ -70,33 +74,20 @@ export class VfTable {
   /** Leases the VF that suits a request best. @throws OffloadError NO_FREE_VF, INVALID_NETCONF */
   lease(request: LeaseRequest): ChosenVf {
     const vf = chooseVf(this.#sql, request)
-    this.#sql.lease.run(vf.device, vf.index)
+    this.move(vf, 'lease')
     return vf
   }
 
-  /** Leases a VF that was withheld. Returns whether it was. */
-  adopt({ device, index }: VfId): boolean {
-    return Number(this.#sql.adopt.run(device, index).changes) === 1
+  /** Lets an event happen to a VF. One that becomes free is the last in turn. @throws OffloadError JOURNAL_FAILURE if it is refused */
+  move(vf: VfId, event: 'lease' | 'free' | 'quarantine' | 'finish'): void {
+    if (this.#changed(vf, event)) return
+    const row = this.#sql.pickVf.get(vf.device, vf.index)
+    throw refusal(this.#file, `VF ${formatVfId(vf)}`, row === undefined ? undefined : decodeVf(row).state, event)
   }
 
-  /** Frees a VF; it is the last in turn now. */
-  free({ device, index }: VfId): void {
-    this.#sql.free.run(device, index)
-  }
-
-  /** Keeps a VF from everybody until what is queued for it is done. */
-  quarantine({ device, index }: VfId): void {
-    this.#sql.quarantine.run(device, index)
-  }
-
-  /** As {@link AttachmentJournal.withhold}. */
-  withhold({ device, index }: VfId): void {
-    this.#sql.withhold.run(device, index)
-  }
-
-  /** As {@link AttachmentJournal.readmit}. */
-  readmit({ device, index }: VfId): void {
-    this.#sql.readmit.run(device, index)
+  /** Lets an event happen to a VF, or nothing if that is not possible. Returns whether it happened. */
+  tryMove(vf: VfId, event: 'withhold' | 'readmit' | 'adopt'): boolean {
+    return this.#changed(vf, event)
   }
 
   /** All VFs. */
@@ -114,5 +105,9 @@ export class VfTable {
     const counted = new Map(this.#sql.counts.all().map((row) => [row['state'], Number(row['n'])]))
     const of = (state: string): number => counted.get(state) ?? 0
     return { free: of('free'), leased: of('leased'), quarantined: of('quarantined'), unhealthy: of('unhealthy') }
+  }
+
+  #changed({ device, index }: VfId, event: LeaseEvent & keyof typeof STATEMENTS): boolean {
+    return Number(this.#sql[event].run(device, index).changes) === 1
   }
 }

@@ -8,7 +8,7 @@ import { DevicePluginMetrics } from '../../src/device-plugin/metrics.ts'
 import { ResourcePlugin } from '../../src/device-plugin/resource-plugin.ts'
 import { Changes } from '../../src/device-plugin/wake.ts'
 import { eventually } from '../support/lab.ts'
-import { leaseOf, vfsOf } from '../support/row.ts'
+import { end, endPartly, leaseOf, vfsOf } from '../support/row.ts'
 import { PluginLab, RESOURCE } from './lab.ts'
 
 const EXACT = [{ name: RESOURCE, allocation: 'exact' }] as const
@@ -40,7 +40,7 @@ describe('what kubelet is told of VFs', () => {
     const { key, vf } = lab.journal.lease(leaseOf('a'))
     lab.journal.lease(leaseOf('b'))
     expect(lab.healthy()).toHaveLength(2)
-    lab.journal.quarantine(key, { release: false, detach: true, reason: 'agent away' })
+    endPartly(lab.journal, key, { release: false, detach: true, reason: 'agent away' })
     await lab.untilHealthy(1)
     expect(lab.kubelet.devices(RESOURCE)?.get(`0000:01:00.${vf.index}`)?.healthy).toBe(false)
     lab.journal.finish(lab.journal.queue()[0]!.seq)
@@ -77,7 +77,7 @@ describe('what kubelet is told of VFs', () => {
     const before = lab.kubelet.lists(RESOURCE)
     for (let round = 0; round < 100; round++)
       for (let index = 0; index < 8; index++) lab.inventory.setHealth({ device: 'dev0', index }, round % 2 === 0 ? 'unhealthy' : 'healthy')
-    for (let pod = 0; pod < 50; pod++) lab.journal.free(lab.journal.lease(leaseOf(`p${pod}`)).key)
+    for (let pod = 0; pod < 50; pod++) end(lab.journal, lab.journal.lease(leaseOf(`p${pod}`)).key)
     lab.inventory.setHealth({ device: 'dev0', index: 3 }, 'unhealthy')
     await lab.untilHealthy(7)
     expect(lab.kubelet.lists(RESOURCE) - before).toBeLessThanOrEqual(2)
@@ -176,7 +176,7 @@ describe('NUMA nodes', () => {
   it('decide which devices a container gets, and after that who has rested longest', async () => {
     await using lab = await started({ vfs: onNodes(0, 1, 0, 1), config: { resources: EXACT } })
     const { key } = lab.journal.lease(leaseOf('a', { deviceId: '0000:01:00.0' }))
-    lab.journal.free(key)
+    end(lab.journal, key)
     expect((await lab.kubelet.admit(RESOURCE, 2)).ids).toEqual(['0000:01:00.1', '0000:01:00.3'])
     expect((await lab.kubelet.admit(RESOURCE, 1)).ids).toEqual(['0000:01:00.2'])
   })

@@ -5,7 +5,7 @@ import { systemClock } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
-import { leaseOf, vfsOf } from '../support/row.ts'
+import { end, leaseOf, vfsOf } from '../support/row.ts'
 
 let dir: string
 beforeEach(() => {
@@ -36,7 +36,7 @@ describe('reserved VFs', () => {
   it('stay reserved when they are given back, unhealthy for a while, or found again', () => {
     using journal = open(2, [0])
     const { key } = journal.lease(leaseOf('a', { deviceId: '0000:01:00.0' }))
-    journal.free(key)
+    end(journal, key)
     journal.setHealth({ device: 'dev0' }, 'unhealthy')
     journal.syncVfs(vfsOf(2))
     expect(journal.lease(leaseOf('b')).vf.index).toBe(1)
@@ -61,7 +61,7 @@ describe('reserved VFs', () => {
         for (const [number, { named, pick, free }] of steps.entries()) {
           if (free && held.length > 0) {
             const [row] = held.splice(pick % held.length, 1)
-            journal.free(row!.key)
+            end(journal, row!.key)
             continue
           }
           const openVfs = journal.vfs().filter(({ state, reserved: kept }) => state === 'free' && !kept).length
@@ -75,7 +75,7 @@ describe('reserved VFs', () => {
             if (!named) expect(openVfs).toBe(0)
           }
         }
-        for (const { key } of held) journal.free(key)
+        for (const { key } of held) end(journal, key)
       }),
       { numRuns: 40 },
     )

@@ -9,7 +9,7 @@ import { systemClock } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
-import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
+import { end, endPartly, leaseOf, RESULT, vfsOf, wire } from '../support/row.ts'
 
 let dir: string
 beforeEach(() => {
@@ -63,7 +63,7 @@ describe('SqliteJournal', () => {
   it('gives the VF that was given back longest ago', () => {
     using journal = open(3)
     const first = journal.lease(leaseOf('a'))
-    journal.free(first.key)
+    end(journal, first.key)
     expect(['b', 'c', 'd'].map((name) => journal.lease(leaseOf(name)).vf.index)).toEqual([1, 2, 0])
   })
 
@@ -89,7 +89,7 @@ describe('SqliteJournal', () => {
       }
     }
     expect(refused()).toBe('deviceID = "dev0/1": VF dev0/1 is leased, attachment net/a/eth0')
-    journal.quarantine(key, LATER)
+    endPartly(journal, key, LATER)
     expect(refused()).toBe('deviceID = "dev0/1": VF dev0/1 is quarantined, attachment net/a/eth0')
     journal.finish(journal.queued(key)[0]!.seq)
     journal.setHealth({ device: 'dev0', index: 1 }, 'unhealthy')
@@ -119,7 +119,7 @@ describe('SqliteJournal', () => {
     using journal = open()
     journal.setHealth({ device: 'dev0', index: 0 }, 'unhealthy')
     expect(journal.lease(leaseOf('a')).vf.index).toBe(1)
-    journal.free(leaseOf('a').intent.key)
+    end(journal, leaseOf('a').intent.key)
     journal.setHealth({ device: 'dev0' }, 'unhealthy')
     expect(() => journal.lease(leaseOf('a'))).toThrow('0 leased, 0 quarantined, 2 unhealthy')
     journal.syncVfs(vfsOf(1))
@@ -135,11 +135,8 @@ describe('SqliteJournal', () => {
 
   it('quarantines a VF with what is left to do, and frees it only when that is done', () => {
     using journal = open(1)
-    const { key, vf } = journal.lease(leaseOf('a'))
-    journal.attached(key, RESULT)
-    journal.wired(key)
-    journal.detaching(key)
-    journal.quarantine(key, LATER)
+    const { key, vf } = wire(journal, leaseOf('a'))
+    endPartly(journal, key, LATER)
     expect(journal.get(key)).toBeUndefined()
     const [row] = journal.queued(key)
     expect(row).toMatchObject({ key, vf, ...LATER, netns: '/run/netns/a', netnsIdentity: '4:a' })
@@ -147,7 +144,6 @@ describe('SqliteJournal', () => {
     expect(() => journal.lease(leaseOf('b'))).toThrow('1 quarantined')
     journal.progress(row!.seq, { release: false, detach: true, reason: 'still away' })
     expect(journal.queue()).toMatchObject([{ reason: 'still away' }])
-    journal.finish(row!.seq)
     journal.finish(row!.seq)
     expect(journal.lease(leaseOf('b')).vf).toEqual(vf)
   })
@@ -189,8 +185,8 @@ describe('SqliteJournal', () => {
 
   it('finds attachments of a network by phase', () => {
     using journal = open(3)
-    for (const name of ['a', 'b', 'c']) journal.lease(leaseOf(name))
-    journal.wired(leaseOf('b').intent.key)
+    wire(journal, leaseOf('b'))
+    for (const name of ['a', 'c']) journal.lease(leaseOf(name))
     expect(journal.keysOf('net', ['wired']).map(({ containerId }) => containerId)).toEqual(['b'])
     expect(journal.keysOf('net', ['leased', 'wired'])).toHaveLength(3)
     expect(journal.keysOf('other', ['leased', 'wired'])).toEqual([])
@@ -246,10 +242,15 @@ describe('SqliteJournal', () => {
               if (row !== undefined) journal.finish(row.seq)
               expect(row?.key.containerId).toBe(quarantined.shift())
             } else if (held.has(name)) {
-              if (what === 'wired') held.set(name, (journal.wired(key), 'wired'))
-              else held.delete(name)
-              if (what === 'free') journal.free(key)
-              if (what === 'quarantine') quarantined.push((journal.quarantine(key, LATER), name))
+              if (what === 'wired') {
+                if (held.get(name) === 'leased') {
+                  journal.attached(key, RESULT)
+                  journal.wired(key)
+                }
+                held.set(name, 'wired')
+              } else held.delete(name)
+              if (what === 'free') end(journal, key)
+              if (what === 'quarantine') quarantined.push((endPartly(journal, key, LATER), name))
             }
             expect(new Map(journal.all().map((row) => [row.key.containerId, row.phase as string]))).toEqual(new Map([...held].toSorted()))
             expect(journal.counts()).toMatchObject({

@@ -1,5 +1,5 @@
-import type { VirtualFunction } from '@cni-offload/sdk'
-import type { LeaseRequest } from '../../src/journal/types.ts'
+import type { AttachmentKey, VirtualFunction } from '@cni-offload/sdk'
+import type { AttachmentJournal, AttachmentRow, CleanupLeft, LeaseRequest } from '../../src/journal/types.ts'
 
 export function vfsOf(count: number, device = 'dev0'): VirtualFunction[] {
   return Array.from({ length: count }, (_, index) => ({
@@ -36,4 +36,24 @@ export const RESULT = {
   neighbours: [],
   dns: {},
   sysctls: {},
+}
+
+/** Gives an attachment a VF and its network, as ADD does. */
+export function wire(journal: AttachmentJournal, request: LeaseRequest): AttachmentRow {
+  const row = journal.lease(request)
+  journal.attached(row.key, RESULT)
+  journal.wired(row.key)
+  return row
+}
+
+/** Ends an attachment of which nothing is left to do. */
+export function end(journal: AttachmentJournal, key: AttachmentKey): void {
+  journal.detaching(key)
+  journal.free(key)
+}
+
+/** Ends an attachment of which something is left to do. */
+export function endPartly(journal: AttachmentJournal, key: AttachmentKey, left: CleanupLeft): void {
+  journal.detaching(key)
+  journal.quarantine(key, left)
 }

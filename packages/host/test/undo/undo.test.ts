@@ -5,7 +5,7 @@ import { recover } from '../../src/undo/recover.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import { untilAborted } from '../support/fake-agent.ts'
 import { eventually } from '../support/lab.ts'
-import { leaseOf, RESULT, vfsOf } from '../support/row.ts'
+import { end, leaseOf, RESULT, vfsOf, wire } from '../support/row.ts'
 
 const BOTH = { release: true, detach: true }
 
@@ -100,7 +100,7 @@ describe('Undo', () => {
 
   it('leaves alone a VF that is no longer the attachment’s', async () => {
     const { journal, undo, calls, row } = world()
-    journal.free(row.key)
+    end(journal, row.key)
     expect(await undo.attachment(row, BOTH, silentLogger), 'the row is gone').toBeUndefined()
     const again = journal.lease(leaseOf('a'))
     expect(again.vf).not.toEqual(row.vf)
@@ -140,8 +140,7 @@ describe('recover', () => {
       ['wired', 'boot-1'],
       ['old', 'boot-0'],
     ] as const) {
-      journal.lease(leaseOf(name, { bootId }))
-      journal.wired(leaseOf(name).intent.key)
+      wire(journal, leaseOf(name, { bootId }))
     }
     expect(await recover(journal, undo, 'boot-1', silentLogger)).toBe(2)
     expect(calls.map((call) => call.split(' ')[0])).toEqual(['release', 'release'])
