@@ -1,0 +1,88 @@
+import type { NodeAddressing } from './api-model.ts'
+import type { CiliumVersion, VersionTraits } from './version.ts'
+
+/** How a fake agent is configured, as far as its API tells. */
+export interface FakeAgentConfig {
+  /** What the endpoints' devices are. */
+  readonly datapathMode: 'veth' | 'netkit' | 'netkit-l2'
+  /** Where addresses come from. */
+  readonly ipamMode: string
+  /** MTU of the endpoints' devices, bytes. */
+  readonly deviceMtu: number
+  /** MTU of the endpoints' default routes, bytes; 0 for none. */
+  readonly routeMtu: number
+  /** Ports that pods must not use of their own accord, empty for none. */
+  readonly ipLocalReservedPorts: string
+  /** Chaining mode, `none` for none. */
+  readonly chainingMode: string
+  /** How packets get from device to device: by eBPF or by the kernel. */
+  readonly hostRouting: 'BPF' | 'Legacy'
+  /** Encryption of traffic between nodes. */
+  readonly encryption: 'Disabled' | 'IPsec' | 'Wireguard'
+}
+
+/** What a stock agent has, tunnelled, with a small MTU. */
+export const DEFAULT_CONFIG: FakeAgentConfig = {
+  datapathMode: 'veth',
+  ipamMode: 'cluster-pool',
+  deviceMtu: 1500,
+  routeMtu: 1450,
+  ipLocalReservedPorts: '',
+  chainingMode: 'none',
+  hostRouting: 'BPF',
+  encryption: 'Disabled',
+}
+
+/** Body of `GET /config`. */
+export function configView(config: FakeAgentConfig, traits: VersionTraits, addressing: NodeAddressing): Record<string, unknown> {
+  return {
+    spec: {},
+    status: {
+      addressing,
+      datapathMode: config.datapathMode,
+      ...(traits.tellsConfiguredDatapath ? { configuredDatapathMode: config.datapathMode } : {}),
+      deviceMTU: config.deviceMtu,
+      routeMTU: config.routeMtu,
+      ...(traits.tellsHeadroom ? { deviceHeadroom: 0, deviceTailroom: 0 } : {}),
+      ...(config.ipLocalReservedPorts === '' ? {} : { ipLocalReservedPorts: config.ipLocalReservedPorts }),
+      'ipam-mode': config.ipamMode,
+      masquerade: true,
+    },
+  }
+}
+
+/** What a status says besides the configuration. */
+export interface AgentStatus {
+  /** Release. */
+  readonly version: CiliumVersion
+  /** Name of the node that the agent believes to be on. */
+  readonly nodeName: string
+  /** State of the agent, with the reason where it is not `Ok`. */
+  readonly cilium: { readonly state: 'Ok' | 'Warning' | 'Failure'; readonly msg?: string }
+  /** Who holds which address. */
+  readonly allocations: Readonly<Record<string, string>>
+}
+
+/** Body of `GET /healthz`. @param brief - leaves out what takes long to gather */
+export function statusView(config: FakeAgentConfig, status: AgentStatus, brief: boolean): Record<string, unknown> {
+  const { version, nodeName, cilium, allocations } = status
+  return {
+    cilium: { state: cilium.state, msg: cilium.msg ?? `${version} (v${version}-0fa4e000)` },
+    kubernetes: { state: 'Ok', msg: '1.34 (v1.34.0) [linux/arm64]' },
+    'cni-chaining': { mode: config.chainingMode },
+    cluster: { self: `default/${nodeName}` },
+    routing: { 'inter-host-routing-mode': 'Tunnel', 'intra-host-routing-mode': config.hostRouting, 'tunnel-protocol': 'vxlan' },
+    encryption: { mode: config.encryption },
+    'datapath-mode': config.datapathMode,
+    ...(brief
+      ? {}
+      : {
+          ipam: {
+            ipv4: Object.keys(allocations).filter((ip) => !ip.includes(':')),
+            ipv6: Object.keys(allocations).filter((ip) => ip.includes(':')),
+            allocations,
+            status: `IPv4: ${Object.keys(allocations).length} allocated`,
+          },
+        }),
+  }
+}

@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto'
+import { isIP } from 'node:net'
+import type { Clock } from '@cni-offload/sdk'
+import type { NodeAddressing } from './api-model.ts'
+import { ApiFailure } from './api-failure.ts'
+
+/** Address family as the API names it. */
+export type Family = 'ipv4' | 'ipv6'
+
+/** Ranges of the pods; a family without one is disabled. */
+export type PodRanges = { readonly [F in Family]?: string }
+
+/** An address that was handed out. */
+export interface Allocated {
+  /** The address. */
+  readonly ip: string
+  /** Range that it is of. */
+  readonly cidr: string
+  /** Names the timer that takes it back unless an endpoint claims it. */
+  readonly expirationUuid?: string
+}
+
+/** After this many milliseconds an address that no endpoint has claimed is free again. */
+export const IP_EXPIRATION_MS = 600_000
+
+interface Holder {
+  readonly owner: string
+  readonly expiration?: { readonly uuid: string; readonly timer: AbortController }
+}
+
+/** The agent's allocator of addresses. It forgets all of them when it ends, as the real one does. */
+export class FakeIpam {
+  readonly #clock: Clock
+  readonly #ranges: PodRanges
+  readonly #held = new Map<string, Holder>()
+  readonly #last: Record<Family, number> = { ipv4: 1, ipv6: 1 }
+
+  /** The first address of each range is the router's. */
+  constructor(clock: Clock, ranges: PodRanges) {
+    this.#clock = clock
+    this.#ranges = ranges
+  }
+
+  /** Who holds what. */
+  get allocations(): Record<string, string> {
+    return Object.fromEntries([...this.#held].map(([ip, { owner }]) => [ip, owner]))
+  }
+
+  /** The router's address of each family, which is the pods' gateway. */
+  get routers(): { readonly [F in Family]?: string } {
+    return Object.fromEntries(this.#families().map((family) => [family, addressAt(this.#range(family), 1)]))
+  }
+
+  /** The ranges and router addresses as the API shows them. */
+  get addressing(): NodeAddressing {
+    return Object.fromEntries(
+      this.#families().map((family) => {
+        const cidr = this.#range(family)
+        return [family, { 'address-type': '', 'alloc-range': cidr, enabled: true, ip: addressAt(cidr, 1) }]
+      }),
+    )
+  }
+
+  /** Hands out an address of each enabled family, or of one. @throws ApiFailure 502 */
+  allocateNext(wanted: string, owner: string, expires: boolean): { readonly [F in Family]?: Allocated } {
+    const families = this.#families().filter((family) => wanted === '' || wanted === family)
+    if (families.length === 0) throw new ApiFailure(502, `${wanted === '' ? 'no' : wanted} allocator not available`)
+    const allocated: { [F in Family]?: Allocated } = {}
+    try {
+      for (const family of families) allocated[family] = this.#next(family, owner, expires)
+    } catch (error) {
+      for (const { ip } of Object.values(allocated)) this.release(ip)
+      throw error
+    }
+    return allocated
+  }
+
+  /** Hands out one certain address, without an expiration. @throws ApiFailure 500 for whatever is wrong, as the real one */
+  reserve(ip: string, owner: string): void {
+    const family = familyOf(ip)
+    if (family === undefined) throw new ApiFailure(500, `invalid IP address: ${ip}`)
+    if (this.#ranges[family] === undefined) throw new ApiFailure(500, `${family} allocator not available`)
+    if (!this.#contains(family, ip)) throw new ApiFailure(500, `provided IP is not in the valid range: ${ip}`)
+    if (this.#held.has(ip) || Object.values(this.routers).includes(ip))
+      throw new ApiFailure(500, `IP ${ip} is already allocated (${this.#held.get(ip)?.owner ?? 'router'})`)
+    this.#held.set(ip, { owner })
+  }
+
+  /** Takes an address back; one that nobody has is success. */
+  release(ip: string): void {
+    this.#held.get(ip)?.expiration?.timer.abort(new Error('released'))
+    this.#held.delete(ip)
+  }
+
+  /** An endpoint has claimed an address. @throws ApiFailure 500 when its time was up already */
+  stopExpiration(ip: string, uuid: string): void {
+    const holder = this.#held.get(ip)
+    if (holder?.expiration?.uuid !== uuid) throw new ApiFailure(500, `no expiration timer ${uuid} registered for ${ip}`)
+    holder.expiration.timer.abort(new Error('claimed'))
+    this.#held.set(ip, { owner: holder.owner })
+  }
+
+  /** Stops all timers. */
+  [Symbol.dispose](): void {
+    for (const ip of this.#held.keys()) this.release(ip)
+  }
+
+  #families(): Family[] {
+    return (['ipv4', 'ipv6'] as const).filter((family) => this.#ranges[family] !== undefined)
+  }
+
+  #range(family: Family): string {
+    return this.#ranges[family] ?? ''
+  }
+
+  #contains(family: Family, ip: string): boolean {
+    const cidr = this.#range(family)
+    const offset = offsetOf(cidr, ip)
+    return offset >= 1 && offset <= lastOffset(cidr)
+  }
+
+  /** Goes round, so that an address that was just given back is not given out at once. */
+  #next(family: Family, owner: string, expires: boolean): Allocated {
+    const cidr = this.#range(family)
+    const last = lastOffset(cidr)
+    for (let step = 1; step < last; step += 1) {
+      const offset = 2 + ((this.#last[family] - 1 + step - 1) % (last - 1))
+      const ip = addressAt(cidr, offset)
+      if (this.#held.has(ip)) continue
+      this.#last[family] = offset
+      const expiration = expires ? this.#expire(ip) : undefined
+      this.#held.set(ip, { owner, ...(expiration === undefined ? {} : { expiration }) })
+      return { ip, cidr, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
+    }
+    throw new ApiFailure(502, 'range is full')
+  }
+
+  #expire(ip: string): NonNullable<Holder['expiration']> {
+    const [uuid, timer] = [randomUUID(), new AbortController()]
+    void this.#clock.sleep(IP_EXPIRATION_MS, timer.signal).then(
+      () => this.release(ip),
+      () => {},
+    )
+    return { uuid, timer }
+  }
+}
+
+/** Family of an address; undefined if it is none. */
+export function familyOf(ip: string): Family | undefined {
+  return ({ 4: 'ipv4', 6: 'ipv6' } as const)[isIP(ip)]
+}
+
+/** Pods of a fake need few addresses: of IPv6 ranges, the first 65,534. */
+function lastOffset(cidr: string): number {
+  const [network = '', length] = cidr.split('/')
+  const bits = (network.includes(':') ? 128 : 32) - Number(length)
+  return 2 ** Math.min(bits, 16) - 2
+}
+
+/** Where in a range an address is; NaN if it is not written as the range's addresses are. */
+function offsetOf(cidr: string, ip: string): number {
+  const network = cidr.split('/')[0] ?? ''
+  if (network.includes(':')) return ip.startsWith(network) ? Number.parseInt(ip.slice(network.length), 16) : Number.NaN
+  return valueOf(ip) - valueOf(network)
+}
+
+const valueOf = (ipv4: string): number => ipv4.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)
+
+function addressAt(cidr: string, offset: number): string {
+  const network = cidr.split('/')[0] ?? ''
+  if (network.includes(':')) return `${network}${offset.toString(16)}`
+  const value = valueOf(network) + offset
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+}
