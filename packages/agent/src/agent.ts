@@ -91,7 +91,11 @@ class DpuAgent implements Agent {
     this.#become('DRAINING', { calls: runtime.calls.running })
     server.setHealth(false)
     const { drainMs, compensationTimeoutMs } = { ...DEFAULT_LIMITS, ...this.#options.limits }
-    await Promise.all([server.drain(drainMs), runtime.calls.drain(drainMs, compensationTimeoutMs)])
+    await Promise.all([
+      runtime.reconciler[Symbol.asyncDispose](),
+      server.drain(drainMs),
+      runtime.calls.drain(drainMs, compensationTimeoutMs),
+    ])
   }
 
   async #serve({ service }: Runtime): Promise<OffloadServer> {

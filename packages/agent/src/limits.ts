@@ -1,5 +1,7 @@
+import type { RepairLimits } from '@cni-offload/sdk/runtime'
+
 /** How long things may take and how many may run at once. */
-export interface AgentLimits {
+export interface AgentLimits extends RepairLimits {
   /** Longest that one call may take when its caller sets no deadline, milliseconds. @defaultValue 30 000 */
   readonly callTimeoutMs: number
   /** Longest that a resync may take when its caller sets no deadline, milliseconds. @defaultValue 300 000 */
@@ -16,6 +18,12 @@ export interface AgentLimits {
   readonly retryFirstMs: number
   /** Longest pause between retries of a failed detach, milliseconds. @defaultValue 30 000 */
   readonly retryMaxMs: number
+  /** Least pause between two looks of the reconciler at what a network holds, milliseconds; 0 switches the reconciler off. @defaultValue 5 000 */
+  readonly reconcileMs: number
+  /** Least pause between two thorough checks, which may run plugins, milliseconds. @defaultValue 1 000 */
+  readonly checkEveryMs: number
+  /** After how long a thorough check of an attachment is repeated, milliseconds. @defaultValue 600 000 */
+  readonly checkAgainMs: number
 }
 
 /** The limits that hold where none are given. */
@@ -28,4 +36,11 @@ export const DEFAULT_LIMITS: AgentLimits = {
   concurrency: 32,
   retryFirstMs: 500,
   retryMaxMs: 30_000,
+  reconcileMs: 5_000,
+  checkEveryMs: 1_000,
+  checkAgainMs: 600_000,
+  repairBurst: 32,
+  repairEveryMs: 250,
+  repairPauseMs: 5_000,
+  repairPauseMaxMs: 600_000,
 }

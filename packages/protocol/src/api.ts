@@ -1,4 +1,4 @@
-import type { AttachmentKey, AttachResult, ErrorCode, OffloadFlags, PodIdentity, VfId } from '@cni-offload/sdk'
+import type { AttachmentKey, AttachResult, ErrorCode, OffloadFlags, PodIdentity, RepairRecord, VfId } from '@cni-offload/sdk'
 
 /** Protocol versions that this build speaks. Host and agent use the highest that both speak. */
 export const PROTOCOL_VERSIONS: { readonly min: number; readonly max: number } = { min: 1, max: 1 }
@@ -105,6 +105,8 @@ export interface AttachmentState {
   readonly result?: AttachResult
   /** What the host asked for: a host that has lost its journal learns here what it had. Agents of before that do not tell. */
   readonly request?: AttachCall
+  /** What the agent's reconciler did about it lately, oldest first. Agents without one do not tell. */
+  readonly repairs?: readonly RepairRecord[]
 }
 
 /** What the agent did for one attachment during a resync. */

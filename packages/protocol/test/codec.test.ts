@@ -1,5 +1,5 @@
 import { deepStrictEqual } from 'node:assert'
-import { ERROR_CODES, type ErrorCode, OffloadError } from '@cni-offload/sdk'
+import { type AttachmentKey, ERROR_CODES, type ErrorCode, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Codec, METHODS } from '../src/codec/methods.ts'
@@ -37,6 +37,17 @@ const cidr = fc.oneof(
   fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 32 })).map(([address, length]) => `${address}/${length}`),
   fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 128 })).map(([address, length]) => `${address}/${length}`),
 )
+const repair = object(
+  {
+    at: fc.maxSafeNat(),
+    action: fc.constantFrom('reattach', 'report'),
+    found: texts,
+    outcome: fc.constantFrom('repaired', 'failed', 'reported'),
+    times: fc.integer({ min: 1, max: 0xffff_ffff }),
+  },
+  { reason: text },
+)
+const about = ({ key: of }: Record<string, unknown>): object => ({ key: of, subject: formatAttachmentKey(of as AttachmentKey) })
 // A netconf's own "__proto__" is dropped on purpose.
 const json = fc
   .dictionary(
@@ -111,7 +122,14 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
   [
     'list reply',
     METHODS.list.reply as Codec<never>,
-    object({ key, vf, port: text, state: fc.constantFrom('attaching', 'attached', 'detaching') }, { result }),
+    fc
+      .tuple(
+        object({ key, vf, port: text, state: fc.constantFrom('attaching', 'attached', 'detaching') }, { result }),
+        fc.array(repair, { maxLength: 3 }),
+      )
+      .map(([state, repairs]) =>
+        repairs.length === 0 ? state : { ...state, repairs: repairs.map((one) => ({ ...one, ...about(state) })) },
+      ),
   ],
   ['resync call', METHODS.resync.call as Codec<never>, fc.oneof(attach, fc.constant('complete'))],
   [

@@ -43,6 +43,7 @@ export async function agentOptions(
     adapters: Object.fromEntries(adapters),
     ports: Object.fromEntries(config.adapters.map(({ network, ports }) => [network, ports ?? []])),
     log: stderrLogger(config.log.level),
+    ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.metrics === undefined ? {} : { metrics: config.metrics.listen }),
   }
 }

@@ -1,6 +1,7 @@
 import { cniName } from '@cni-offload/sdk'
-import type { PluginReference } from '@cni-offload/sdk/runtime'
+import { limitsSchema, type PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
+import { type AgentLimits, DEFAULT_LIMITS } from '../limits.ts'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 import { DEFAULT_STATE_DIR } from '../options.ts'
 import { ANY_NETWORK } from '../service/networks.ts'
@@ -22,6 +23,8 @@ export interface AgentConfig {
   readonly adapters: readonly (PluginReference & { readonly network: string; readonly ports?: readonly PortRange[] | undefined })[]
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
+  /** Deadlines, pauses and concurrency that differ from the defaults. */
+  readonly limits?: Partial<AgentLimits> | undefined
   /** Log. */
   readonly log: { readonly level: LogLevel }
 }
@@ -67,5 +70,6 @@ export const agentConfig: z.ZodType<AgentConfig> = z.strictObject({
   hardware: reference,
   adapters,
   metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
+  limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs']).optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

@@ -29,6 +29,7 @@ const STATEMENTS = {
   get: `SELECT * FROM attachments WHERE ${BY_KEY}`,
   holder: 'SELECT * FROM attachments WHERE device = ? AND vf_index = ?',
   all: 'SELECT * FROM attachments ORDER BY created_ms, revision',
+  keys: 'SELECT network, container_id, if_name, state, revision FROM attachments',
   counts: 'SELECT state, count(*) AS n FROM attachments GROUP BY state',
   begin: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
@@ -118,6 +119,13 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
+  keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision'>[] {
+    return this.#guard('read', () =>
+      this.#sql.keys.all().map((row) => ({ key: keyOf(row), state: this.#phase(row), revision: Number(row['revision']) })),
+    )
+  }
+
+  /** @inheritDoc */
   counts(): Readonly<Record<AttachmentPhase, number>> {
     const found = new Map(this.#guard('read', () => this.#sql.counts.all()).map((row) => [row['state'], Number(row['n'])]))
     const of = (phase: AttachmentPhase): number => found.get(phase) ?? 0
@@ -178,16 +186,13 @@ export class SqliteJournal implements AttachmentJournal {
   #decode(row: Row | undefined): AttachmentRow | undefined {
     if (row === undefined) return undefined
     const text = (name: string): string => String(row[name])
-    const state = text('state')
-    if (!isPhase(state))
-      throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
     const result = row['result']
-    const key = { network: text('network'), containerId: text('container_id'), ifName: text('if_name') }
+    const key = keyOf(row)
     return {
       key,
       vf: { device: text('device'), index: Number(row['vf_index']) },
       port: text('port'),
-      state,
+      state: this.#phase(row),
       request: requestOf(text('request'), key, this.#file),
       ...(typeof result === 'string'
         ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') }
@@ -196,10 +201,22 @@ export class SqliteJournal implements AttachmentJournal {
     }
   }
 
+  #phase(row: Row): AttachmentPhase {
+    const state = String(row['state'])
+    if (isPhase(state)) return state
+    throw new OffloadError('JOURNAL_FAILURE', `journal ${this.#file}: state = ${state} is none of ${PHASES.join(', ')}`)
+  }
+
   #guard<T>(what: string, work: () => T): T {
     return guardState(this.#file, what, HINT, work)
   }
 }
+
+const keyOf = (row: Row): AttachmentKey => ({
+  network: String(row['network']),
+  containerId: String(row['container_id']),
+  ifName: String(row['if_name']),
+})
 
 const isPhase = (text: string): text is AttachmentPhase => PHASES.includes(text)
 

@@ -47,6 +47,8 @@ export interface AttachmentJournal extends Disposable {
   assertFree(vf: VfId, key: AttachmentKey): void
   /** All attachments, oldest first. */
   all(): AttachmentRow[]
+  /** What there is, without the rest of the rows: cheap enough to be asked every few seconds. */
+  keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision'>[]
   /** How many attachments are in each state. */
   counts(): Readonly<Record<AttachmentPhase, number>>
   /** Writes `attaching` and thereby claims the VF. @throws OffloadError ALREADY_EXISTS as {@link assertFree} */

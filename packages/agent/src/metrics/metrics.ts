@@ -19,6 +19,8 @@ export class AgentMetrics {
   readonly unreadable: Counter
   /** What resyncs did, by action. */
   readonly resyncEvents: Counter<'action'>
+  /** What the reconciler did about drift, by action and outcome. */
+  readonly repairs: Counter<'action' | 'outcome'>
 
   /** Registers everything; gauges stay at 0 until {@link observe} was called. */
   constructor() {
@@ -39,6 +41,12 @@ export class AgentMetrics {
       name: 'cni_offload_agent_resync_events_total',
       help: 'What resyncs did with attachments, by action.',
       labelNames: ['action'],
+      registers,
+    })
+    this.repairs = new Counter({
+      name: 'cni_offload_agent_reconciler_actions_total',
+      help: 'What the reconciler did about drift, by action and outcome.',
+      labelNames: ['action', 'outcome'],
       registers,
     })
   }

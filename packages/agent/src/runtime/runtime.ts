@@ -13,13 +13,14 @@ import {
   type PluginKinds,
   systemClock,
 } from '@cni-offload/sdk'
-import { deadline, type Scope, token } from '@cni-offload/sdk/runtime'
+import { deadline, RepairLedger, type Scope, token } from '@cni-offload/sdk/runtime'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
 import { stderrLogger } from '../log.ts'
 import { AgentMetrics } from '../metrics/metrics.ts'
 import { type AgentOptions, DEFAULT_STATE_DIR } from '../options.ts'
+import { Reconciler } from '../reconcile/reconciler.ts'
 import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
@@ -27,7 +28,22 @@ import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
 import { OffloadService } from '../service/service.ts'
 import { unlessAborted } from './unless-aborted.ts'
-import { ATTACHMENTS, CALLS, CLOCK, HARDWARE, HEALTH, JOURNAL, LIMITS, LOG, METRICS, NETWORKS, PORTS, SERVICE } from './tokens.ts'
+import {
+  ATTACHMENTS,
+  CALLS,
+  CLOCK,
+  HARDWARE,
+  HEALTH,
+  JOURNAL,
+  LEDGER,
+  LIMITS,
+  LOG,
+  METRICS,
+  NETWORKS,
+  PORTS,
+  RECONCILER,
+  SERVICE,
+} from './tokens.ts'
 
 /** What {@link startRuntime} needs of the options: all but the network side. */
 export type RuntimeOptions = Omit<AgentOptions, 'listen' | 'tls' | 'metrics' | 'adapter' | 'adapters'> &
@@ -47,6 +63,8 @@ export interface Runtime {
   readonly networks: readonly string[]
   /** Counters and gauges. */
   readonly metrics: AgentMetrics
+  /** Keeps the networks as they should be; it runs. */
+  readonly reconciler: Reconciler
 }
 
 /**
@@ -96,6 +114,25 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
         calls: at.get(CALLS),
         limits,
         metrics: at.get(METRICS),
+        ledger: at.get(LEDGER),
+      }),
+  )
+  const reconciling = log.child({ component: 'agent.reconciler' })
+  scope.factory(LEDGER, (at) => {
+    const { repairs } = at.get(METRICS)
+    return new RepairLedger({ clock, limits, log: reconciling, observe: ({ action, outcome }) => repairs.inc({ action, outcome }) })
+  })
+  scope.factory(
+    RECONCILER,
+    (at) =>
+      new Reconciler({
+        journal: at.get(JOURNAL),
+        networks: at.get(NETWORKS),
+        attachments: at.get(ATTACHMENTS),
+        ledger: at.get(LEDGER),
+        clock,
+        limits,
+        log: reconciling,
       }),
   )
 
@@ -162,7 +199,9 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   health.start()
   await step('recovery', () => attachments.recover(), 'INTERNAL')
   await step('recovery', () => attachments.reportMissing(starting), 'INTERNAL')
-  return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics }
+  const reconciler = scope.get(RECONCILER)
+  reconciler.start()
+  return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics, reconciler }
 }
 
 const adapterChoice = ({

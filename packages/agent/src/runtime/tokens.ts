@@ -1,8 +1,9 @@
 import type { Clock, DpuDevice, Logger } from '@cni-offload/sdk'
-import { type Token, token } from '@cni-offload/sdk/runtime'
+import { type RepairLedger, type Token, token } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { AgentLimits } from '../limits.ts'
 import type { AgentMetrics } from '../metrics/metrics.ts'
+import type { Reconciler } from '../reconcile/reconciler.ts'
 import type { Attachments } from '../service/attachments.ts'
 import type { Calls } from '../service/calls.ts'
 import type { DeviceHealth } from '../service/device-health.ts'
@@ -32,5 +33,9 @@ export const ATTACHMENTS: Token<Attachments> = token('agent.attachments')
 export const CALLS: Token<Calls> = token('agent.calls')
 /** Counters and gauges. */
 export const METRICS: Token<AgentMetrics> = token('agent.metrics')
+/** When the reconciler may act, and what it did. */
+export const LEDGER: Token<RepairLedger> = token('agent.ledger')
+/** Keeps the networks as they should be. */
+export const RECONCILER: Token<Reconciler> = token('agent.reconciler')
 /** `offload.v1`. */
 export const SERVICE: Token<OffloadService> = token('agent.service')

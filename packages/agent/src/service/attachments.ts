@@ -1,8 +1,5 @@
 import {
   type AttachmentKey,
-  attachResult,
-  type AttachRequest,
-  type AttachResult,
   type CniAdapter,
   type Clock,
   type DpuDevice,
@@ -11,7 +8,6 @@ import {
   type Logger,
   OffloadError,
   type OpContext,
-  parseWith,
   type PortRef,
 } from '@cni-offload/sdk'
 import { deadline, KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
@@ -19,6 +15,7 @@ import type { AttachCall, AttachReply } from '@cni-offload/protocol'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { AgentLimits } from '../limits.ts'
 import { reached } from '../steps.ts'
+import { askAdapter, attachFailure } from './ask-adapter.ts'
 import { refuseUnsupported } from './capabilities.ts'
 import { DetachRetries } from './detach-retries.ts'
 import type { DeviceHealth } from './device-health.ts'
@@ -62,6 +59,8 @@ export interface Attached extends AttachReply {
 export class Attachments implements AsyncDisposable {
   readonly #deps: AttachmentsDeps
   readonly #locks = new KeyedMutex()
+  /** Work that gives way to a detach, by attachment. */
+  readonly #yielding = new Map<string, AbortController>()
   readonly #slots: Limiter
   readonly #retries: DetachRetries
   readonly #stop = new AbortController()
@@ -112,6 +111,7 @@ export class Attachments implements AsyncDisposable {
    * @returns whether it was due
    */
   async detach(key: AttachmentKey, ctx: OpContext, due: (row: AttachmentRow | undefined) => boolean = () => true): Promise<boolean> {
+    this.#yielding.get(formatAttachmentKey(key))?.abort(new OffloadError('CANCELLED', 'the attachment is being ended'))
     using _lock = await this.#locks.acquire(formatAttachmentKey(key), ctx.signal)
     using _slot = await this.#slots.acquire(ctx.signal)
     const row = this.#deps.journal.get(key)
@@ -125,6 +125,33 @@ export class Attachments implements AsyncDisposable {
   async inspect<T>(key: AttachmentKey, ctx: OpContext, look: (row: AttachmentRow | undefined) => Promise<T>): Promise<T> {
     using _lock = await this.#locks.acquire(formatAttachmentKey(key), ctx.signal)
     return await look(this.#deps.journal.get(key))
+  }
+
+  /**
+   * Runs `work` on an attachment while no other operation touches it. Nobody waits for it: where somebody else works on the attachment,
+   * or it is not attached, nothing happens and undefined is returned. It gives way to a detach, by its signal.
+   *
+   * @param work - gets the row, and how to have the adapter attach it again; it has to heed its signal
+   */
+  async aside<T>(
+    key: AttachmentKey,
+    ctx: OpContext,
+    work: (row: AttachmentRow, again: () => Promise<Attached>, ctx: OpContext) => Promise<T>,
+  ): Promise<T | undefined> {
+    const id = formatAttachmentKey(key)
+    if (this.#locks.isLocked(id)) return undefined
+    const yielding = new AbortController()
+    const own = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#stop.signal, yielding.signal]) }
+    using _lock = await this.#locks.acquire(id, own.signal)
+    this.#yielding.set(id, yielding)
+    try {
+      using _slot = await this.#slots.acquire(own.signal)
+      const row = this.#deps.journal.get(key)
+      if (row?.state !== 'attached') return undefined
+      return await work(row, () => this.#again(row, own), own)
+    } finally {
+      this.#yielding.delete(id)
+    }
   }
 
   /**
@@ -179,7 +206,7 @@ export class Attachments implements AsyncDisposable {
     const row = journal.begin(call, port.name)
     reached('agent.attach.noted')
     try {
-      const result = await ask(adapter, call, port, ctx)
+      const result = await askAdapter(adapter, call, port, ctx)
       reached('agent.attach.connected')
       // The caller has gone and will not use the attachment: it must not stay.
       ctx.signal.throwIfAborted()
@@ -201,7 +228,7 @@ export class Attachments implements AsyncDisposable {
   /** Attaches again what a running pod has. The journal keeps what the pod has until the adapter has succeeded. */
   async #renew(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
     try {
-      const result = await ask(adapter, call, port, ctx)
+      const result = await askAdapter(adapter, call, port, ctx)
       reached('agent.renew.connected')
       this.#deps.journal.renewed(call, port.name, result)
       reached('agent.renew.finished')
@@ -211,6 +238,13 @@ export class Attachments implements AsyncDisposable {
       ctx.log.warn({ err: failure }, 'attaching again failed; the attachment stays and waits for the next resync')
       throw failure
     }
+  }
+
+  async #again(row: AttachmentRow, ctx: OpContext): Promise<Attached> {
+    const { health, hardware, networks, ports } = this.#deps
+    const adapter = networks.require(row.key.network)
+    health.assertUsable(row.vf)
+    return await this.#renew(adapter, row.request, ports.seenBy(adapter, await hardware.port(row.vf, ctx)), ctx)
   }
 
   /** Not under the caller's deadline, which may be what made the attach fail. */
@@ -248,17 +282,4 @@ export class Attachments implements AsyncDisposable {
     if (row === undefined || row.state === 'attached') return
     await this.#release(row, { signal: deadline(signal, this.#deps.limits.compensationTimeoutMs), log: this.#deps.log.child({ key: id }) })
   }
-}
-
-const ask = async (adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<AttachResult> =>
-  parseWith(attachResult, await adapter.attach(toRequest(call, port), ctx), `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
-
-const attachFailure = (adapter: CniAdapter, error: unknown, ctx: OpContext): OffloadError =>
-  ctx.signal.aborted
-    ? OffloadError.from(ctx.signal.reason, 'CANCELLED')
-    : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
-
-const toRequest = (call: AttachCall, port: PortRef): AttachRequest => {
-  const { vf: _vf, ...rest } = call
-  return { ...rest, port }
 }

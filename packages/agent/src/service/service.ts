@@ -10,7 +10,7 @@ import {
   parseWith,
   type VfId,
 } from '@cni-offload/sdk'
-import { KeyedMutex } from '@cni-offload/sdk/runtime'
+import { KeyedMutex, type RepairLedger } from '@cni-offload/sdk/runtime'
 import type {
   AttachCall,
   AttachmentState,
@@ -55,6 +55,8 @@ export interface ServiceDeps {
   readonly limits: AgentLimits
   /** Counters. */
   readonly metrics: AgentMetrics
+  /** What the reconciler did. */
+  readonly ledger: Pick<RepairLedger, 'byAttachment'>
 }
 
 /** `offload.v1` as the agent serves it: who may call, what each call means. */
@@ -126,18 +128,23 @@ export class OffloadService implements OffloadApi {
 
   /** @inheritDoc */
   async list(ctx: CallContext): Promise<AttachmentState[]> {
-    return await this.#call('list', ctx, {}, () =>
-      Promise.resolve(
-        this.#deps.journal.all().map(({ key, vf, port, state, result, request }) => ({
-          key,
-          vf,
-          port,
-          state,
-          request,
-          ...(result === undefined ? {} : { result }),
-        })),
-      ),
-    )
+    return await this.#call('list', ctx, {}, () => {
+      const repaired = this.#deps.ledger.byAttachment()
+      return Promise.resolve(
+        this.#deps.journal.all().map(({ key, vf, port, state, result, request }) => {
+          const repairs = repaired.get(formatAttachmentKey(key))
+          return {
+            key,
+            vf,
+            port,
+            state,
+            request,
+            ...(result === undefined ? {} : { result }),
+            ...(repairs === undefined ? {} : { repairs }),
+          }
+        }),
+      )
+    })
   }
 
   /** @inheritDoc */

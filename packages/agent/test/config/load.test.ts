@@ -28,6 +28,7 @@ const complete = {
     { network: '*', plugin: PLUGINS, export: 'otherNet' },
   ],
   metrics: { listen: '127.0.0.1:9402' },
+  limits: { reconcileMs: 0, repairBurst: 4 },
   log: { level: 'warn' },
 }
 const write = (config: unknown): void => {
@@ -53,6 +54,7 @@ describe('agent.yaml', () => {
         '*': [],
       },
       metrics: '127.0.0.1:9402',
+      limits: { reconcileMs: 0, repairBurst: 4 },
     })
   })
 

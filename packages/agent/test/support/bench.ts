@@ -92,7 +92,8 @@ export class Bench implements AsyncDisposable {
         adapters: Object.fromEntries(networks.map((name) => [name, plugin])),
         log: this.#options.log ?? silentLogger,
         clock: this.#clock,
-        limits,
+        // Background work would come in between what a test does step by step.
+        limits: { reconcileMs: 0, ...limits },
       },
       new AbortController().signal,
     )

@@ -2,6 +2,7 @@ import type { Clock } from '@cni-offload/sdk'
 
 interface Sleeper {
   readonly ms: number
+  readonly at: number
   wake(): void
 }
 
@@ -24,6 +25,7 @@ export class TestClock implements Clock {
       if (signal.aborted) return reject(signal.reason as Error)
       const sleeper: Sleeper = {
         ms,
+        at: this.#now + ms,
         wake: () => {
           signal.removeEventListener('abort', abort)
           this.#sleepers.delete(sleeper)
@@ -44,6 +46,12 @@ export class TestClock implements Clock {
   /** Pauses that are being slept, milliseconds. */
   get sleeping(): number[] {
     return [...this.#sleepers].map(({ ms }) => ms)
+  }
+
+  /** Moves on, and wakes whoever has slept long enough. */
+  advance(ms: number): void {
+    this.#now += ms
+    for (const { at, wake } of this.#sleepers) if (at <= this.#now) wake()
   }
 
   /** Waits until somebody sleeps and wakes everybody. Returns how long they wanted to sleep. */

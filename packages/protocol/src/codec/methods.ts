@@ -4,7 +4,7 @@ import type { AttachCall, AttachmentState, AttachReply, HandshakeCall, Handshake
 import * as wire from '../gen/offload/v1/offload.ts'
 import { MAX_MESSAGE_BYTES } from '../limits.ts'
 import * as schemas from './schemas.ts'
-import { attachFromWire, attachToWire, present, resultFromWire, resultToWire } from './wire.ts'
+import { attachFromWire, attachToWire, present, repairFromWire, repairToWire, resultFromWire, resultToWire } from './wire.ts'
 
 /** How values of one type become bytes and, validated, values again. */
 export interface Codec<T> {
@@ -166,15 +166,16 @@ export const METHODS: {
       'ListResponse',
       wire.ListResponse,
       schemas.attachmentState,
-      ({ key, vf, port, state, result, request }) => ({
+      ({ key, vf, port, state, result, request, repairs = [] }) => ({
         key,
         vf,
         port,
         phase: wire.AttachmentPhase[state.toUpperCase() as Uppercase<typeof state>],
         result: result === undefined ? undefined : resultToWire(result),
         request: request === undefined ? undefined : attachToWire(request),
+        repairs: repairs.map(repairToWire),
       }),
-      ({ key, vf, port, phase, result, request }) =>
+      ({ key, vf, port, phase, result, request, repairs }) =>
         present({
           key,
           vf,
@@ -182,6 +183,7 @@ export const METHODS: {
           state: PHASES[phase],
           result: resultFromWire(result),
           request: request === undefined ? undefined : attachFromWire(request),
+          repairs: repairs.length === 0 ? undefined : repairs.map((repair) => repairFromWire(repair, key)),
         }),
     ),
   },

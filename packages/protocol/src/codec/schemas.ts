@@ -5,6 +5,7 @@ import {
   attachResult,
   isErrorCode,
   macAddress,
+  repairRecord,
   type VfId,
 } from '@cni-offload/sdk'
 import { z } from 'zod'
@@ -140,6 +141,7 @@ export const attachmentState: z.ZodType<AttachmentState> = z.object({
   state: z.enum(['attaching', 'attached', 'detaching']),
   result: result.exactOptional(),
   request: attachCall.exactOptional(),
+  repairs: z.array(repairRecord).max(MAX_LIST_LENGTH).exactOptional(),
 })
 
 /** Schema of a {@link ResyncEvent} from the wire. A code that only a newer agent knows becomes INTERNAL. */

@@ -1,4 +1,4 @@
-import type { AttachResult, Dns, Route } from '@cni-offload/sdk'
+import { type AttachResult, type Dns, formatAttachmentKey, type RepairRecord, type Route } from '@cni-offload/sdk'
 import type { AttachCall } from '../api.ts'
 import type * as wire from '../gen/offload/v1/offload.ts'
 
@@ -86,4 +86,16 @@ export function attachFromWire(message: wire.AttachRequest): unknown {
     vlan,
     flags: flags ?? { ipsec: false },
   })
+}
+
+/** What a reconciler did, as message. */
+export function repairToWire({ at, action, found, outcome, reason, times }: RepairRecord): wire.RepairRecord {
+  return { atMs: BigInt(at), action, found, outcome, reason, times }
+}
+
+/** Such a message in the shape that the schemas parse. @param key - the attachment that it is about */
+export function repairFromWire(message: wire.RepairRecord, key: wire.AttachmentKey | undefined): unknown {
+  const { atMs, ...rest } = message
+  const subject = key === undefined ? '' : formatAttachmentKey(key)
+  return present({ ...rest, at: Number(atMs), key, subject })
 }

@@ -353,7 +353,29 @@ export interface ListResponse {
     | AttachResult
     | undefined;
   /** What the host asked for: a host that has lost its journal learns here what it had. */
-  readonly request?: AttachRequest | undefined;
+  readonly request?:
+    | AttachRequest
+    | undefined;
+  /** What the agent's reconciler found and did about it lately, oldest first. */
+  readonly repairs: readonly RepairRecord[];
+}
+
+/** One finding of a reconciler and what it did about it. */
+export interface RepairRecord {
+  /** When, milliseconds since the epoch. */
+  readonly atMs: bigint;
+  /** What was done, "reattach" or "report". */
+  readonly action: string;
+  /** What was not as it should be, one phrase each. */
+  readonly found: readonly string[];
+  /** "repaired", "failed" or "reported". */
+  readonly outcome: string;
+  /** Why it failed. */
+  readonly reason?:
+    | string
+    | undefined;
+  /** How many times in a row something had to be done. */
+  readonly times: number;
 }
 
 /** One attachment that the host has, or the end of them. */
@@ -2054,7 +2076,7 @@ export const ListRequest: MessageFns<ListRequest> = {
 };
 
 function createBaseListResponse(): ListResponse {
-  return { key: undefined, vf: undefined, port: "", phase: 0, result: undefined, request: undefined };
+  return { key: undefined, vf: undefined, port: "", phase: 0, result: undefined, request: undefined, repairs: [] };
 }
 
 export const ListResponse: MessageFns<ListResponse> = {
@@ -2076,6 +2098,9 @@ export const ListResponse: MessageFns<ListResponse> = {
     }
     if (message.request !== undefined) {
       AttachRequest.encode(message.request, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.repairs) {
+      RepairRecord.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2139,6 +2164,118 @@ export const ListResponse: MessageFns<ListResponse> = {
             }
 
             message.request = AttachRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.repairs.push(RepairRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRepairRecord(): RepairRecord {
+  return { atMs: 0n, action: "", found: [], outcome: "", reason: undefined, times: 0 };
+}
+
+export const RepairRecord: MessageFns<RepairRecord> = {
+  encode(message: RepairRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0n) {
+      if (BigInt.asUintN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.atMs);
+    }
+    if (message.action !== "") {
+      writer.uint32(18).string(message.action);
+    }
+    for (const v of message.found) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.outcome !== "") {
+      writer.uint32(34).string(message.outcome);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.times !== 0) {
+      writer.uint32(48).uint32(message.times);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairRecord() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.atMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.found.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.outcome = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.times = reader.uint32();
             continue;
           }
         }
