@@ -1,4 +1,5 @@
 import type { LinuxNet } from '@cni-offload/linux'
+import { Proxies, type ProxyOptions, Splice } from '@cni-offload/linux/splice'
 import {
   type AdapterCapabilities,
   type AttachmentKey,
@@ -19,9 +20,6 @@ import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, withAgain } from './attachment/stored.ts'
 import { Teardown } from './attachment/teardown.ts'
-import { Proxies } from './splice/proxies.ts'
-import type { ProxyOptions } from './splice/proxy-namespace.ts'
-import { Splice } from './splice/splice.ts'
 import type { AttachmentStore } from './state/attachment-store.ts'
 
 /** What a {@link DelegateAdapter} is made of. */

@@ -5,14 +5,12 @@
  *
  * @packageDocumentation
  */
+export * from '@cni-offload/linux/splice'
 export * from '@cni-offload/sdk/exec'
 export * from './adapter.ts'
 export * from './options.ts'
 export * from './plugin.ts'
-export * from './splice/note.ts'
 export * from './splice/pod-network.ts'
 export * from './splice/pod-sysctls.ts'
-export * from './splice/proxy-namespace.ts'
 export * from './splice/settle-gateways.ts'
-export * from './splice/splice.ts'
 export * from './state/attachment-store.ts'

@@ -1,4 +1,5 @@
 import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { attachmentNote, isAttachmentNote, madeByPlugins, type Proxies, type ProxyNamespace, Splice } from '@cni-offload/linux/splice'
 import {
   type AttachResult,
   type Clock,
@@ -9,13 +10,9 @@ import {
   type PortRef,
 } from '@cni-offload/sdk'
 import { decodeRaw, type ListRunner, type PodAddresses, withMac } from '@cni-offload/sdk/exec'
-import { attachmentNote, isAttachmentNote } from '../splice/note.ts'
 import { observe, podNetwork } from '../splice/pod-network.ts'
 import { podSysctls } from '../splice/pod-sysctls.ts'
-import { madeByPlugins, type Proxies } from '../splice/proxies.ts'
-import type { ProxyNamespace } from '../splice/proxy-namespace.ts'
 import { settleGateways } from '../splice/settle-gateways.ts'
-import { Splice } from '../splice/splice.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { addressesOf, listCall, withAgain } from './stored.ts'
 import { PATIENT, type Teardown } from './teardown.ts'

@@ -1,7 +1,7 @@
+import { PORT_IN_PROXY } from '@cni-offload/linux/splice'
 import { type AttachRequest, OffloadError } from '@cni-offload/sdk'
 import type { PluginList } from '@cni-offload/sdk/exec'
 import { z } from 'zod'
-import { PORT_IN_PROXY } from '../splice/proxy-namespace.ts'
 import type { StoredAttachment } from '../state/attachment-store.ts'
 
 /** What a request asks of a plugin list. */

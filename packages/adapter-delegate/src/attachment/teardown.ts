@@ -1,9 +1,7 @@
 import type { LinuxNet } from '@cni-offload/linux'
+import { attachmentNote, isAttachmentNote, madeByPlugins, type Proxies, type ProxyNamespace } from '@cni-offload/linux/splice'
 import { type DetachRequest, OffloadError, type OpContext, type PortRef } from '@cni-offload/sdk'
 import type { ListRunner, PluginListSource } from '@cni-offload/sdk/exec'
-import { attachmentNote, isAttachmentNote } from '../splice/note.ts'
-import { madeByPlugins, type Proxies } from '../splice/proxies.ts'
-import type { ProxyNamespace } from '../splice/proxy-namespace.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { listCall } from './stored.ts'
 

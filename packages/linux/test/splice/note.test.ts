@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { attachmentNote, isAttachmentNote, notedAttachment } from '../../src/index.ts'
+import { attachmentNote, isAttachmentNote, notedAttachment } from '../../src/splice/index.ts'
 
 const name = fc.stringMatching(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,200}$/)
 const key = fc.record({ network: name, containerId: name, ifName: fc.constantFrom('eth0', 'net1') })

@@ -1,5 +1,5 @@
-import type { Link, LinuxNet } from '@cni-offload/linux'
 import { type AttachmentKey, formatVfId, type PortRef } from '@cni-offload/sdk'
+import type { Link, LinuxNet } from '../net/model.ts'
 import { isAttachmentNote, notedAttachment } from './note.ts'
 import { PORT_IN_PROXY, ProxyNamespace, type ProxyOptions } from './proxy-namespace.ts'
 import { Splice } from './splice.ts'

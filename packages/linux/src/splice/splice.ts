@@ -1,5 +1,5 @@
-import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { OffloadError } from '@cni-offload/sdk'
+import type { Link, LinuxNet, NetnsPath } from '../net/model.ts'
 import { PORT_IN_PROXY } from './proxy-namespace.ts'
 
 /**

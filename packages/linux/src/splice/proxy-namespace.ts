@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Link, LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
 import { formatVfId, OffloadError, type PortRef } from '@cni-offload/sdk'
+import type { Link, LinuxNet, NetnsPath, NetOp } from '../net/model.ts'
 
 /** Name of the VF's port inside its proxy namespace. */
 export const PORT_IN_PROXY = 'vf0'
