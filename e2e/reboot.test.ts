@@ -12,6 +12,8 @@ interface Running {
   readonly result: Record<string, any>
 }
 
+const addresses = ({ result }: Running): string[] => result['ips'].map(({ address }: { address: string }) => address)
+
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
 describe.skipIf(needsRoot).each(ADAPTERS)('a DPU that reboots under running pods, adapter %s (needs root for namespaces)', (adapter) => {
@@ -19,7 +21,7 @@ describe.skipIf(needsRoot).each(ADAPTERS)('a DPU that reboots under running pods
   let pods: Running[]
 
   beforeAll(async () => {
-    e2e = await E2eLab.up({ nodes: 1, vfs: PODS, adapter })
+    e2e = await E2eLab.up({ nodes: 1, vfs: PODS + 1, adapter })
     const names = Array.from({ length: PODS }, (_, i) => `r${i}`)
     pods = await Promise.all(names.map(async (pod) => ({ pod, result: await e2e.addPod(e2e.lab.node(1), pod) })))
   }, 120_000)
@@ -54,7 +56,18 @@ describe.skipIf(needsRoot).each(ADAPTERS)('a DPU that reboots under running pods
     return answers.flat()
   }
 
-  test.each(['kept'] as const)(
+  /** A pod that a runtime makes meanwhile: it tries until it succeeds. */
+  const newPod = async (pod: string): Promise<Running> => {
+    await e2e.lab.createPod(pod)
+    const end = systemClock.monotonic() + 60_000
+    for (;;) {
+      const { exitCode, json, stdout } = await e2e.call(e2e.lab.node(1), 'ADD', pod)
+      if (exitCode === 0) return { pod, result: json as Record<string, any> }
+      if (systemClock.monotonic() > end) throw new Error(`ADD ${pod}: ${stdout}`)
+    }
+  }
+
+  test.each(['kept', 'lost'] as const)(
     'all pods go on with their addresses, disk of the DPU %s',
     async (disk) => {
       const node = e2e.lab.node(1)
@@ -62,13 +75,15 @@ describe.skipIf(needsRoot).each(ADAPTERS)('a DPU that reboots under running pods
       const before = await Promise.all(pods.map(seenByPod))
       const hostPid = node.host.pid
       const began = systemClock.monotonic()
-      const bootMs = await e2e.lab.rebootDpu(node, disk)
+      const [bootMs, newcomer] = await Promise.all([e2e.lab.rebootDpu(node, disk), newPod(`new-${disk}`)])
       await expect.poll(silent, { timeout: 60_000, interval: 100 }).toEqual([])
       const tookMs = systemClock.monotonic() - began
       console.log(`${adapter}, disk ${disk}: agent back after ${Math.round(bootMs)} ms, all ${PODS} pods after ${Math.round(tookMs)} ms`)
       expect(await Promise.all(pods.map(seenByPod))).toEqual(before)
       expect(node.host.pid).toBe(hostPid)
       expect(await e2e.lab.running(node, 'host')).toBe(true)
+      expect(new Set([newcomer, ...pods].flatMap(addresses)).size, 'addresses of all pods').toBe(2 * (PODS + 1))
+      expect(await e2e.call(node, 'DEL', newcomer.pod)).toMatchObject({ exitCode: 0 })
       const log = await readFile(node.host.log, 'utf8')
       expect(log).not.toContain('gave a running pod another address')
       for (const { pod, result } of pods.slice(0, 2))

@@ -67,14 +67,19 @@ export class HelloAdapter implements CniAdapter {
     cancelled(ctx)
     const known = this.#addresses.get(req.key)
     if (known !== undefined && known.port !== req.port.name) await this.#unplug(known.port)
-    if (known !== undefined && known.port === req.port.name) {
+    if (known !== undefined && known.port === req.port.name && (req.had === undefined || sameToPod(known.result, req.had))) {
       await this.#plug(known.port)
       return known.result
     }
     if (known !== undefined) this.#addresses.release(req.key)
     // The row comes first: whatever crashes from here on, detach finds what to undo.
-    const wanted = wantedOffsets(this.#pools, req.runtimeConfig['ips'])
-    const made = this.#addresses.assign(req.key, req.port.name, (addresses) => this.#describe(addresses, podMac(req)), wanted)
+    const wanted = wantedOffsets(this.#pools, ...wishOf(req))
+    const made = this.#addresses.assign(
+      req.key,
+      req.port.name,
+      (addresses) => asBefore(this.#describe(addresses, podMac(req)), req.had),
+      wanted,
+    )
     reached('hello.attach.address-leased')
     try {
       await this.#plug(made.port)
@@ -180,7 +185,21 @@ function refuseUnsupported(req: AttachRequest): void {
       throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: adapter "hello" cannot do it`)
 }
 
-function podMac({ runtimeConfig, vfMac }: AttachRequest): string {
+/** What a running pod has counts more than what was once asked for; all of it has to be given again. */
+function wishOf({ had, runtimeConfig }: AttachRequest): [asked: unknown, field: string] {
+  return had === undefined ? [runtimeConfig['ips'], 'runtimeConfig.ips'] : [had.ips.map(({ address }) => address), 'had.ips']
+}
+
+/** A pool more or less than there was makes another result. @throws OffloadError ADAPTER_FAILED */
+function asBefore(result: AttachResult, had: AttachResult | undefined): AttachResult {
+  if (had === undefined || sameToPod(result, had)) return result
+  throw new OffloadError('ADAPTER_FAILED', `the running pod has ${addressList(had)}, the pools make it ${addressList(result)}`, {
+    hint: 'Restart the pod, or set the pools back.',
+  })
+}
+
+function podMac({ had, runtimeConfig, vfMac }: AttachRequest): string {
+  if (had !== undefined) return had.mac
   return runtimeConfig['mac'] === undefined ? vfMac : parseWith(macAddress, runtimeConfig['mac'], 'runtimeConfig.mac', 'INVALID_NETCONF')
 }
 
@@ -203,6 +222,8 @@ function defaultRoutes(ips: readonly { readonly address: string; readonly gatewa
     ...firstOf('ipv6').map(({ gateway }) => ({ dst: '::/0', gw: gateway })),
   ]
 }
+
+const sameToPod = (a: AttachResult, b: AttachResult): boolean => a.mac === b.mac && addressList(a) === addressList(b)
 
 const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')
 

@@ -18,7 +18,7 @@ import {
 import { listCapabilities, type ListRunner, type PluginListSource } from '@cni-offload/sdk/exec'
 import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
-import { listCall, withAgain } from './attachment/stored.ts'
+import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
 import { Teardown } from './attachment/teardown.ts'
 import type { AttachmentStore } from './state/attachment-store.ts'
 
@@ -96,14 +96,16 @@ export class DelegateAdapter implements CniAdapter {
     refuseUnsupported(req)
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
     const known = this.#store.get(req.key)
-    if (known?.result !== undefined && sameVf(known.port, req.port) && (await this.#buildup.restore(known, known.result)))
-      return known.result
+    const had = req.had === undefined ? undefined : podAddresses(req.had)
+    const complete = known !== undefined && sameVf(known.port, req.port) ? known.result : undefined
+    const wanted = complete !== undefined && (had === undefined || sameAddresses(podAddresses(complete), had))
+    if (wanted && (await this.#buildup.restore(req, complete))) return complete
 
     const proxy = this.#proxies.of(req.port)
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
     const attachment = plannedAttachment(req, list)
-    const again = await this.#buildup.clear(attachment, proxy, known)
+    const again = await this.#buildup.clear(attachment, proxy, known, had)
     this.#store.put(withAgain(attachment, again))
     if (known !== undefined && !sameVf(known.port, req.port)) await this.#teardown.letGo(known.port)
     try {

@@ -166,6 +166,58 @@ esac`,
     })
   })
 
+  describe('when everything is lost, also what the IPAM plugin has given away', () => {
+    const lost = async (): Promise<AttachResult[]> => {
+      const results = []
+      for (const index of [0, 1]) results.push(await lab.adapter.attach(lab.request(index), ctx()))
+      await lab.stop()
+      for (const index of [0, 1]) await lab.proxy(index).dismantle()
+      await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.del', dev: 'cni0' }])
+      for (const folder of [lab.deps.stateDir, lab.leases]) await rm(folder, { recursive: true })
+      return results
+    }
+
+    it('running pods get what the host says that they have', async () => {
+      const before = await lost()
+      await lab.start([lab.bridge()])
+      // In the other order, so that equal addresses are no accident.
+      for (const index of [1, 0]) {
+        const had = before[index]!
+        expect(await lab.adapter.attach(lab.request(index, { had }), ctx())).toEqual(had)
+        await lab.adapter.check({ key: lab.request(index).key, port: lab.at(index).port, expected: had }, ctx())
+      }
+    })
+
+    it('a list that gives a running pod something else fails, as often as it is tried, until the pod goes', async () => {
+      const [had] = await lost()
+      await lab.script('headstrong', `echo '{"cniVersion":"1.0.0","ips":[{"address":"10.77.9.9/24"}]}'`)
+      await lab.start([lab.bridge({ ipam: { type: 'headstrong' } })])
+      const fixed = lab.request(0, { had: had! })
+      for (let attempt = 0; attempt < 2; attempt++) {
+        await expect(lab.adapter.attach(fixed, ctx())).rejects.toMatchObject({
+          code: 'ADAPTER_FAILED',
+          message: expect.stringMatching(/running pod has .*10\.77\.0\.2.* gives it .*10\.77\.9\.9/),
+        })
+        expect(await lab.adapter.list(ctx())).toEqual([])
+      }
+      await lab.adapter.detach({ key: fixed.key, port: fixed.port }, ctx())
+      expect((await lab.proxy(0).links())?.map(({ name, up }) => `${name} ${up}`)).toEqual(['lo true', `${PORT_IN_PROXY} false`])
+    })
+
+    it('the host counts more than what is remembered', async () => {
+      const first = await lab.adapter.attach(lab.request(0), ctx())
+      const had = {
+        ...first,
+        mac: '02:c0:ff:ee:04:00',
+        ips: first.ips.map(({ address, ...rest }) => ({ ...rest, address: other(address) })),
+      }
+      expect(await lab.adapter.attach(lab.request(0, { had }), ctx())).toMatchObject({ mac: had.mac, ips: had.ips })
+      expect(await lab.reserved()).toEqual(had.ips.map(({ address }) => address.split('/')[0]).toSorted())
+    })
+
+    const other = (address: string): string => address.replace(/([.:])\w+\//, '$177/')
+  })
+
   it('the MAC is asked of a plugin that can be asked for it', async () => {
     await lab.start([lab.bridge(), { type: 'tuning', capabilities: { mac: true } }])
     const first = await lab.adapter.attach(lab.request(0), ctx())

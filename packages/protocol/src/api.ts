@@ -81,6 +81,8 @@ export interface AttachCall {
   readonly vlan?: number
   /** Options of the offload. */
   readonly flags: OffloadFlags
+  /** During a resync: what the running pod has and goes on using. Never in a call of its own. */
+  readonly had?: AttachResult
 }
 
 /** What an attachment got. */

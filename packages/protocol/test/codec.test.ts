@@ -87,7 +87,7 @@ const attach = object(
     cniArgs: map(text, text),
     flags: record({ ipsec: fc.boolean() }),
   },
-  { prevResult: json, hostIpam: record({ ips, routes, dns }), vlan: fc.integer({ min: 1, max: 4094 }) },
+  { prevResult: json, hostIpam: record({ ips, routes, dns }), vlan: fc.integer({ min: 1, max: 4094 }), had: result },
 )
 const version = fc.integer({ min: 1, max: 1_000_000 })
 const code = fc.constantFrom(...(Object.keys(ERROR_CODES) as ErrorCode[]))

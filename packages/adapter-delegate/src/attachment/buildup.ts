@@ -14,7 +14,7 @@ import { observe, podNetwork } from '../splice/pod-network.ts'
 import { podSysctls } from '../splice/pod-sysctls.ts'
 import { settleGateways } from '../splice/settle-gateways.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
-import { addressesOf, listCall, withAgain } from './stored.ts'
+import { addressesOf, listCall, podAddresses, sameAddresses, withAgain } from './stored.ts'
 import { PATIENT, type Teardown } from './teardown.ts'
 
 /** What a {@link Buildup} works with. */
@@ -57,7 +57,7 @@ export class Buildup {
   }
 
   /** Makes a known attachment forward again if the CNI's side of it is still there; false if it has to be made anew. */
-  async restore({ key, port }: StoredAttachment, { mac }: AttachResult): Promise<boolean> {
+  async restore({ key, port }: Pick<StoredAttachment, 'key' | 'port'>, { mac }: AttachResult): Promise<boolean> {
     const proxy = this.#proxies.of(port)
     const inside = (await proxy.links())?.find(({ name }) => name === key.ifName)
     if (inside?.mac !== mac || inside.alias !== attachmentNote(key)) return false
@@ -71,10 +71,16 @@ export class Buildup {
   /**
    * Makes the port free for an ADD.
    *
+   * @param had - what the running pod has, where the host tells
    * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them. They are on record before
    * anything is undone and until the ADD has succeeded, however many it takes
    */
-  async clear(attachment: StoredAttachment, proxy: ProxyNamespace, known: StoredAttachment | undefined): Promise<PodAddresses | undefined> {
+  async clear(
+    attachment: StoredAttachment,
+    proxy: ProxyNamespace,
+    known: StoredAttachment | undefined,
+    had: PodAddresses | undefined,
+  ): Promise<PodAddresses | undefined> {
     const { key, port } = attachment
     const other = this.#store.byPort(port).find((candidate) => formatAttachmentKey(candidate.key) !== formatAttachmentKey(key))
     if (other !== undefined) throw taken(port, formatAttachmentKey(other.key))
@@ -84,7 +90,7 @@ export class Buildup {
     if (foreign !== undefined) throw taken(port, foreign.alias)
     const own = remains.find(({ alias }) => alias === note)
     const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
-    const again = (known === undefined ? undefined : addressesOf(known)) ?? noted
+    const again = had ?? (known === undefined ? undefined : addressesOf(known)) ?? noted
     if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT)
     else if (own !== undefined) {
       this.#store.put(withAgain(attachment, again))
@@ -99,6 +105,7 @@ export class Buildup {
    *
    * @param again - what the running pod has and must keep
    * @returns what the pod needs; the row has it, too
+   * @throws OffloadError ADAPTER_FAILED also when the plugins gave the running pod something else
    */
   async add(
     attachment: StoredAttachment,
@@ -114,6 +121,7 @@ export class Buildup {
     const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
     const seen = await observe(this.#net, proxy.path, inside)
     const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
+    if (again !== undefined && !sameAddresses(podAddresses(result), again)) throw changed(again, podAddresses(result))
     const silent = await settleGateways({ net: this.#net, netns: this.#home, clock: this.#clock }, result, signal)
     if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
     if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
@@ -124,4 +132,11 @@ export class Buildup {
 
 function taken(port: PortRef, holder: string): OffloadError {
   return new OffloadError('ALREADY_EXISTS', `port ${port.name} of VF ${formatVfId(port.vf)} is held by ${holder}`)
+}
+
+function changed(had: PodAddresses, got: PodAddresses): OffloadError {
+  const shown = ({ mac, ips }: PodAddresses): string => [mac, ...ips].join(', ')
+  return new OffloadError('ADAPTER_FAILED', `the running pod has ${shown(had)}, the plugin list gives it ${shown(got)}`, {
+    hint: 'Its IPAM plugin must honour the addresses that "args.cni.ips" or the capability "ips" asks for; otherwise restart the pod.',
+  })
 }

@@ -1,3 +1,5 @@
+import { normalizeCidr } from '@cni-offload/linux'
+import type { AttachResult } from '@cni-offload/sdk'
 import type { ListCall, PodAddresses } from '@cni-offload/sdk/exec'
 import type { StoredAttachment } from '../state/attachment-store.ts'
 
@@ -8,7 +10,18 @@ export function listCall({ key, list, args, runtimeConfig, cni }: StoredAttachme
 
 /** What the pod of an attachment has; undefined if the attachment was never complete. */
 export function addressesOf({ result, again }: StoredAttachment): PodAddresses | undefined {
-  return result === undefined ? again : { mac: result.mac, ips: result.ips.map(({ address }) => address) }
+  return result === undefined ? again : podAddresses(result)
+}
+
+/** What a pod with this result has. */
+export function podAddresses({ mac, ips }: AttachResult): PodAddresses {
+  return { mac, ips: ips.map(({ address }) => address) }
+}
+
+/** Whether a pod that has the one would not notice the other. */
+export function sameAddresses(a: PodAddresses, b: PodAddresses): boolean {
+  const plain = ({ ips }: PodAddresses): string => ips.map(normalizeCidr).toSorted().join()
+  return a.mac === b.mac && plain(a) === plain(b)
 }
 
 /** An attachment with what its running pod has, until it has been made anew. */

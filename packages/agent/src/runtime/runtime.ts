@@ -26,6 +26,7 @@ import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
+import { reportMissing } from '../service/report-missing.ts'
 import { OffloadService } from '../service/service.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import {
@@ -198,7 +199,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
   health.start()
   await step('recovery', () => attachments.recover(), 'INTERNAL')
-  await step('recovery', () => attachments.reportMissing(starting), 'INTERNAL')
+  await step('recovery', () => reportMissing({ journal, networks: served, callTimeoutMs: limits.callTimeoutMs }, starting), 'INTERNAL')
   const reconciler = scope.get(RECONCILER)
   reconciler.start()
   return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics, reconciler }

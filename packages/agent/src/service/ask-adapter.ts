@@ -10,9 +10,21 @@ import {
 } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
 
-/** Has an adapter attach what a call asks for. Its answer comes from outside and is parsed. @throws OffloadError ADAPTER_FAILED, or whatever the adapter throws */
-export async function askAdapter(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<AttachResult> {
-  return parseWith(attachResult, await adapter.attach(toRequest(call, port), ctx), `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
+/**
+ * Has an adapter attach what a call asks for. Its answer comes from outside and is parsed.
+ *
+ * @param had - what a running pod has and keeps
+ * @throws OffloadError ADAPTER_FAILED, or whatever the adapter throws
+ */
+export async function askAdapter(
+  adapter: CniAdapter,
+  call: AttachCall,
+  port: PortRef,
+  ctx: OpContext,
+  had?: AttachResult,
+): Promise<AttachResult> {
+  const answer = await adapter.attach(toRequest(call, port, had), ctx)
+  return parseWith(attachResult, answer, `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
 }
 
 /** Why an attach has failed: what the caller did comes before what the adapter says. */
@@ -22,7 +34,6 @@ export function attachFailure(adapter: CniAdapter, error: unknown, { signal }: O
     : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
 }
 
-function toRequest(call: AttachCall, port: PortRef): AttachRequest {
-  const { vf: _vf, ...rest } = call
-  return { ...rest, port }
+function toRequest({ vf: _vf, had: _said, ...call }: AttachCall, port: PortRef, had: AttachResult | undefined): AttachRequest {
+  return { ...call, port, ...(had === undefined ? {} : { had }) }
 }

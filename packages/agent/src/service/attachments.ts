@@ -1,5 +1,6 @@
 import {
   type AttachmentKey,
+  type AttachResult,
   type CniAdapter,
   type Clock,
   type DpuDevice,
@@ -17,9 +18,9 @@ import type { AgentLimits } from '../limits.ts'
 import { reached } from '../steps.ts'
 import { askAdapter, attachFailure } from './ask-adapter.ts'
 import { refuseUnsupported } from './capabilities.ts'
+import { Claims } from './claims.ts'
 import { DetachRetries } from './detach-retries.ts'
 import type { DeviceHealth } from './device-health.ts'
-import { heldKeys } from './held-keys.ts'
 import type { Networks } from './networks.ts'
 import type { PortPlan } from './port-plan.ts'
 import { resolveWishes } from './wishes.ts'
@@ -50,6 +51,11 @@ export interface Attached extends AttachReply {
   readonly kept: boolean
 }
 
+/** A pod that runs already, and what it has as far as anybody knows. */
+interface Running {
+  readonly had: AttachResult | undefined
+}
+
 /**
  * Makes and ends attachments so that journal, adapter and reply always agree.
  *
@@ -57,6 +63,8 @@ export interface Attached extends AttachReply {
  * adapter has let go. Whatever fails is undone, and what cannot be undone now is repeated until it is.
  */
 export class Attachments implements AsyncDisposable {
+  /** What running pods have although they are not attached at the moment. */
+  readonly claims: Claims = new Claims()
   readonly #deps: AttachmentsDeps
   readonly #locks = new KeyedMutex()
   /** Work that gives way to a detach, by attachment. */
@@ -81,10 +89,11 @@ export class Attachments implements AsyncDisposable {
    * Makes an attachment; idempotent on the key. If it fails nothing is left, or is being removed.
    *
    * @param believe - given for an attachment that a running pod has: whether its row may be taken for real; where it may not,
-   * the adapter is asked again. If that fails nothing is undone, as the pod goes on using its addresses; its row stays.
+   * the adapter is asked again, for what the pod has. If that fails nothing is undone, as the pod goes on using its addresses; its
+   * row stays.
    * @throws OffloadError INVALID_NETCONF, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
    */
-  async attach(asked: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
+  async attach({ had, ...asked }: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
     const adapter = this.#deps.networks.require(asked.key.network)
     refuseUnsupported(asked, adapter)
     const call = resolveWishes(asked, adapter)
@@ -99,9 +108,11 @@ export class Attachments implements AsyncDisposable {
     if (believe === undefined) this.#deps.ports.assertAllowed(call.key.network, call.vf)
     const port = this.#deps.ports.seenBy(adapter, await this.#deps.hardware.port(call.vf, ctx))
     this.#deps.journal.assertFree(call.vf, call.key)
-    if (current) return await this.#renew(adapter, call, port, ctx)
+    // What the host says of a pod counts more than what is remembered here: the pod is there.
+    const running = believe === undefined ? undefined : { had: had ?? row?.result }
+    if (current) return await this.#renew(adapter, call, port, ctx, running?.had)
     if (row !== undefined) await this.#release(row, ctx)
-    return await this.#connect(adapter, call, port, ctx, believe !== undefined)
+    return await this.#connect(adapter, call, port, ctx, running)
   }
 
   /**
@@ -118,6 +129,7 @@ export class Attachments implements AsyncDisposable {
     if (!due(row)) return false
     // Without a row the adapter is asked all the same: the journal may have been lost, the network may not.
     await (row === undefined ? this.#deps.networks.find(key.network)?.detach({ key }, ctx) : this.#release(row, ctx))
+    this.claims.drop(key)
     return true
   }
 
@@ -176,38 +188,21 @@ export class Attachments implements AsyncDisposable {
     )
   }
 
-  /** Tells of attachments that the networks have lost meanwhile; the host's next resync attaches them again. */
-  async reportMissing(ctx: OpContext): Promise<void> {
-    const { journal, networks } = this.#deps
-    const attached = journal.all().filter((row) => row.state === 'attached')
-    await Promise.all(
-      networks.adapters.map(async (adapter) => {
-        try {
-          const held = new Set((await heldKeys(adapter, ctx, this.#deps.limits.callTimeoutMs)).map(formatAttachmentKey))
-          for (const { key, pod } of attached.map((row) => ({ key: row.key, pod: row.request.pod })))
-            if (networks.find(key.network) === adapter && !held.has(formatAttachmentKey(key)))
-              ctx.log.warn({ key: formatAttachmentKey(key), pod }, 'attachment is missing and waits for the resync of the host')
-        } catch (error) {
-          ctx.log.warn({ adapter: adapter.name, err: error }, 'the adapter cannot tell yet what it holds')
-        }
-      }),
-    )
-  }
-
   /** Stops retries and everything that still undoes something. The journal remembers what is due. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new OffloadError('CANCELLED', 'the agent is stopping'))
     await this.#retries[Symbol.asyncDispose]()
   }
 
-  /** @param running - whether a pod runs with the attachment already */
-  async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running: boolean): Promise<Attached> {
+  /** @param running - given where a pod runs with the attachment already */
+  async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running?: Running): Promise<Attached> {
     const { journal } = this.#deps
     const row = journal.begin(call, port.name)
     reached('agent.attach.noted')
     try {
-      const result = await askAdapter(adapter, call, port, ctx)
+      const result = await askAdapter(adapter, call, port, ctx, running?.had)
       reached('agent.attach.connected')
+      if (running === undefined) this.claims.assertFree(call.key, adapter, result)
       // The caller has gone and will not use the attachment: it must not stay.
       ctx.signal.throwIfAborted()
       journal.attached(call.key, result)
@@ -215,9 +210,10 @@ export class Attachments implements AsyncDisposable {
       return { result, port: port.name, kept: false }
     } catch (error) {
       const failure = attachFailure(adapter, error, ctx)
-      ctx.log.warn({ err: failure }, running ? 'attach failed; the pod runs, so that nothing is undone' : 'attach failed and is undone')
+      const what = running === undefined ? 'attach failed and is undone' : 'attach failed; the pod runs, so that nothing is undone'
+      ctx.log.warn({ err: failure }, what)
       // Undoing would free addresses that the pod uses. The network may hold them although the journal was lost.
-      if (running) {
+      if (running !== undefined) {
         journal.abandon(call.key)
         reached('agent.resync.given-up')
       } else await this.#undo(row, ctx.log)
@@ -226,9 +222,9 @@ export class Attachments implements AsyncDisposable {
   }
 
   /** Attaches again what a running pod has. The journal keeps what the pod has until the adapter has succeeded. */
-  async #renew(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext): Promise<Attached> {
+  async #renew(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, had: AttachResult | undefined): Promise<Attached> {
     try {
-      const result = await askAdapter(adapter, call, port, ctx)
+      const result = await askAdapter(adapter, call, port, ctx, had)
       reached('agent.renew.connected')
       this.#deps.journal.renewed(call, port.name, result)
       reached('agent.renew.finished')
@@ -244,7 +240,7 @@ export class Attachments implements AsyncDisposable {
     const { health, hardware, networks, ports } = this.#deps
     const adapter = networks.require(row.key.network)
     health.assertUsable(row.vf)
-    return await this.#renew(adapter, row.request, ports.seenBy(adapter, await hardware.port(row.vf, ctx)), ctx)
+    return await this.#renew(adapter, row.request, ports.seenBy(adapter, await hardware.port(row.vf, ctx)), ctx, row.result)
   }
 
   /** Not under the caller's deadline, which may be what made the attach fail. */

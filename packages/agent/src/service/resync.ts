@@ -73,13 +73,15 @@ export async function* resync(
 
   const restore = async (call: AttachCall): Promise<ResyncEvent> => {
     const id = formatAttachmentKey(call.key)
+    deps.attachments.claims.hold(call, deps.networks.find(call.key.network))
     const adapter = deps.networks.require(call.key.network)
     const unknown = snapshot.broken.get(adapter)
     if (unknown !== undefined) throw unknown
     // A row that changed since the snapshot was written by a call that has just asked the adapter itself.
     const believe = (row: AttachmentRow): boolean => snapshot.held.has(id) || row.revision !== snapshot.rows.get(id)?.revision
     const { kept, result } = await deps.attachments.attach(call, alone(id), believe)
-    const before = snapshot.rows.get(id)?.result
+    deps.attachments.claims.drop(call.key)
+    const before = call.had ?? snapshot.rows.get(id)?.result
     if (!kept)
       ctx.log.warn({ key: id, vf: formatVfId(call.vf), pod: call.pod, before, result }, 'attachment was missing and is attached again')
     return { key: call.key, action: kept ? 'kept' : 'reattached', result }
@@ -124,6 +126,7 @@ export async function* resync(
   }
 
   yield* run(wired, first)
+  deps.attachments.claims.retain(seen)
   yield* run(each(strays(deps, snapshot, seen)), drop)
   yield* run(each(blocked), vacate)
   yield* run(each(blocked), (call) => restore(call).catch((error: unknown) => failed(call.key, error)))

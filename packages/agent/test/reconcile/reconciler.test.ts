@@ -76,6 +76,7 @@ describe('the reconciler of the agent', () => {
   test('says so when the network gives a running pod other addresses', async () => {
     await using agent = await start(['a'])
     agent.bench.network.connected.clear()
+    agent.bench.network.afterAttach = () => agent.bench.network.newResult()
     await agent.look(2)
     expect(await agent.records('a')).toMatchObject([{ outcome: 'failed', reason: expect.stringContaining('has to be restarted') }])
   })

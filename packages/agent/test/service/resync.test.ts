@@ -1,8 +1,9 @@
-import { OffloadError } from '@cni-offload/sdk'
+import { type AttachResult, OffloadError } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
 import { describe, expect, test } from 'vitest'
 import { Barrier, Bench, call, collect, ctx, key, rejection } from '../support/bench.ts'
 import { TestClock } from '../support/clock.ts'
+import { FakeNetwork } from '../support/fakes.ts'
 
 const shortly = (events: Awaited<ReturnType<Bench['resync']>>): Record<string, string> =>
   Object.fromEntries(events.map((event) => [event.key.containerId, event.action]))
@@ -46,6 +47,77 @@ describe('resync', () => {
     bench.network.connected.clear()
     expect(shortly(await bench.resync([call('a', 0)]))).toEqual({ a: 'reattached' })
     expect(bench.network.connected.size).toBe(1)
+  })
+
+  describe('what the host says that a running pod has', () => {
+    const had = (address: string): AttachResult => ({
+      ...new FakeNetwork().newResult(),
+      mac: '02:00:00:00:ff:01',
+      ips: [{ address }],
+    })
+
+    test('is asked of the adapter, whatever was remembered, and is no part of the request', async () => {
+      await using bench = await Bench.start()
+      await bench.service.attach(call('known', 0), ctx())
+      bench.network.connected.clear()
+      const [known, unknown] = [had('10.9.0.1/16'), had('10.9.0.2/16')]
+      const events = await bench.resync([call('known', 0, { had: known }), call('unknown', 1, { had: unknown })])
+      expect(events.map(({ action, result }) => [action, result])).toEqual([
+        ['reattached', known],
+        ['reattached', unknown],
+      ])
+      expect(bench.journal.all().map(({ request, result }) => [request.had, result])).toEqual([
+        [undefined, known],
+        [undefined, unknown],
+      ])
+    })
+
+    test('is what the agent remembers, where the host does not say', async () => {
+      await using bench = await Bench.start()
+      const { result } = await bench.service.attach(call('a', 0), ctx())
+      bench.network.connected.clear()
+      expect(await bench.resync([call('a', 0)])).toMatchObject([{ action: 'reattached', result }])
+    })
+
+    test('means nothing in a call of its own', async () => {
+      await using bench = await Bench.start()
+      const { result } = await bench.service.attach(call('a', 0, { had: had('10.9.0.1/16') }), ctx())
+      expect(result.ips).not.toEqual([{ address: '10.9.0.1/16' }])
+    })
+
+    test('goes to no other pod while it cannot be attached again, and is free once the pod is over', async () => {
+      await using bench = await Bench.start()
+      const wanted = had('10.9.0.1/16')
+      const running = call('a', 0, { had: wanted })
+      bench.network.before.attach = () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'not yet'))
+      expect(shortly(await bench.resync([running]))).toEqual({ a: 'failed' })
+      // A pool that has lost everything gives what is in use as if it were free.
+      bench.network.before = {}
+      bench.network.afterAttach = (_id, result) => ({ ...result, ips: wanted.ips })
+      const failure = await rejection(bench.service.attach(call('b', 1), ctx()))
+      expect(failure).toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringMatching(/10\.9\.0\.1.*podnet\/a\/eth0/) })
+      expect(bench.states()).toEqual({})
+      expect(bench.network.connected.size).toBe(0)
+
+      expect(shortly(await bench.resync([running]))).toEqual({ a: 'reattached' })
+      await bench.service.detach({ key: key('a') }, ctx())
+      await bench.service.attach(call('b', 1), ctx())
+      expect(bench.states()).toEqual({ 'podnet/b/eth0': 'attached' })
+    })
+
+    test.each([
+      ['ends', (bench: Bench) => bench.service.detach({ key: key('a') }, ctx())],
+      ['is no longer named', (bench: Bench) => bench.resync([])],
+    ])('is free once the pod %s without having been attached again', async (_what, end) => {
+      await using bench = await Bench.start()
+      const wanted = had('10.9.0.1/16')
+      bench.network.before.attach = () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'not yet'))
+      await bench.resync([call('a', 0, { had: wanted })])
+      await end(bench)
+      bench.network.before = {}
+      bench.network.afterAttach = (_id, result) => ({ ...result, ips: wanted.ips })
+      expect((await bench.service.attach(call('b', 1), ctx())).result.ips).toEqual(wanted.ips)
+    })
   })
 
   test('an attachment that fails does not stop the others', async () => {

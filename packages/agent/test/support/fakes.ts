@@ -79,7 +79,7 @@ export class FakeAdapter implements CniAdapter {
         if (other.port === req.port.name && other.key !== old?.key)
           throw new Error(`port ${req.port.name} is still connected for ${formatAttachmentKey(other.key)}`)
       if (old !== undefined && old.port !== req.port.name) throw new Error(`${id} is still connected to ${old.port}`)
-      const result = old?.result ?? this.#network.newResult()
+      const result = req.had ?? old?.result ?? this.#network.newResult()
       this.#network.connected.set(id, { key: req.key, port: req.port.name, result })
       return ((await this.#network.afterAttach?.(id, result, ctx)) as AttachResult | undefined) ?? result
     })

@@ -79,7 +79,7 @@ export class Resyncer {
     const rows = journal.all().filter((row) => row.phase !== 'detaching' && row.result !== undefined)
     const byKey = new Map(rows.map((row) => [formatAttachmentKey(row.key), row]))
     const coming = [...this.#attaching].flatMap(([id, call]) => (byKey.has(id) ? [] : [call]))
-    using round = new ResyncRound([...rows.map((row) => attachCall(row, row.result?.mac ?? row.vfMac)), ...coming])
+    using round = new ResyncRound([...rows.map(wiredCall), ...coming])
     this.#round = round
     try {
       let again = false
@@ -138,4 +138,10 @@ export class Resyncer {
     if (changed !== undefined)
       log.error({ ...fields, ...changed }, 'the DPU gave a running pod another address: the pod has to be restarted')
   }
+}
+
+/** An attachment for the agent's list, with what its pod has: an agent that has lost everything could not know. */
+function wiredCall(row: AttachmentRow): AttachCall {
+  const { result } = row
+  return result === undefined ? attachCall(row, row.vfMac) : { ...attachCall(row, result.mac), had: result }
 }

@@ -13,7 +13,7 @@ import type { AttachCall } from '@cni-offload/protocol'
 export type AttachmentPhase = 'leased' | 'attached' | 'wired' | 'detaching'
 
 /** What the agent is asked for, without what the lease decides. */
-export type AttachIntent = Omit<AttachCall, 'vf' | 'vfMac'>
+export type AttachIntent = Omit<AttachCall, 'vf' | 'vfMac' | 'had'>
 
 /** What a lease is asked for with. */
 export interface LeaseRequest {

@@ -49,7 +49,7 @@ export async function adoptAttachments(
   if (!journal.rebuilding) return
   for (const { key, vf, state, result, request } of await client.list({ signal })) {
     if (state !== 'attached' || result === undefined || request === undefined) continue
-    const { vf: _vf, vfMac: _mac, ...intent } = request
+    const { vf: _vf, vfMac: _mac, had: _had, ...intent } = request
     if (!journal.adopt({ intent, vf, result, bootId })) continue
     log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod }, 'attachment taken over from the agent')
     reached('host.recover.adopted')

@@ -126,7 +126,8 @@ describe('Resyncer', () => {
     const call = attachCall(lease, lease.vfMac)
     const again = await resyncer.attaching(call, () => resyncer.run(NEVER))
     expect(named.map(({ key }) => key.containerId)).toEqual(['a', 'b'])
-    expect(named[1]).toEqual(call)
+    expect(named[0]?.had, 'what the pod has').toEqual(RESULT)
+    expect(named[1], 'it has nothing yet').toEqual(call)
     expect(again, 'it lives').toBe(false)
     await resyncer.run(NEVER)
     expect(

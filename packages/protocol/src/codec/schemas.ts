@@ -88,6 +88,7 @@ export const attachCall: z.ZodType<AttachCall> = z.object({
   hostIpam: hostIpam.exactOptional(),
   vlan: z.number().int().min(1).max(4094).exactOptional(),
   flags: z.object({ ipsec: z.boolean() }),
+  had: result.exactOptional(),
 })
 
 /** Schema of what the host sends during a resync: an {@link AttachCall}, or that there are no more. */

@@ -50,7 +50,7 @@ export function resultFromWire(message: wire.AttachResult | undefined): unknown 
 
 /** An attach call as message. */
 export function attachToWire(call: AttachCall): wire.AttachRequest {
-  const { key, pod, vf, vfMac, netconf, prevResult, runtimeConfig, cniArgs, hostIpam, vlan, flags } = call
+  const { key, pod, vf, vfMac, netconf, prevResult, runtimeConfig, cniArgs, hostIpam, vlan, flags, had } = call
   return {
     key,
     pod,
@@ -66,12 +66,13 @@ export function attachToWire(call: AttachCall): wire.AttachRequest {
         : { ips: ipsToWire(hostIpam.ips), routes: routesToWire(hostIpam.routes), dns: dnsToWire(hostIpam.dns) },
     vlan,
     flags,
+    had: had === undefined ? undefined : resultToWire(had),
   }
 }
 
 /** An attach message in the shape that the schemas parse. */
 export function attachFromWire(message: wire.AttachRequest): unknown {
-  const { key, pod, vf, vfMac, netconfJson, prevResultJson, runtimeConfigJson, cniArgs, hostIpam, vlan, flags } = message
+  const { key, pod, vf, vfMac, netconfJson, prevResultJson, runtimeConfigJson, cniArgs, hostIpam, vlan, flags, had } = message
   return present({
     key,
     pod,
@@ -85,6 +86,7 @@ export function attachFromWire(message: wire.AttachRequest): unknown {
       hostIpam === undefined ? undefined : { ips: each(hostIpam.ips), routes: each(hostIpam.routes), dns: dnsFromWire(hostIpam.dns) },
     vlan,
     flags: flags ?? { ipsec: false },
+    had: resultFromWire(had),
   })
 }
 

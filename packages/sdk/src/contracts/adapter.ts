@@ -43,6 +43,12 @@ export interface AttachRequest {
   readonly vlan?: number
   /** Options of the offload. */
   readonly flags: OffloadFlags
+  /**
+   * Given when a running pod is attached again, for example after the DPU was replaced: the pod has this MAC and these addresses
+   * and goes on using them. An adapter gives exactly them, whatever it remembers itself, or rejects, with UNSUPPORTED_FIELD if it
+   * never can; it never gives them to another. The rest (routes, MTU, …) is for orientation.
+   */
+  readonly had?: AttachResult
 }
 
 /** What the agent asks for when an attachment goes. Everything but the key may be missing. */

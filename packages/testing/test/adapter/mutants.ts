@@ -111,6 +111,22 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
       }
     }),
   },
+  'attach.had': {
+    'gives a running pod what comes next': broken((adapter) => ({
+      attach({ had: _ignored, ...req }, ctx) {
+        return adapter.attach(req, ctx)
+      },
+    })),
+    'keeps the MAC of the VF': broken((adapter) => ({
+      attach: (req, ctx) => adapter.attach(req.had === undefined ? req : { ...req, had: { ...req.had, mac: req.vfMac } }, ctx),
+    })),
+    'gives what a running pod has to another': broken((adapter, _fixture, instance) => ({
+      async attach(req, ctx) {
+        const result = await adapter.attach(req, ctx)
+        return instance === 1 ? result : { ...result, ips: [{ address: '10.88.0.2/29' }] }
+      },
+    })),
+  },
   'attach.two-interfaces': {
     'takes all interfaces of a pod for one': broken((adapter) => ({
       attach: (req, ctx) => adapter.attach({ ...req, key: asEth0(req.key) }, ctx),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { type AttachResult, OffloadError } from '@cni-offload/sdk'
 import { CaseSkipped, type ComplianceCase } from '../../kit/case.ts'
 import { freshContext, together } from '../../kit/expect.ts'
 import { reaches } from '../../net/ping.ts'
@@ -86,6 +87,30 @@ export const attachCases: readonly ComplianceCase<AdapterFixture>[] = [
         assert.deepEqual(await session.listed(), session.keys(...all), 'attachments listed')
         await together(all.map((index) => session.detach(index)))
         assert.deepEqual(await session.listed(), [], 'attachments listed after all were detached at the same time')
+      }),
+  },
+  {
+    id: 'attach.had',
+    title: 'a running pod gets exactly the MAC and addresses that it has, or is refused, and no other pod gets them',
+    run: (fixture) =>
+      inSession(fixture, async (session) => {
+        const [first, second] = [await session.attach(0), await session.attach(1)]
+        await session.detach(0)
+        await session.detach(1)
+        // In the other order and with another MAC, so that equal answers are no accident.
+        const again = async (index: number, before: AttachResult): Promise<void> => {
+          const had = { ...before, mac: `02:c0:ff:ee:03:0${index}` }
+          const result = await session.connect(index, { had }).catch((error: unknown) => {
+            throw OffloadError.is(error) && error.code === 'UNSUPPORTED_FIELD' ? new CaseSkipped(error.message) : error
+          })
+          assert.deepEqual([result.mac, ...addressesOf(result).toSorted()], [had.mac, ...addressesOf(had).toSorted()], 'MAC and addresses')
+        }
+        await again(1, second)
+        await again(0, first)
+        await assertReach(session, 0, addressesOf(second), true)
+        await session.restart()
+        const others = range(session.room).slice(2)
+        assertUnique([first, second, ...(await together(others.map((index) => session.attach(index))))])
       }),
   },
   {

@@ -274,7 +274,14 @@ export interface AttachRequest {
     | number
     | undefined;
   /** Options of the offload. */
-  readonly flags?: OffloadFlags | undefined;
+  readonly flags?:
+    | OffloadFlags
+    | undefined;
+  /**
+   * During a resync: what the running pod has and goes on using. The attachment is made with exactly this MAC and these
+   * addresses, or not at all, and no other gets them. Absent in calls of their own, and from hosts of before.
+   */
+  readonly had?: AttachResult | undefined;
 }
 
 export interface AttachRequest_CniArgsEntry {
@@ -1503,6 +1510,7 @@ function createBaseAttachRequest(): AttachRequest {
     hostIpam: undefined,
     vlan: undefined,
     flags: undefined,
+    had: undefined,
   };
 }
 
@@ -1540,6 +1548,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
     }
     if (message.flags !== undefined) {
       OffloadFlags.encode(message.flags, writer.uint32(90).fork()).join();
+    }
+    if (message.had !== undefined) {
+      AttachResult.encode(message.had, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1646,6 +1657,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             }
 
             message.flags = OffloadFlags.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.had = AttachResult.decode(reader, reader.uint32());
             continue;
           }
         }
