@@ -9,13 +9,16 @@ import {
   type CniAdapter,
   type DetachRequest,
   formatAttachmentKey,
+  type KnownAttachment,
+  type Logger,
   macAddress,
   OffloadError,
   type OpContext,
   parseWith,
+  type PortRef,
   type Route,
 } from '@cni-offload/sdk'
-import type { AddressPool, Assignment, Pool } from './address-pool.ts'
+import type { AddressPool, Pool } from './address-pool.ts'
 import type { HelloOptions } from './options.ts'
 import { reached } from './steps.ts'
 import { addressAt } from './subnet.ts'
@@ -42,7 +45,9 @@ export class HelloAdapter implements CniAdapter {
   }
 
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
-  async start(): Promise<void> {
+  async start(_ports: readonly PortRef[], { log }: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
+    // Its own first: they hold what they have also where the pools were configured otherwise before.
+    for (const attachment of [...this.#addresses.all(), ...known]) this.#hold(attachment, log)
     const { bridge, mtu, netns } = this.#options
     const ops: NetOp[] = []
     // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
@@ -66,38 +71,34 @@ export class HelloAdapter implements CniAdapter {
     refuseUnsupported(req)
     cancelled(ctx)
     const known = this.#addresses.get(req.key)
-    if (known !== undefined && known.port !== req.port.name) await this.#unplug(known.port)
-    if (known !== undefined && known.port === req.port.name && (req.had === undefined || sameToPod(known.result, req.had))) {
-      await this.#plug(known.port)
+    const held = known?.request.port.name
+    if (known !== undefined && held === req.port.name && (req.had === undefined || sameToPod(known.result, req.had))) {
+      await this.#plug(held)
       return known.result
     }
+    if (held !== undefined) await this.#unplug(held)
     if (known !== undefined) this.#addresses.release(req.key)
     // The row comes first: whatever crashes from here on, detach finds what to undo.
     const wanted = wantedOffsets(this.#pools, ...wishOf(req))
-    const made = this.#addresses.assign(
-      req.key,
-      req.port.name,
-      (addresses) => asBefore(this.#describe(addresses, podMac(req)), req.had),
-      wanted,
-    )
+    const made = this.#addresses.assign(req, (addresses) => asBefore(this.#describe(addresses, podMac(req)), req.had), wanted)
     reached('hello.attach.address-leased')
     try {
-      await this.#plug(made.port)
+      await this.#plug(req.port.name)
       reached('hello.attach.port-bridged')
       cancelled(ctx)
       return made.result
     } catch (error) {
-      await this.#unplug(made.port)
-      this.#addresses.release(req.key)
+      await this.#unplug(req.port.name)
+      // What a running pod uses is nobody else's, whether it is connected or not.
+      if (req.had === undefined) this.#addresses.release(req.key)
       throw error
     }
   }
 
   async detach(req: DetachRequest): Promise<void> {
-    const known = this.#addresses.get(req.key)
-    if (known === undefined) return
+    const port = this.#addresses.get(req.key)?.request.port ?? req.port
     // The port first: an address must not be free while its last owner can still send.
-    await this.#unplug(known.port)
+    if (port !== undefined) await this.#unplug(port.name)
     reached('hello.detach.port-unplugged')
     this.#addresses.release(req.key)
     reached('hello.detach.address-released')
@@ -130,8 +131,13 @@ export class HelloAdapter implements CniAdapter {
     const bridge = links.get(this.#options.bridge)
     return this.#addresses
       .all()
-      .filter(({ port }) => bridge !== undefined && links.get(port)?.up === true && links.get(port)?.master === bridge.index)
+      .map(({ request }) => ({ key: request.key, port: links.get(request.port.name) }))
+      .filter(({ port }) => bridge !== undefined && port?.up === true && port.master === bridge.index)
       .map(({ key }) => key)
+  }
+
+  async remembered(): Promise<KnownAttachment[]> {
+    return this.#addresses.all()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -167,8 +173,18 @@ export class HelloAdapter implements CniAdapter {
     }
   }
 
-  async #portProblem({ port, result }: Assignment): Promise<string | undefined> {
+  #hold(attachment: KnownAttachment, log: Logger): void {
+    try {
+      this.#addresses.hold(attachment)
+    } catch (error) {
+      if (!OffloadError.is(error) || error.code !== 'ALREADY_EXISTS') throw error
+      log.error({ err: error, key: formatAttachmentKey(attachment.request.key) }, 'an attachment cannot be taken over')
+    }
+  }
+
+  async #portProblem({ request, result }: KnownAttachment): Promise<string | undefined> {
     const { bridge, netns } = this.#options
+    const port = request.port.name
     const [link, master] = await Promise.all([this.#net.link(netns, port), this.#net.link(netns, bridge)])
     if (link === undefined) return `port ${port} is gone`
     if (master === undefined || link.master !== master.index) return `port ${port} is not in bridge ${bridge}`

@@ -1,16 +1,18 @@
 import type { DatabaseSync } from 'node:sqlite'
 import {
   type AttachmentKey,
-  attachmentKeySchema,
+  attachRequest,
+  type AttachRequest,
   type AttachResult,
   attachResult,
   type Clock,
   formatAttachmentKey,
+  type KnownAttachment,
   OffloadError,
   parseWith,
 } from '@cni-offload/sdk'
 import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
-import { addressAt, type Subnet } from './subnet.ts'
+import { addressAt, contains, offsetOf, type Subnet } from './subnet.ts'
 
 /** A pool: a subnet and the one address in it that pods do not get. */
 export interface Pool {
@@ -18,18 +20,11 @@ export interface Pool {
   readonly gatewayOffset: number
 }
 
-/** What is remembered of an attachment. */
-export interface Assignment {
-  readonly key: AttachmentKey
-  readonly port: string
-  readonly result: AttachResult
-}
-
 /** Version of the tables. */
 const SCHEMA_VERSION = 1
 
 const TABLES = `
-  CREATE TABLE attachments (key TEXT PRIMARY KEY, port TEXT NOT NULL, result TEXT NOT NULL) STRICT;
+  CREATE TABLE attachments (key TEXT PRIMARY KEY, request TEXT NOT NULL, result TEXT NOT NULL) STRICT;
   CREATE TABLE addresses (
     subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, asked INTEGER NOT NULL, PRIMARY KEY (subnet, offset)
   ) STRICT, WITHOUT ROWID;
@@ -65,7 +60,7 @@ export class AddressPool implements Disposable {
       tables: TABLES,
       // A power loss of the DPU does not end the pods on the host, so a row must be on the disk before its address is in use.
       survives: 'power',
-      verify,
+      verify: (opened) => void opened.prepare('SELECT * FROM attachments').all().forEach(decode),
       now: () => clock.now(),
     })
     this.#db = db
@@ -80,28 +75,40 @@ export class AddressPool implements Disposable {
    * @throws OffloadError RESOURCE_EXHAUSTED that names the subnet, or the wanted address that is taken; nothing is taken then
    */
   assign(
-    key: AttachmentKey,
-    port: string,
+    request: AttachRequest,
     describe: (addresses: readonly string[]) => AttachResult,
     wanted: ReadonlyMap<string, number> = new Map(),
-  ): Assignment {
+  ): KnownAttachment {
     return this.#transaction(() => {
-      const text = formatAttachmentKey(key)
+      const text = formatAttachmentKey(request.key)
       const result = describe(this.#pools.map((pool) => this.#take(pool, text, wanted.get(pool.subnet.cidr))))
-      this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?)').run(text, port, JSON.stringify(result))
-      return { key, port, result }
+      this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?)').run(text, JSON.stringify(request), JSON.stringify(result))
+      return { request, result }
+    })
+  }
+
+  /**
+   * Makes sure that a pod's attachment is known and that its addresses are held, as far as they are of these pools.
+   *
+   * @throws OffloadError ALREADY_EXISTS when another attachment has one of them; nothing is changed then
+   */
+  hold({ request, result }: KnownAttachment): void {
+    this.#transaction(() => {
+      const text = formatAttachmentKey(request.key)
+      for (const { address } of result.ips) this.#claim(address, text)
+      this.#db.prepare('INSERT OR IGNORE INTO attachments VALUES (?, ?, ?)').run(text, JSON.stringify(request), JSON.stringify(result))
     })
   }
 
   /** What an attachment has. */
-  get(key: AttachmentKey): Assignment | undefined {
+  get(key: AttachmentKey): KnownAttachment | undefined {
     const row = this.#guard('read', () => this.#db.prepare('SELECT * FROM attachments WHERE key = ?').get(formatAttachmentKey(key)))
-    return row === undefined ? undefined : toAssignment(row)
+    return row === undefined ? undefined : decode(row)
   }
 
   /** All attachments. */
-  all(): Assignment[] {
-    return this.#guard('read', () => this.#db.prepare('SELECT * FROM attachments').all()).map(toAssignment)
+  all(): KnownAttachment[] {
+    return this.#guard('read', () => this.#db.prepare('SELECT * FROM attachments').all()).map(decode)
   }
 
   /** Gives the addresses of an attachment back and forgets it; an unknown one is success. */
@@ -147,6 +154,19 @@ export class AddressPool implements Disposable {
     return addressAt(subnet, offset)
   }
 
+  #claim(cidr: string, key: string): void {
+    const address = cidr.slice(0, cidr.indexOf('/'))
+    const pool = this.#pools.find(({ subnet }) => contains(subnet, address))
+    if (pool === undefined) return
+    const { changes } = this.#db
+      .prepare(
+        `INSERT INTO addresses VALUES (?, ?, ?, NULL, 1)
+         ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL WHERE addresses.key IS NULL OR addresses.key = excluded.key`,
+      )
+      .run(pool.subnet.cidr, offsetOf(pool.subnet, address), key)
+    if (changes === 0) throw new OffloadError('ALREADY_EXISTS', `address ${address} of ${key} is held by another attachment`)
+  }
+
   /** The next address that nobody ever had. What was asked for lies ahead of the others' row and is passed over. */
   #fresh({ subnet, gatewayOffset }: Pool): number | undefined {
     const last = this.#db
@@ -183,19 +203,10 @@ export class AddressPool implements Disposable {
   }
 }
 
-function toAssignment(row: Record<string, unknown>): Assignment {
-  const [network, containerId, ifName] = String(row['key']).split('/')
-  const key = parseWith(attachmentKeySchema, { network, containerId, ifName }, 'stored attachment', 'JOURNAL_FAILURE')
-  const result = parseWith(attachResult, JSON.parse(String(row['result'])), 'stored attachment', 'JOURNAL_FAILURE')
-  return { key, port: String(row['port']), result }
-}
-
-/** An attachment without its addresses would have them given to another pod. */
-function verify(db: DatabaseSync): void {
-  const held = db.prepare('SELECT count(*) AS n FROM addresses WHERE key = ?')
-  for (const { key, result } of db.prepare('SELECT * FROM attachments').all().map(toAssignment)) {
-    const text = formatAttachmentKey(key)
-    if (Number(held.get(text)?.['n']) !== result.ips.length)
-      throw new OffloadError('JOURNAL_FAILURE', `the addresses of ${text} are not all held`)
-  }
+function decode(row: Record<string, unknown>): KnownAttachment {
+  const stored = (column: string): unknown => JSON.parse(String(row[column]))
+  const request = parseWith(attachRequest, stored('request'), 'stored request', 'JOURNAL_FAILURE')
+  if (formatAttachmentKey(request.key) !== row['key'])
+    throw new OffloadError('JOURNAL_FAILURE', `the request of ${String(row['key'])} names another attachment`)
+  return { request, result: parseWith(attachResult, stored('result'), 'stored result', 'JOURNAL_FAILURE') }
 }

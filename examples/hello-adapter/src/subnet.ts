@@ -49,6 +49,13 @@ export function offsetOf(subnet: Subnet, address: string): number {
   return Number(toNumber(address) - subnet.base)
 }
 
+/** Whether a host may have the address in this subnet. */
+export function contains(subnet: Subnet, address: string): boolean {
+  if (isIPv6(address) !== subnet.cidr.includes(':')) return false
+  const offset = offsetOf(subnet, address)
+  return offset >= subnet.first && offset <= subnet.last
+}
+
 /** Whether two subnets have an address in common. */
 export function overlap(one: string, other: string): boolean {
   const [a, b] = [parseSubnet(one), parseSubnet(other)]

@@ -164,6 +164,19 @@ describe.skipIf(!isRoot)(`the hello adapter ${NEEDS_ROOT}`, () => {
     })
   })
 
+  it('keeps the addresses of a running pod whose attach fails, until it is detached', async () => {
+    const had = await lab.adapter.attach(lab.request(0), ctx())
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    const missing = { ...lab.at(0).port, name: 'nosuchport' }
+    await expect(lab.adapter.attach(lab.request(0, { port: missing, had }), ctx())).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    const ips = had.ips.map(({ address }) => address)
+    await expect(lab.adapter.attach(lab.request(1, { runtimeConfig: { ips } }), ctx())).rejects.toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+    })
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    expect((await lab.adapter.attach(lab.request(1, { runtimeConfig: { ips } }), ctx())).ips.map(({ address }) => address)).toEqual(ips)
+  })
+
   it.each([
     ['vlan', { vlan: 7 }],
     ['hostIpam', { hostIpam: { ips: [], routes: [], dns: {} } }],

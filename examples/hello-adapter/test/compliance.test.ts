@@ -29,6 +29,7 @@ async function setup(): Promise<AdapterFixture> {
         clock: systemClock,
         stateDir,
       }),
+    loseState: () => rm(stateDir, { recursive: true }),
     tampers: [
       tamper('took the port out of the bridge', { master: null }),
       tamper('took the port down', { up: false }),

@@ -11,11 +11,13 @@ import {
   type DetachRequest,
   formatAttachmentKey,
   formatVfId,
+  type KnownAttachment,
   OffloadError,
   type OpContext,
   type PortRef,
+  type RememberedAttachment,
 } from '@cni-offload/sdk'
-import { listCapabilities, type ListRunner, type PluginListSource } from '@cni-offload/sdk/exec'
+import { listCapabilities, type ListRunner, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
 import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
@@ -77,7 +79,9 @@ export class DelegateAdapter implements CniAdapter {
    * Moves all ports into their proxy namespaces: the kernel needs 12–20 ms for each, which no attach should wait for. Ports that
    * are shared with other adapters are moved with each attach and detach.
    */
-  async start(ports: readonly PortRef[], ctx: OpContext): Promise<void> {
+  async start(ports: readonly PortRef[], ctx: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
+    const list = await this.#source.load().catch((error: unknown) => ctx.log.warn({ error }, 'there is no usable plugin list yet'))
+    if (list !== undefined) this.#takeOver(known, list, ctx)
     // Those that are there already say whose they are; one that is missing may be plugged in later.
     await Promise.all(
       ports.map(async (port) => {
@@ -89,7 +93,6 @@ export class DelegateAdapter implements CniAdapter {
         }
       }),
     )
-    await this.#source.load().catch((error: unknown) => ctx.log.warn({ error }, 'there is no usable plugin list yet'))
   }
 
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
@@ -125,8 +128,7 @@ export class DelegateAdapter implements CniAdapter {
 
   async check(req: CheckRequest, ctx: OpContext): Promise<void> {
     const known = this.#store.get(req.key)
-    if (known?.result === undefined || known.raw === undefined)
-      throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} is not known`)
+    if (known?.result === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} is not known`)
     const [has, should] = [addressList(known.result), addressList(req.expected)]
     if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
     const proxy = this.#proxies.of(known.port)
@@ -135,6 +137,8 @@ export class DelegateAdapter implements CniAdapter {
         ? `${proxy.path} is gone`
         : await new Splice(this.#net, proxy.path, req.key.ifName).problem(req.expected)
     if (problem !== undefined) throw new OffloadError('CHECK_FAILED', `in ${proxy.path}: ${problem}`)
+    // Plugins compare with what they once printed, and nobody else has that.
+    if (known.raw === undefined) return
     try {
       await this.#runner.check(listCall(known, proxy.path), known.raw, ctx.signal)
     } catch (error) {
@@ -161,9 +165,26 @@ export class DelegateAdapter implements CniAdapter {
     return await this.#proxies.spliced(this.#store.all().map(({ key }) => key))
   }
 
+  /** An attachment that is being made anew for a running pod is left to the resync, which tells what the pod has. */
+  async remembered(): Promise<RememberedAttachment[]> {
+    return this.#store
+      .all()
+      .filter(({ result, again }) => result !== undefined || again === undefined)
+      .map(({ request, result }) => ({ request, ...(result === undefined ? {} : { result }) }))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#store[Symbol.dispose]()
     await this.#net[Symbol.asyncDispose]()
+  }
+
+  /** What pods have and the store has lost. What plugins printed for it is lost for good. */
+  #takeOver(known: readonly KnownAttachment[], list: PluginList, { log }: OpContext): void {
+    for (const { request, result } of known) {
+      if (this.#store.get(request.key) !== undefined || this.#store.byPort(request.port).length > 0) continue
+      this.#store.put({ ...plannedAttachment(request, list), result })
+      log.warn({ key: formatAttachmentKey(request.key), pod: request.pod }, 'attachment taken over from the agent')
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import type { NetOp } from '@cni-offload/linux'
 import { type AdapterFixture, adapterSuite, type Tamper } from '@cni-offload/testing/adapter'
 import { delegate, type PluginConf, PORT_IN_PROXY } from '../src/index.ts'
@@ -38,6 +39,7 @@ async function setup(): Promise<AdapterFixture> {
         proxyPrefix: lab.prefix,
         netns: lab.bench.dpuNetns,
       }).create(lab.deps),
+    loseState: () => rm(lab.deps.stateDir, { recursive: true }),
     tampers: [
       tamper('deleted what the CNI made', (dev) => [{ op: 'link.del', dev }]),
       tamper('cut the way out', (dev) => [{ op: 'redirect.clear', dev }]),

@@ -7,6 +7,7 @@
  * @packageDocumentation
  */
 export * from './contracts/adapter.ts'
+export * from './contracts/attach-request.ts'
 export * from './contracts/clock.ts'
 export * from './contracts/context.ts'
 export * from './contracts/hardware.ts'

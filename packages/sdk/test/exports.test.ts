@@ -34,6 +34,7 @@ describe('entries', () => {
     expect(Object.keys(root).toSorted()).toEqual([
       'ERROR_CODES',
       'OffloadError',
+      'attachRequest',
       'attachResult',
       'attachmentKeySchema',
       'causeMessages',
@@ -42,6 +43,7 @@ describe('entries', () => {
       'dns',
       'formatAttachmentKey',
       'formatVfId',
+      'hostIpam',
       'interfaceName',
       'ipAddress',
       'ipCidr',

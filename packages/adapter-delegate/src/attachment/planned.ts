@@ -1,19 +1,11 @@
 import { PORT_IN_PROXY } from '@cni-offload/linux/splice'
 import { type AttachRequest, OffloadError } from '@cni-offload/sdk'
 import type { PluginList } from '@cni-offload/sdk/exec'
-import { z } from 'zod'
 import type { StoredAttachment } from '../state/attachment-store.ts'
 
 /** What a request asks of a plugin list. */
 export function plannedAttachment(req: AttachRequest, list: PluginList): StoredAttachment {
-  return {
-    key: req.key,
-    port: req.port,
-    list,
-    args: { ...podArgs(req), ...req.cniArgs },
-    runtimeConfig: req.runtimeConfig,
-    ...conventionalArgs(req),
-  }
+  return { key: req.key, port: req.port, request: req, list }
 }
 
 /**
@@ -33,16 +25,4 @@ export function refuseUnsupported(req: AttachRequest): void {
       throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: a delegated plugin list cannot honour it`, {
         hint: 'Configure it in the plugin list of the DPU, or use another adapter for this network.',
       })
-}
-
-/** `args.cni` of the netconf, where it is what the conventions say that it is. */
-function conventionalArgs({ netconf }: AttachRequest): Pick<StoredAttachment, 'cni'> {
-  const parsed = z.object({ args: z.object({ cni: z.record(z.string(), z.unknown()) }) }).safeParse(netconf)
-  return parsed.success ? { cni: parsed.data.args.cni } : {}
-}
-
-/** What Kubernetes runtimes say in CNI_ARGS, for hosts that told us the pod but not their CNI_ARGS. */
-function podArgs({ pod, key }: AttachRequest): Record<string, string> {
-  if (pod.name === '') return {}
-  return { K8S_POD_NAMESPACE: pod.namespace, K8S_POD_NAME: pod.name, K8S_POD_INFRA_CONTAINER_ID: key.containerId, K8S_POD_UID: pod.uid }
 }

@@ -1,13 +1,13 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import {
   type AttachmentKey,
+  attachRequest,
+  type AttachRequest,
   type AttachResult,
-  attachmentKeySchema,
   attachResult,
   type Clock,
   formatAttachmentKey,
   formatVfId,
-  interfaceName,
   OffloadError,
   parseWith,
   type PortRef,
@@ -22,15 +22,11 @@ export interface StoredAttachment {
   readonly key: AttachmentKey
   /** Port that it has. */
   readonly port: PortRef
+  /** What was asked for. */
+  readonly request: AttachRequest
   /** List that ADD was run with. */
   readonly list: PluginList
-  /** CNI_ARGS. */
-  readonly args: Readonly<Record<string, string>>
-  /** Capability arguments. */
-  readonly runtimeConfig: Readonly<Record<string, unknown>>
-  /** `args.cni` of the netconf. */
-  readonly cni?: Readonly<Record<string, unknown>>
-  /** Result of the list, for CHECK and DEL. */
+  /** Result of the list, for CHECK and DEL; absent, with an answer, where another's memory of the attachment was taken over. */
   readonly raw?: RawResult
   /** Answer of attach; absent until it is complete, and again once it is being undone. */
   readonly result?: AttachResult
@@ -38,20 +34,10 @@ export interface StoredAttachment {
   readonly again?: PodAddresses
 }
 
-const json = z.record(z.string(), z.unknown())
-
-const stored: z.ZodType<StoredAttachment> = z.object({
-  key: attachmentKeySchema,
-  port: z.object({
-    vf: z.object({ device: z.string(), index: z.number().int().min(0) }),
-    name: interfaceName,
-    shared: z.boolean().exactOptional(),
-  }),
+const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
+  request: attachRequest,
   list: pluginList,
-  args: z.record(z.string(), z.string()),
-  runtimeConfig: json,
-  cni: json.exactOptional(),
-  raw: json.exactOptional(),
+  raw: z.record(z.string(), z.unknown()).exactOptional(),
   result: attachResult.exactOptional(),
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
 })
@@ -120,10 +106,8 @@ export class AttachmentStore implements Disposable {
   }
 
   /** Remembers an attachment; on the disk when it returns. @throws OffloadError JOURNAL_FAILURE */
-  put(attachment: StoredAttachment): void {
-    this.#guard('write', () =>
-      this.#put.run(formatAttachmentKey(attachment.key), formatVfId(attachment.port.vf), JSON.stringify(attachment)),
-    )
+  put({ key, port, ...body }: StoredAttachment): void {
+    this.#guard('write', () => this.#put.run(formatAttachmentKey(key), formatVfId(port.vf), JSON.stringify(body)))
   }
 
   /** Forgets an attachment; an unknown one is success. @throws OffloadError JOURNAL_FAILURE */
@@ -142,7 +126,8 @@ export class AttachmentStore implements Disposable {
 }
 
 function decode(row: Record<string, unknown>): StoredAttachment {
-  return parseWith(stored, JSON.parse(String(row['body'])), 'stored attachment', 'JOURNAL_FAILURE')
+  const body = parseWith(stored, JSON.parse(String(row['body'])), 'stored attachment', 'JOURNAL_FAILURE')
+  return { key: body.request.key, port: body.request.port, ...body }
 }
 
 function verify(db: DatabaseSync): void {

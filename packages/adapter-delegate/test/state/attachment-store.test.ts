@@ -2,19 +2,28 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { AttachRequest } from '@cni-offload/sdk'
 import { pluginList } from '@cni-offload/sdk/exec'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AttachmentStore, type StoredAttachment } from '../../src/index.ts'
 
 const ASIDE = 'delegate.db.unreadable-20261123T000000Z'
 
-const attachment = (containerId: string, index: number): StoredAttachment => ({
-  key: { network: 'podnet', containerId, ifName: 'eth0' },
-  port: { vf: { device: 'card', index }, name: `p${index}` },
-  list: pluginList.parse({ cniVersion: '1.0.0', name: 'podnet', plugins: [{ type: 'bridge' }] }),
-  args: {},
-  runtimeConfig: { portMappings: [{ hostPort: 80 }] },
-})
+const attachment = (containerId: string, index: number): StoredAttachment => {
+  const key = { network: 'podnet', containerId, ifName: 'eth0' }
+  const port = { vf: { device: 'card', index }, name: `p${index}` }
+  const request: AttachRequest = {
+    key,
+    pod: { namespace: 'n', name: containerId, uid: '' },
+    port,
+    vfMac: '02:00:00:00:00:01',
+    netconf: { name: 'podnet' },
+    runtimeConfig: { portMappings: [{ hostPort: 80 }] },
+    cniArgs: {},
+    flags: { ipsec: false },
+  }
+  return { key, port, request, list: pluginList.parse({ cniVersion: '1.0.0', name: 'podnet', plugins: [{ type: 'bridge' }] }) }
+}
 
 describe('AttachmentStore', () => {
   let folder: string

@@ -5,7 +5,7 @@ import { OffloadError } from '@cni-offload/sdk'
  * journal; what is not listed is refused.
  */
 export const LIFECYCLE = {
-  absent: { begin: 'attaching' },
+  absent: { begin: 'attaching', adopt: 'attached' },
   attaching: { attached: 'attached', abandon: 'absent', detaching: 'detaching' },
   attached: { renewed: 'attached', detaching: 'detaching' },
   detaching: { detaching: 'detaching', remove: 'absent' },

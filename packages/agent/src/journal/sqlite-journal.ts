@@ -33,6 +33,8 @@ const STATEMENTS = {
   counts: 'SELECT state, count(*) AS n FROM attachments GROUP BY state',
   begin: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
+  adopt: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
+    VALUES (?, ?, ?, ?, ?, ?, 'attached', ?, ?, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
   attached: `UPDATE attachments SET state = 'attached', result = ?, revision = ? WHERE ${before('attached')}`,
   renewed: `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? WHERE ${before('renewed')}`,
   detaching: `UPDATE attachments SET state = 'detaching', revision = ? WHERE ${before('detaching')}`,
@@ -155,6 +157,14 @@ export class SqliteJournal implements AttachmentJournal {
   renewed(request: AttachCall, port: string, result: AttachResult): void {
     const { key } = request
     this.#write(key, 'renewed', port, JSON.stringify(request), JSON.stringify(result), this.#next(), ...keyColumns(key))
+  }
+
+  /** @inheritDoc */
+  adopt(request: AttachCall, port: string, result: AttachResult): void {
+    const { key, vf } = request
+    this.assertFree(vf, key)
+    const texts = [port, JSON.stringify(request), JSON.stringify(result)] as const
+    this.#write(key, 'adopt', ...keyColumns(key), vf.device, vf.index, ...texts, this.#next(), this.#clock.now())
   }
 
   /** @inheritDoc */

@@ -62,6 +62,12 @@ export interface AttachmentJournal extends Disposable {
    * stays `attached` as it was, whatever happens.
    */
   renewed(request: AttachCall, port: string, result: AttachResult): void
+  /**
+   * Writes `attached` of an attachment that only its adapter remembers.
+   *
+   * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
+   */
+  adopt(request: AttachCall, port: string, result: AttachResult): void
   /** Writes `detaching`. */
   detaching(key: AttachmentKey): void
   /** Forgets the attachment and frees its VF. */

@@ -24,6 +24,7 @@ import { Reconciler } from '../reconcile/reconciler.ts'
 import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
+import { knownTo, recall } from '../service/memory.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
 import { reportMissing } from '../service/report-missing.ts'
@@ -185,6 +186,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   const served = new Networks(networks)
   const plan = new PortPlan(served, options.ports ?? {}, ports)
   scope.value(NETWORKS, served).value(PORTS, plan)
+  const memory = { journal, networks: served, ports: plan }
   const inUse = new Map(journal.all().map(({ key, vf }) => [formatVfId(vf), served.find(key.network)]))
   for (const adapter of served.adapters) {
     // A port that an attachment of another adapter still has, or of a network that none serves any more, is not to be touched.
@@ -192,7 +194,9 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
       const id = formatVfId(port.vf)
       return inUse.has(id) && inUse.get(id) !== adapter ? { ...port, shared: true } : plan.seenBy(adapter, port)
     })
-    await step(`adapter "${adapter.name}"`, () => adapter.start?.(seen, starting), 'ADAPTER_FAILED')
+    const what = `adapter "${adapter.name}"`
+    await step(what, () => adapter.start?.(seen, starting, knownTo(adapter, memory)), 'ADAPTER_FAILED')
+    await step(what, () => recall(adapter, memory, starting), 'ADAPTER_FAILED')
   }
 
   const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]

@@ -1,14 +1,6 @@
-import {
-  attachResult,
-  type AttachRequest,
-  type AttachResult,
-  type CniAdapter,
-  OffloadError,
-  type OpContext,
-  parseWith,
-  type PortRef,
-} from '@cni-offload/sdk'
+import { attachResult, type AttachResult, type CniAdapter, OffloadError, type OpContext, parseWith, type PortRef } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
+import { toRequest } from './adapter-request.ts'
 
 /**
  * Has an adapter attach what a call asks for. Its answer comes from outside and is parsed.
@@ -32,8 +24,4 @@ export function attachFailure(adapter: CniAdapter, error: unknown, { signal }: O
   return signal.aborted
     ? OffloadError.from(signal.reason, 'CANCELLED')
     : OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}"`)
-}
-
-function toRequest({ vf: _vf, had: _said, ...call }: AttachCall, port: PortRef, had: AttachResult | undefined): AttachRequest {
-  return { ...call, port, ...(had === undefined ? {} : { had }) }
 }

@@ -25,6 +25,7 @@ const REACH: Readonly<Record<LifecycleState, (journal: AttachmentJournal) => voi
 const HAPPEN: Readonly<Record<LifecycleEvent, (journal: AttachmentJournal) => void>> = {
   begin: (journal) => void journal.begin(call('a', 1), 'port1'),
   attached: (journal) => journal.attached(key('a'), RESULT),
+  adopt: (journal) => journal.adopt(call('a', 1), 'port1', RESULT),
   abandon: (journal) => journal.abandon(key('a')),
   renewed: (journal) => journal.renewed(call('a', 0), 'port0', RESULT),
   detaching: (journal) => journal.detaching(key('a')),

@@ -11,15 +11,22 @@ import {
   type DpuDevice,
   formatAttachmentKey,
   formatVfId,
+  type KnownAttachment,
   OffloadError,
   type OpContext,
   type PortRef,
+  type RememberedAttachment,
   type VfId,
 } from '@cni-offload/sdk'
 
 /** A network that outlives its adapter, as a kernel does. Ports are connected one to one. */
 export class FakeNetwork {
-  readonly connected = new Map<string, { readonly key: AttachmentKey; readonly port: string; readonly result: AttachResult }>()
+  readonly connected = new Map<
+    string,
+    { readonly key: AttachmentKey; readonly port: string; readonly result: AttachResult; readonly request?: AttachRequest }
+  >()
+  /** Whether adapters tell the agent what they have; `incomplete` without the answer. */
+  remembers: boolean | 'incomplete' = false
   /** Names of all calls in their order. */
   readonly calls: string[] = []
   /** What is done before the effect of a call; may throw or wait. */
@@ -53,6 +60,8 @@ export class FakeAdapter implements CniAdapter {
   readonly specVersion = 'v1'
   readonly capabilities: AdapterCapabilities
   started: readonly PortRef[] | undefined
+  /** What the agent knew at the start. */
+  known: readonly KnownAttachment[] = []
   disposed = false
   /** A killed process has no effect any more. */
   dead = false
@@ -64,8 +73,9 @@ export class FakeAdapter implements CniAdapter {
     this.capabilities = { families: ['ipv4', 'ipv6'], runtimeConfig: ['bandwidth'], fixedMac: false, ...capabilities }
   }
 
-  start(ports: readonly PortRef[]): Promise<void> {
+  start(ports: readonly PortRef[], _ctx: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
     this.started = ports
+    this.known = known
     return Promise.resolve()
   }
 
@@ -80,7 +90,7 @@ export class FakeAdapter implements CniAdapter {
           throw new Error(`port ${req.port.name} is still connected for ${formatAttachmentKey(other.key)}`)
       if (old !== undefined && old.port !== req.port.name) throw new Error(`${id} is still connected to ${old.port}`)
       const result = req.had ?? old?.result ?? this.#network.newResult()
-      this.#network.connected.set(id, { key: req.key, port: req.port.name, result })
+      this.#network.connected.set(id, { key: req.key, port: req.port.name, result, request: req })
       return ((await this.#network.afterAttach?.(id, result, ctx)) as AttachResult | undefined) ?? result
     })
   }
@@ -111,6 +121,14 @@ export class FakeAdapter implements CniAdapter {
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
     await this.#network.before.list?.('', ctx)
     return [...this.#network.connected.values()].map(({ key }) => key)
+  }
+
+  async remembered(): Promise<RememberedAttachment[]> {
+    const { connected, remembers } = this.#network
+    if (remembers === false) return []
+    return [...connected.values()].flatMap(({ request, result }) =>
+      request === undefined ? [] : [{ request, ...(remembers === true ? { result } : {}) }],
+    )
   }
 
   [Symbol.asyncDispose](): Promise<void> {

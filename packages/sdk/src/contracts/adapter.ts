@@ -51,6 +51,23 @@ export interface AttachRequest {
   readonly had?: AttachResult
 }
 
+/**
+ * An attachment as agent and adapter tell each other of it, so that either can do without what it has lost: each keeps its own state, and
+ * pods run on when one of them cannot be read any more.
+ */
+export interface KnownAttachment {
+  /** What it was attached with. */
+  readonly request: AttachRequest
+  /** What `attach` answered. */
+  readonly result: AttachResult
+}
+
+/** An attachment as an adapter remembers it. */
+export interface RememberedAttachment extends Pick<KnownAttachment, 'request'> {
+  /** What `attach` answered; absent where attaching or detaching it did not come to its end. */
+  readonly result?: AttachResult
+}
+
 /** What the agent asks for when an attachment goes. Everything but the key may be missing. */
 export interface DetachRequest {
   /** Identity; an attachment that does not exist is success. */
@@ -85,8 +102,11 @@ export interface CniAdapter {
    * Prepares what can be prepared before the first pod, for example proxy namespaces with the ports inside. Called once,
    * before any other method. `ports` are all ports there are. Those that are `shared` are left where they are; one that an earlier
    * run has taken, and that no attachment has, is put back: the configuration may have been another one then.
+   *
+   * @param known - attachments of pods by the agent's journal. An adapter that has lost its own state takes over what it lacks, and
+   * gives their addresses to nobody else
    */
-  start?(ports: readonly PortRef[], ctx: OpContext): Promise<void>
+  start?(ports: readonly PortRef[], ctx: OpContext, known?: readonly KnownAttachment[]): Promise<void>
   /**
    * Connects the port; idempotent on the key: a repeated call gives the same result. When it resolves the port is up and
    * forwarding. When it rejects nothing is left behind that `detach` could not remove. A `shared` port may come with the MTU
@@ -109,6 +129,13 @@ export interface CniAdapter {
   status(ctx: OpContext): Promise<void>
   /** What the network really holds, from its own state and not from the agent's: feeds GC and resync. */
   list(ctx: OpContext): Promise<AttachmentKey[]>
+  /**
+   * What the adapter's own state says of its attachments. Asked once, after `start`: an agent that has lost its journal takes over
+   * what it lacks. Without it, such an agent makes attachments of running pods anew when the host tells of them.
+   *
+   * @throws OffloadError JOURNAL_FAILURE
+   */
+  remembered?(ctx: OpContext): Promise<RememberedAttachment[]>
   /** Gives up sockets, timers and files. Attachments stay. */
   [Symbol.asyncDispose]?(): Promise<void>
 }

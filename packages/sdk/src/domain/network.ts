@@ -111,8 +111,7 @@ export const dns: z.ZodType<Dns, Dns> = z.object({
   options: z.array(z.string()).exactOptional(),
 })
 
-/** Schema of {@link AttachResult}: what comes from an adapter or over the wire is parsed with it. */
-export const attachResult: z.ZodType<AttachResult> = z.object({
+const resultSchema = z.object({
   mac: macAddress,
   mtu,
   ips: z.array(z.object({ address: ipCidr, gateway: ipAddress.exactOptional() })).max(64),
@@ -121,3 +120,9 @@ export const attachResult: z.ZodType<AttachResult> = z.object({
   dns,
   sysctls: z.record(z.string().regex(/^net(\.[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*)+$/, 'a dotted name below "net."'), z.string()),
 })
+
+/** Schema of {@link AttachResult}: what comes from an adapter or over the wire is parsed with it. */
+export const attachResult: z.ZodType<AttachResult> = resultSchema
+
+/** Schema of what an IPAM on the host has assigned. */
+export const hostIpam: z.ZodType<Pick<AttachResult, 'ips' | 'routes' | 'dns'>> = resultSchema.pick({ ips: true, routes: true, dns: true })

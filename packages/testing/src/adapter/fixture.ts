@@ -22,6 +22,11 @@ export interface AdapterFixture extends AsyncDisposable {
   readonly netconf: Readonly<Record<string, unknown>>
   /** Makes an instance on the fixture's state; called again for a restart, after the former instance was disposed. The kit starts it. */
   create(): Promise<CniAdapter>
+  /**
+   * Destroys what the adapter keeps on disk, as a damaged file does; called while there is no instance. What plugins or daemons of the
+   * CNI keep for themselves stays. Absent if the adapter keeps nothing.
+   */
+  loseState?(): Promise<void>
   /** How many attachments the address pool holds: at least two and fewer than there are ports. Absent if it is not small. */
   readonly capacity?: number
   /** Ways of breaking an attachment that `check` must notice. */

@@ -6,9 +6,11 @@ import {
   type CheckRequest,
   type CniAdapter,
   formatAttachmentKey,
+  type KnownAttachment,
   type OpContext,
   parseWith,
   type PortRef,
+  type RememberedAttachment,
 } from '@cni-offload/sdk'
 import { freshContext } from '../kit/expect.ts'
 import type { BenchPort } from '../net/port-bench.ts'
@@ -45,9 +47,15 @@ export class Session implements AsyncDisposable {
   /** Ends the adapter and makes another one on the same state. @param shared - whether the ports are shared from now on */
   async restart(shared: boolean = this.#shared): Promise<void> {
     this.#shared = shared
-    await this.#adapter[Symbol.asyncDispose]?.()
-    this.#adapter = await this.fixture.create()
-    await this.#start()
+    await this.#again()
+  }
+
+  /** As {@link restart}, but the adapter has lost its state and the agent has not. @param results - by the numbers of the pods */
+  async restartWithoutState(lose: () => Promise<void>, results: readonly AttachResult[]): Promise<void> {
+    await this.#again(
+      lose,
+      results.map((result, index) => ({ request: this.request(index), result })),
+    )
   }
 
   /** The port and pod number `index`. */
@@ -105,6 +113,11 @@ export class Session implements AsyncDisposable {
     return (await this.#adapter.list(freshContext())).map(formatAttachmentKey).toSorted()
   }
 
+  /** What the adapter remembers; nothing where it does not tell. */
+  async remembered(): Promise<RememberedAttachment[]> {
+    return (await this.#adapter.remembered?.(freshContext())) ?? []
+  }
+
   /** The keys of some pods, as sorted texts. */
   keys(...indexes: readonly number[]): string[] {
     return indexes.map((index) => formatAttachmentKey(this.request(index).key)).toSorted()
@@ -122,11 +135,16 @@ export class Session implements AsyncDisposable {
     await this.#adapter[Symbol.asyncDispose]?.()
   }
 
-  async #start(): Promise<void> {
-    await this.#adapter.start?.(
-      this.fixture.ports.map((_port, index) => this.#seen(index)),
-      freshContext(),
-    )
+  async #again(meanwhile: () => Promise<void> = async () => {}, known: readonly KnownAttachment[] = []): Promise<void> {
+    await this.#adapter[Symbol.asyncDispose]?.()
+    await meanwhile()
+    this.#adapter = await this.fixture.create()
+    await this.#start(known)
+  }
+
+  async #start(known: readonly KnownAttachment[] = []): Promise<void> {
+    const ports = this.fixture.ports.map((_port, index) => this.#seen(index))
+    await this.#adapter.start?.(ports, freshContext(), known)
   }
 
   /** A port as the agent shows it to the adapter. */

@@ -5,6 +5,7 @@ import {
   formatAttachmentKey,
   OffloadError,
   type OpContext,
+  type RememberedAttachment,
   silentLogger,
 } from '@cni-offload/sdk'
 import type { AdapterFixture } from '../../src/adapter/index.ts'
@@ -26,12 +27,13 @@ function broken(replace: (adapter: CniAdapter, fixture: SoundFixture, instance: 
           name: adapter.name,
           specVersion: adapter.specVersion,
           capabilities: adapter.capabilities,
-          start: async (ports, ctx) => adapter.start?.(ports, ctx),
+          start: async (ports, ctx, known) => adapter.start?.(ports, ctx, known),
           attach: (req, ctx) => adapter.attach(req, ctx),
           detach: (req, ctx) => adapter.detach(req, ctx),
           check: (req, ctx) => adapter.check(req, ctx),
           status: (ctx) => adapter.status(ctx),
           list: (ctx) => adapter.list(ctx),
+          remembered: async (ctx) => (await adapter.remembered?.(ctx)) ?? [],
           [Symbol.asyncDispose]: async () => adapter[Symbol.asyncDispose]?.(),
           ...replace(adapter, sound, instance),
         }
@@ -316,6 +318,24 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
         for (const { name } of ports) await net.apply(dpuNetns, [{ op: 'link.set', dev: name, up: false }])
       },
     })),
+  },
+  'restart.remembered': {
+    'remembers nothing': broken(() => ({ remembered: async () => [] })),
+    'forgets what it answered': broken((adapter) => ({
+      remembered: async (ctx) => ((await adapter.remembered?.(ctx)) ?? []).map(({ request }) => ({ request })),
+    })),
+    'never forgets': broken((adapter) => {
+      const seen = new Map<string, RememberedAttachment>()
+      return {
+        async remembered(ctx) {
+          for (const known of (await adapter.remembered?.(ctx)) ?? []) seen.set(formatAttachmentKey(known.request.key), known)
+          return [...seen.values()]
+        },
+      }
+    }),
+  },
+  'restart.lost-state': {
+    'does not listen to the agent': broken((adapter) => ({ start: async (ports, ctx) => adapter.start?.(ports, ctx) })),
   },
   'request.mac': {
     'ignores the wish': broken((adapter) => ({ attach: (req, ctx) => adapter.attach({ ...req, runtimeConfig: {} }, ctx) })),

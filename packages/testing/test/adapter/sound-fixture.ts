@@ -34,6 +34,7 @@ export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
     network: 'podnet',
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
     create: () => plugin.create({ log: silentLogger, clock: systemClock, stateDir }),
+    loseState: () => rm(stateDir, { recursive: true }),
     capacity: 5,
     tampers: [
       {

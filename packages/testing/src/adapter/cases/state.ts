@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { formatAttachmentKey, type RememberedAttachment } from '@cni-offload/sdk'
 import { CaseSkipped, type ComplianceCase } from '../../kit/case.ts'
 import { assertRefused, freshContext } from '../../kit/expect.ts'
 import type { AdapterFixture } from '../fixture.ts'
@@ -103,4 +104,40 @@ export const stateCases: readonly ComplianceCase<AdapterFixture>[] = [
         )
       }),
   },
+  {
+    id: 'restart.remembered',
+    title: 'what the adapter remembers is what it was asked for and what it answered',
+    run: (fixture) =>
+      inSession(fixture, async (session) => {
+        if (session.adapter.remembered === undefined) throw new CaseSkipped('the adapter keeps nothing that an agent could ask for')
+        const results = [await session.attach(0), await session.attach(1), await session.attach(0)].slice(0, 2)
+        await session.restart()
+        const remembered = await session.remembered()
+        const expected = results.map((result, index) => ({ request: session.request(index), result }))
+        assert.deepEqual(remembered.toSorted(byKey), expected.toSorted(byKey), 'after a restart')
+        await session.detach(0)
+        assert.deepEqual((await session.remembered()).map(id), session.keys(1), 'after one was detached')
+      }),
+  },
+  {
+    id: 'restart.lost-state',
+    title: 'an adapter that has lost its state has running pods again from what the agent knows, and gives their addresses to nobody else',
+    run: (fixture) =>
+      inSession(fixture, async (session) => {
+        const { loseState } = fixture
+        if (loseState === undefined) throw new CaseSkipped('the fixture has no state to lose')
+        const [first, second] = [await session.connect(0), await session.connect(1)]
+        await session.restartWithoutState(() => loseState(), [first, second])
+        assert.deepEqual(await session.listed(), session.keys(0, 1), 'attachments listed afterwards')
+        await assertReach(session, 0, addressesOf(second), true)
+        await session.adapter.check(session.checkRequest(0, first), freshContext())
+        assert.deepEqual(await session.attach(0), first, 'the result of attaching again')
+        assertUnique([first, second, ...(session.room > 2 ? [await session.attach(2)] : [])])
+        for (const index of session.room > 2 ? [0, 1, 2] : [0, 1]) await session.detach(index)
+        assert.deepEqual(await session.listed(), [], 'attachments listed after all were detached')
+      }),
+  },
 ]
+
+const id = ({ request }: RememberedAttachment): string => formatAttachmentKey(request.key)
+const byKey = (a: RememberedAttachment, b: RememberedAttachment): number => id(a).localeCompare(id(b))
