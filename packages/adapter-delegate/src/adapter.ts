@@ -38,6 +38,8 @@ export interface DelegateParts {
   readonly source: PluginListSource
   /** What runs plugin lists. */
   readonly runner: ListRunner
+  /** Ends plugins that outlived the run that started them. */
+  readonly endOrphans: (ctx: OpContext) => Promise<unknown>
   /** Where proxy namespaces are made. */
   readonly proxies: ProxyOptions
 }
@@ -53,6 +55,7 @@ export class DelegateAdapter implements CniAdapter {
   readonly #store: AttachmentStore
   readonly #source: PluginListSource
   readonly #runner: ListRunner
+  readonly #endOrphans: DelegateParts['endOrphans']
   readonly #proxies: Proxies
   readonly #teardown: Teardown
   readonly #buildup: Buildup
@@ -64,6 +67,7 @@ export class DelegateAdapter implements CniAdapter {
     this.#store = parts.store
     this.#source = parts.source
     this.#runner = parts.runner
+    this.#endOrphans = parts.endOrphans
     this.#proxies = new Proxies(parts.net, parts.proxies)
     this.#teardown = new Teardown({ ...parts, proxies: this.#proxies })
     this.#buildup = new Buildup({ ...parts, proxies: this.#proxies, teardown: this.#teardown, home: parts.proxies.home })
@@ -78,8 +82,11 @@ export class DelegateAdapter implements CniAdapter {
   /**
    * Moves all ports into their proxy namespaces: the kernel needs 12–20 ms for each, which no attach should wait for. Ports that
    * are shared with other adapters are moved with each attach and detach.
+   *
+   * @throws OffloadError DEADLINE_EXCEEDED when plugins of an earlier run do not end, although they were killed
    */
   async start(ports: readonly PortRef[], ctx: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
+    await this.#endOrphans(ctx)
     const list = await this.#source.load().catch((error: unknown) => ctx.log.warn({ error }, 'there is no usable plugin list yet'))
     if (list !== undefined) this.#takeOver(known, list, ctx)
     // Those that are there already say whose they are; one that is missing may be plugged in later.

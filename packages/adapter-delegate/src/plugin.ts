@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { definePlugin, OffloadError, type Plugin } from '@cni-offload/sdk'
 import { DelegateAdapter } from './adapter.ts'
-import { inlineList, ListRunner, PluginExecutor, PluginListFile, type PluginListSource } from '@cni-offload/sdk/exec'
+import { endOrphans, inlineList, ListRunner, PluginExecutor, PluginListFile, type PluginListSource } from '@cni-offload/sdk/exec'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { type DelegateOptions, delegateOptions } from './options.ts'
 import { AttachmentStore } from './state/attachment-store.ts'
@@ -24,13 +24,15 @@ export const delegate: Plugin<'adapter', typeof delegateOptions> = definePlugin(
     const { cniPath, execTimeoutMs: timeoutMs, pluginEnv: env, concurrency, netns } = options
     const store = new AttachmentStore(join(folder, 'delegate.db'), clock)
     reportSetAside(store.setAside, log)
-    const executor = new PluginExecutor({ cniPath, timeoutMs, env, concurrency, ...(netns === OWN_NETNS ? {} : { netns }) })
+    const owner = resolve(folder)
+    const executor = new PluginExecutor({ cniPath, timeoutMs, env, owner, concurrency, ...(netns === OWN_NETNS ? {} : { netns }) })
     return new DelegateAdapter({
       name: 'delegate',
       net: createLinuxNet(),
       clock,
       store,
       source: listSource(options),
+      endOrphans: (ctx) => endOrphans(owner, { clock, ...ctx }),
       runner: new ListRunner(executor, options.noCheck),
       proxies: { prefix: options.proxyPrefix, home: netns, owner: createHash('sha256').update(folder).digest('hex').slice(0, 16) },
     })

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -5,7 +6,7 @@ import type { AttachResult, PortRef } from '@cni-offload/sdk'
 import { ping, wirePod } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { attachmentNote, PORT_IN_PROXY } from '../src/index.ts'
-import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
+import { CNI_PATH, ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
 
 describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
   let lab: Lab
@@ -79,6 +80,28 @@ describe.skipIf(!isRoot)(`restarts and losses ${NEEDS_ROOT}`, () => {
       expect(await ping(lab.at(0).pod.path, target, { waitMs: 4000 }), target).toEqual({ sent: 3, received: 3 })
     const [result] = expected
     if (result !== undefined) await lab.adapter.check({ key: lab.request(0).key, port: lab.at(0).port, expected: result }, ctx())
+  })
+
+  it('a plugin that outlived its agent does not make anything after it was undone', async () => {
+    // Waits until it is let go, or killed, and then gives the pod its network after all.
+    const gate = join(lab.folder, 'gate')
+    await lab.script(
+      'slow',
+      `conf=$(cat)
+if [ "$CNI_COMMAND" = ADD ] && [ ! -e ${gate}.open ]; then echo begun >${gate}.begun; while [ ! -e ${gate}.open ]; do sleep 0.05; done; fi
+echo "$conf" | sed 's/"type":"slow"/"type":"bridge"/' | ${CNI_PATH}/bridge; status=$?; echo ended >>${gate}.ended; exit $status`,
+    )
+    const plugins = [lab.bridge({ type: 'slow' })]
+    await lab.start(plugins)
+    const given = lab.adapter.attach(lab.request(0), ctx()).catch((error: unknown) => error)
+    await expect.poll(() => existsSync(`${gate}.begun`), { timeout: 20_000 }).toBe(true)
+    // As after SIGKILL: nobody tells the plugin that its agent has gone.
+    await lab.start(plugins)
+    await lab.adapter.detach({ key: lab.request(0).key }, ctx())
+    await writeFile(`${gate}.open`, '')
+    expect(await given).toMatchObject({ code: expect.any(String) })
+    expect(await lab.reserved()).toEqual([])
+    expect((await lab.proxy(0).links())?.map(({ name }) => name)).toEqual(['lo', PORT_IN_PROXY])
   })
 
   describe('attaching again what a running pod has', () => {

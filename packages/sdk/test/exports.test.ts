@@ -86,10 +86,12 @@ describe('entries', () => {
   it('./exec exports what was released', () => {
     expect(Object.keys(exec).toSorted()).toEqual([
       'ListRunner',
+      'PLUGIN_OWNER',
       'PluginError',
       'PluginExecutor',
       'PluginListFile',
       'decodeRaw',
+      'endOrphans',
       'inlineList',
       'ipamTypes',
       'listCapabilities',

@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path'
 import type { NetnsPath } from '@cni-offload/linux'
 import { parseWith } from '@cni-offload/sdk'
+import { endOrphans } from '@cni-offload/sdk/exec'
 import type { Scope } from '@cni-offload/sdk/runtime'
 import type { HostOptions } from '../options.ts'
 import type { Facts } from '../runtime/runtime.ts'
@@ -10,7 +11,6 @@ import { fallbackConfig } from './config.ts'
 import { FallbackUndo } from './fallback-undo.ts'
 import { Fallbacks } from './fallbacks.ts'
 import { FallbackMetrics } from './metrics.ts'
-import { endOrphans } from './orphans.ts'
 import { hostRunners } from './runners.ts'
 import { SqliteFallbackJournal } from './sqlite-fallback-journal.ts'
 
@@ -31,7 +31,7 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
   const { limits, clock, log, bootId, stateDir } = facts
   const config = options.fallback && parseWith(fallbackConfig, options.fallback, 'fallback', 'INVALID_CONFIG')
   scope.factory(FALLBACK_JOURNAL, () => new SqliteFallbackJournal(join(stateDir, 'fallback.db'), clock))
-  const runners = hostRunners({ netns, timeoutMs: limits.addMs, marker: markerOf(facts), noCheck: config?.noCheck })
+  const runners = hostRunners({ netns, timeoutMs: limits.addMs, owner: ownerOf(facts), noCheck: config?.noCheck })
   const leftToQueue = (): void => scope.get(FALLBACK_DRAINER).wake()
   scope.factory(
     FALLBACK_UNDO,
@@ -65,7 +65,7 @@ export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSi
   const [journal, fallbacks, drainer] = [scope.get(FALLBACK_JOURNAL), scope.get(FALLBACKS), scope.get(FALLBACK_DRAINER)]
   const { adding, ending } = journal.counts()
   // Only then can plugins have been running when the daemon ended.
-  if (adding + ending > 0) await endOrphans(markerOf(facts), { clock: facts.clock, log, signal })
+  if (adding + ending > 0) await endOrphans(ownerOf(facts), { clock: facts.clock, log, signal })
   const undoing = fallbacks.recover()
   if (undoing > 0) log.warn({ undoing }, 'attachments on the host that a crash or a reboot left')
   return {
@@ -78,6 +78,6 @@ export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSi
   }
 }
 
-function markerOf({ stateDir }: Facts): string {
+function ownerOf({ stateDir }: Facts): string {
   return resolve(stateDir)
 }

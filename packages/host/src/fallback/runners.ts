@@ -1,6 +1,5 @@
 import { OWN_NETNS } from '@cni-offload/linux'
 import { ListRunner, PluginExecutor } from '@cni-offload/sdk/exec'
-import { MARKER } from './orphans.ts'
 
 /** What runs lists; a `ListRunner`. */
 export type FallbackRunner = Pick<ListRunner, 'requirePlugins' | 'add' | 'del' | 'check' | 'status' | 'gc'>
@@ -15,20 +14,19 @@ export interface RunnersOptions {
   /** Longest that one plugin may take, in milliseconds. */
   readonly timeoutMs: number
   /** Marks the plugins as this daemon's. */
-  readonly marker: string
+  readonly owner: string
   /** Types of plugins that are not called with CHECK. */
   readonly noCheck?: readonly string[] | undefined
 }
 
 /** Runners of stock plugins on the host, one for each choice of folders. */
-export function hostRunners({ netns, timeoutMs, marker, noCheck }: RunnersOptions): FallbackRunners {
+export function hostRunners({ netns, timeoutMs, owner, noCheck }: RunnersOptions): FallbackRunners {
   const runners = new Map<string, ListRunner>()
   return (binDirs) => {
     const path = binDirs.join(':')
     const known = runners.get(path)
     if (known !== undefined) return known
-    const env = { [MARKER]: marker }
-    const executor = new PluginExecutor({ cniPath: binDirs, timeoutMs, env, ...(netns === OWN_NETNS ? {} : { netns }) })
+    const executor = new PluginExecutor({ cniPath: binDirs, timeoutMs, owner, ...(netns === OWN_NETNS ? {} : { netns }) })
     const made = new ListRunner(executor, noCheck)
     runners.set(path, made)
     return made

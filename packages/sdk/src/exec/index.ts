@@ -6,6 +6,7 @@
  * @packageDocumentation
  */
 export * from './list-runner.ts'
+export * from './orphans.ts'
 export * from './plugin-error.ts'
 export * from './plugin-executor.ts'
 export * from './plugin-list.ts'

@@ -7,6 +7,7 @@ import { OffloadError } from '../errors/offload-error.ts'
 import { deadline } from '../runtime/deadline.ts'
 import { Limiter } from '../runtime/limiter.ts'
 import { type ChildOutcome, runChild } from './child.ts'
+import { PLUGIN_OWNER } from './orphans.ts'
 import { PluginError } from './plugin-error.ts'
 
 /** How plugins are executed. */
@@ -19,6 +20,11 @@ export interface PluginExecutorOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Network namespace that plugins run in, by path; this process's when absent. */
   readonly netns?: string
+  /**
+   * Who starts them, the same after a restart and nobody else's on this machine: {@link endOrphans} finds them by it. Nobody by
+   * default.
+   */
+  readonly owner?: string
   /** How many plugins may run at a time. */
   readonly concurrency?: number
 }
@@ -77,11 +83,12 @@ export class PluginExecutor {
   async run(call: PluginCall, signal: AbortSignal): Promise<string> {
     const what = `plugin "${call.type}", ${call.verb}`
     const path = await this.find(call.type)
-    const { cniPath, timeoutMs, netns, env } = this.#options
+    const { cniPath, timeoutMs, netns, env, owner } = this.#options
     const argv: [string, ...string[]] = netns === undefined ? [path] : ['nsenter', `--net=${netns}`, '--', path]
     const variables = {
       PATH,
       ...env,
+      ...(owner === undefined ? {} : { [PLUGIN_OWNER]: owner }),
       CNI_COMMAND: call.verb,
       CNI_CONTAINERID: call.containerId,
       CNI_NETNS: call.netns,

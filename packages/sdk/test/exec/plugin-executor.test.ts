@@ -1,6 +1,6 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type PluginCall, PluginExecutor, type PluginExecutorOptions } from '../../src/exec/index.ts'
+import { PLUGIN_OWNER, type PluginCall, PluginExecutor, type PluginExecutorOptions } from '../../src/exec/index.ts'
 import { ScriptFolder } from './scripts.ts'
 
 const call: PluginCall = { verb: 'ADD', type: 'plugin', containerId: 'c', netns: '/n', ifName: 'eth0', args: '', stdin: '{}' }
@@ -46,6 +46,12 @@ describe('PluginExecutor', () => {
   it('gives plugins the environment that the options say', async () => {
     await scripts.add('plugin', 'echo $DATASTORE_TYPE')
     expect(await executor({ env: { DATASTORE_TYPE: 'kubernetes' } }).run(call, patient)).toBe('kubernetes\n')
+  })
+
+  it('gives plugins the name of their owner, if they have one', async () => {
+    await scripts.add('plugin', `echo "$${PLUGIN_OWNER}"`)
+    expect(await executor({ owner: '/state' }).run(call, patient)).toBe('/state\n')
+    expect(await executor().run(call, patient)).toBe('\n')
   })
 
   it('runs no more at a time than it may, and all in the end', async () => {

@@ -1,9 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
-import { deadline } from '@cni-offload/sdk/runtime'
+import type { Clock } from '../contracts/clock.ts'
+import type { Logger } from '../contracts/logger.ts'
+import { OffloadError } from '../errors/offload-error.ts'
+import { deadline } from '../runtime/deadline.ts'
 
-/** Variable in the environment of every plugin that a daemon starts; its value tells daemons apart. */
-export const MARKER = 'CNI_OFFLOAD_HOST_STATE'
+/** Variable in the environment of every plugin that has an owner: who started it. */
+export const PLUGIN_OWNER = 'CNI_OFFLOAD_PLUGIN_OWNER'
 
 const LOOK_AGAIN_MS = 10
 
@@ -24,16 +26,17 @@ export interface OrphansDeps {
 
 /**
  * Kills plugins that outlived the daemon that started them, and waits until they are gone. Without it a plugin whose daemon was
- * killed could finish its ADD after the next daemon has undone it.
+ * killed could finish its ADD after the next daemon has undone it. Whoever runs plugins calls it when it starts, before it undoes or
+ * runs anything.
  *
- * @param marker - of the plugins; nobody else's are touched
+ * @param owner - as given to the {@link PluginExecutor} that started them; nobody else's are touched
  * @returns how many there were
  * @throws OffloadError DEADLINE_EXCEEDED naming the processes that are still there; the signal's reason
  */
-export async function endOrphans(marker: string, { clock, log, signal: caller, limitMs = LIMIT_MS }: OrphansDeps): Promise<number> {
+export async function endOrphans(owner: string, { clock, log, signal: caller, limitMs = LIMIT_MS }: OrphansDeps): Promise<number> {
   const signal = deadline(caller, limitMs)
   const seen = new Set<number>()
-  for (let left = await marked(marker); left.length > 0; left = await marked(marker)) {
+  for (let left = await ownedBy(owner); left.length > 0; left = await ownedBy(owner)) {
     for (const pid of left) {
       if (!seen.has(pid)) log.warn({ pid }, 'killing a plugin of an earlier run')
       seen.add(pid)
@@ -52,9 +55,9 @@ export async function endOrphans(marker: string, { clock, log, signal: caller, l
   return seen.size
 }
 
-async function marked(marker: string): Promise<number[]> {
+async function ownedBy(owner: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-  const entry = `${MARKER}=${marker}`
+  const entry = `${PLUGIN_OWNER}=${owner}`
   const has = async (pid: number): Promise<boolean> =>
     pid !== process.pid && (await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')).split('\0').includes(entry)
   const found = await Promise.all(pids.map(async (pid) => ((await has(pid)) ? [pid] : [])))
