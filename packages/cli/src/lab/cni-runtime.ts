@@ -17,6 +17,8 @@ export interface CniCall {
   readonly stdin: unknown
   /** Variables besides the CNI ones; replaces nothing of them. */
   readonly env?: Readonly<Record<string, string>>
+  /** Kills the executable by SIGKILL when it aborts, as a runtime that is out of patience does. */
+  readonly kill?: AbortSignal
 }
 
 /** What came of a call. */
@@ -56,6 +58,9 @@ export async function callCni(executable: string, hostNetns: string | undefined,
     },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
+  const kill = (): boolean => child.kill('SIGKILL')
+  call.kill?.addEventListener('abort', kill, { once: true })
+  if (call.kill?.aborted === true) kill()
   const out: Buffer[] = []
   const err: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
@@ -66,7 +71,7 @@ export async function callCni(executable: string, hostNetns: string | undefined,
   const exitCode = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (cause) => reject(new OffloadError('IO_FAILURE', `cannot run ${executable}`, { cause })))
     child.once('close', (code) => resolve(code))
-  })
+  }).finally(() => call.kill?.removeEventListener('abort', kill))
   const ms = performance.now() - started
   const stdout = Buffer.concat(out).toString()
   return { exitCode, stdout, json: decode(stdout), stderr: Buffer.concat(err).toString(), ms }

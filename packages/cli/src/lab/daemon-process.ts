@@ -85,11 +85,20 @@ export async function isDaemon(pid: number | null, config: string): Promise<bool
  */
 export async function stopDaemon(pid: number | null, config: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   if (pid === null || !(await isDaemon(pid, config))) return
-  process.kill(pid, signal)
+  signalDaemon(pid, signal)
   const deadline = systemClock.monotonic() + GRACE_MS
   // A process that is not our child raises no event when it ends: its entry in /proc is all there is to look at.
   while (await isDaemon(pid, config)) {
-    if (systemClock.monotonic() > deadline) process.kill(pid, 'SIGKILL')
+    if (systemClock.monotonic() > deadline) signalDaemon(pid, 'SIGKILL')
     await systemClock.sleep(10, AbortSignal.timeout(GRACE_MS))
+  }
+}
+
+function signalDaemon(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // It has ended since it was looked at.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
   }
 }
