@@ -1,8 +1,12 @@
 import { Command } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
+import { chaosCommand } from './chaos/command.ts'
 import { pathCommand } from './path/command.ts'
 
-const program = new Command('bench').description('benchmarks against peers, as ratios within one run').addCommand(pathCommand())
+const program = new Command('bench')
+  .description('benchmarks against peers, as ratios within one run, and what nobody wants to happen, at random')
+  .addCommand(pathCommand())
+  .addCommand(chaosCommand())
 
 try {
   await program.parseAsync()

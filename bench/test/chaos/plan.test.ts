@@ -1,0 +1,57 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { describeKill, killPlan, type PlannedKill, type Victim } from '../../src/chaos/plan.ts'
+
+const take = (seed: number, nodes: number, count: number): PlannedKill[] => killPlan(seed, nodes).take(count).toArray()
+
+const seeds = fc.integer({ min: 0, max: 2 ** 31 })
+
+describe('plan of kills', () => {
+  test('follows from the seed alone', () => {
+    fc.assert(
+      fc.property(seeds, fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 100 }), (seed, nodes, count) => {
+        expect(take(seed, nodes, count)).toEqual(take(seed, nodes, 100).slice(0, count))
+        expect(take(seed, nodes, 100)).not.toEqual(take(seed + 1, nodes, 100))
+      }),
+    )
+  })
+
+  test('stays within its bounds', () => {
+    fc.assert(
+      fc.property(seeds, fc.integer({ min: 1, max: 9 }), (seed, nodes) => {
+        for (const { node, afterAdds, afterMs, downMs } of take(seed, nodes, 100)) {
+          expect(node).toBeGreaterThanOrEqual(1)
+          expect(node).toBeLessThanOrEqual(nodes)
+          expect([0, 1, 2, 3, 4]).toContain(afterAdds)
+          expect(afterMs).toBeGreaterThanOrEqual(0)
+          expect(afterMs).toBeLessThanOrEqual(120)
+          expect(downMs).toBeGreaterThanOrEqual(0)
+          expect(downMs).toBeLessThanOrEqual(1_500)
+        }
+      }),
+    )
+  })
+
+  test('kills everybody, on every node, in the shares that are documented', () => {
+    const kills = take(1, 2, 10_000)
+    const shares = new Map<Victim, number>()
+    for (const { victim } of kills) shares.set(victim, (shares.get(victim) ?? 0) + 1)
+    for (const [victim, percent] of [
+      ['host', 30],
+      ['agent', 30],
+      ['both', 10],
+      ['shim', 30],
+    ] as const)
+      expect(Math.abs((shares.get(victim) ?? 0) / 100 - percent)).toBeLessThan(2)
+    expect(new Set(kills.map(({ node }) => node))).toEqual(new Set([1, 2]))
+    expect(new Set(kills.map(({ first }) => first))).toEqual(new Set(['host', 'agent']))
+  })
+
+  test('is told in words', () => {
+    const kill = { node: 2, afterAdds: 3, afterMs: 40, downMs: 0, first: 'agent' as const }
+    expect(describeKill({ ...kill, victim: 'both' })).toBe(
+      'host and agent of node2 at once, agent back first after 3 ADDs and 40 ms, down for 0 ms',
+    )
+    expect(describeKill({ ...kill, victim: 'shim' })).toBe('a shim of node2 after 3 ADDs and 40 ms')
+  })
+})
