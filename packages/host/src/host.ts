@@ -1,4 +1,4 @@
-import { type Logger, OffloadError } from '@cni-offload/sdk'
+import { type Logger, OffloadError, type RepairRecord } from '@cni-offload/sdk'
 import { aborted, Scope, serveMetrics } from '@cni-offload/sdk/runtime'
 import { type HostInspection, inspectHost } from './inspect.ts'
 import { stderrLogger } from './log.ts'
@@ -97,22 +97,22 @@ class HostDaemon implements Host {
     await server.drain(runtime.limits.drainMs)
   }
 
-  #serve({ verbs, metrics, clock }: Runtime): Promise<SocketServer> {
+  #serve({ verbs, metrics, ledger, clock }: Runtime): Promise<SocketServer> {
     const { socket: path = DEFAULT_SOCKET } = this.#options
     const log = this.#log.child({ component: 'host.server' })
     const handle = createDispatcher({
       verbs,
       clock,
       log,
-      inspect: () => this.#inspect(verbs),
+      inspect: () => this.#inspect(verbs, ledger.records),
       observe: (outcome) => metrics.observe(outcome),
     })
     return SocketServer.listen({ path, log, handle })
   }
 
-  #inspect({ agent, journal, fallback }: Runtime['verbs']): HostInspection {
+  #inspect({ agent, journal, fallback }: Runtime['verbs'], repairs: readonly RepairRecord[]): HostInspection {
     const { address } = this.#options.agent
-    return inspectHost({ node: this.node, state: this.#state, address, agent, journal, fallbacks: fallback.all() })
+    return inspectHost({ node: this.node, state: this.#state, address, agent, journal, fallbacks: fallback.all(), repairs })
   }
 
   async #serveMetrics(stack: AsyncDisposableStack, { metrics, verbs }: Runtime): Promise<number | undefined> {

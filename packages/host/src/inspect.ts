@@ -1,4 +1,4 @@
-import { type AttachmentKey, formatVfId } from '@cni-offload/sdk'
+import { type AttachmentKey, formatVfId, type RepairRecord } from '@cni-offload/sdk'
 import { decodeRaw } from '@cni-offload/sdk/exec'
 import type { AgentLink } from './agent/agent-link.ts'
 import type { FallbackReason } from './fallback/plan.ts'
@@ -21,7 +21,9 @@ export interface HostInspection {
     readonly phase: AttachmentPhase
     readonly netns: string
     readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string }
+    readonly pciAddress: string | undefined
     readonly mac: string | undefined
+    readonly mtu: number | undefined
     readonly ips: readonly string[]
     readonly createdAt: string
   }[]
@@ -46,6 +48,8 @@ export interface HostInspection {
   }[]
   /** What is left to do for attachments that are over, oldest first. */
   readonly queue: readonly (Pick<CleanupRow, 'key' | 'release' | 'detach' | 'reason'> & { readonly vf: string })[]
+  /** What the reconciler of this daemon found and did about it lately, oldest first. */
+  readonly repairs: readonly RepairRecord[]
 }
 
 /** Puts the daemon's state together. */
@@ -56,6 +60,7 @@ export function inspectHost(of: {
   agent: AgentLink
   journal: AttachmentJournal
   fallbacks: readonly FallbackRow[]
+  repairs: readonly RepairRecord[]
 }): HostInspection {
   return {
     node: of.node,
@@ -67,13 +72,16 @@ export function inspectHost(of: {
       phase: row.phase,
       netns: row.netns,
       pod: row.pod,
+      pciAddress: row.pciAddress,
       mac: row.result?.mac,
+      mtu: row.result?.mtu,
       ips: row.result?.ips.map(({ address }) => address) ?? [],
       createdAt: new Date(row.createdAt).toISOString(),
     })),
     fallbacks: of.fallbacks.map(inspectFallback),
     leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
     queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
+    repairs: of.repairs,
   }
 }
 

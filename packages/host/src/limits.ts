@@ -1,5 +1,7 @@
+import type { RepairLimits } from '@cni-offload/sdk/runtime'
+
 /** How much a host daemon does at a time, and how long it waits. Times are in milliseconds. */
-export interface HostLimits {
+export interface HostLimits extends RepairLimits {
   /** ADDs at a time; more wait in a fair queue. */
   readonly adds: number
   /** An ADD, from the queue to the answer. */
@@ -16,6 +18,8 @@ export interface HostLimits {
   readonly checkMs: number
   /** How long requests may go on when the daemon is told to stop, before they are aborted. */
   readonly drainMs: number
+  /** How long the reconciler takes at least to look at all pods once; 0 switches it off. */
+  readonly reconcileMs: number
 }
 
 /** The limits that hold where none are given. */
@@ -28,4 +32,9 @@ export const DEFAULT_LIMITS: HostLimits = {
   statusMs: 2_500,
   checkMs: 15_000,
   drainMs: 15_000,
+  reconcileMs: 5_000,
+  repairBurst: 32,
+  repairEveryMs: 250,
+  repairPauseMs: 5_000,
+  repairPauseMaxMs: 600_000,
 }

@@ -36,8 +36,8 @@ export interface ReconcilerDeps {
 
 type Known = Pick<AttachmentRow, 'key' | 'state' | 'revision'>
 
-/** A look may take one part in so many of the time at most, however much there is to look at. */
-const REST = 20
+/** How many times as long as it took to look at a network it is left alone afterwards, at least. */
+const REST = 4
 
 /** Repairs that one network has under way at a time. */
 const CONCURRENCY = 4

@@ -34,7 +34,7 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin, limits } = config
   return {
     node,
     socket,
@@ -43,6 +43,7 @@ export async function hostOptions(
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'host-device', config.hardware, importer),
     deviceInfoDir: deviceInfo.dir,
     log: stderrLogger(config.log.level),
+    ...(limits === undefined ? {} : { limits }),
     ...(fallback === undefined ? {} : { fallback }),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
     ...(devicePlugin === undefined ? {} : { devicePlugin }),

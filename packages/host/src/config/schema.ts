@@ -1,9 +1,10 @@
 import { cniName } from '@cni-offload/sdk'
-import type { PluginReference } from '@cni-offload/sdk/runtime'
+import { limitsSchema, type PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
 import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
 import { type DevicePluginConfig, devicePluginConfig } from '../device-plugin/config.ts'
 import { type FallbackConfig, fallbackConfig } from '../fallback/config.ts'
+import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
 
@@ -27,6 +28,8 @@ export interface HostConfig {
   readonly deviceInfo: { readonly dir: string }
   /** VFs as resources that kubelet counts. */
   readonly devicePlugin?: DevicePluginConfig | undefined
+  /** Times and concurrency that differ from the defaults. */
+  readonly limits?: Partial<HostLimits> | undefined
   /** Log. */
   readonly log: { readonly level: LogLevel }
 }
@@ -53,5 +56,6 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })
     .default({ dir: DEFAULT_DEVICE_INFO_DIR }),
   devicePlugin: devicePluginConfig.optional(),
+  limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs']).optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

@@ -22,8 +22,10 @@ const STATEMENTS = {
   get: `${ATTACHMENT} WHERE ${BY_KEY}`,
   all: `${ATTACHMENT} ORDER BY a.rowid`,
   keysOf: 'SELECT network, container_id, if_name, phase FROM attachments WHERE network = ? ORDER BY rowid',
+  keysIn: 'SELECT network, container_id, if_name FROM attachments WHERE phase = ? ORDER BY rowid',
   attached: `UPDATE attachments SET phase = 'attached', result = ? WHERE ${before('attached')}`,
   wired: `UPDATE attachments SET phase = 'wired' WHERE ${before('wired')}`,
+  renewed: `UPDATE attachments SET result = ? WHERE ${before('renewed')}`,
   detaching: `UPDATE attachments SET phase = 'detaching' WHERE ${before('detaching')}`,
   free: `DELETE FROM attachments WHERE ${before('free')} ${REMOVED}`,
   quarantine: `DELETE FROM attachments WHERE ${before('quarantine')} ${REMOVED}`,
@@ -72,9 +74,14 @@ export class AttachmentTable {
       .map(decodeKey)
   }
 
-  /** Notes the agent's answer. @throws OffloadError JOURNAL_FAILURE if it is refused */
-  attached(key: AttachmentKey, result: AttachResult): void {
-    this.#one(key, 'attached', this.#sql.attached.run(JSON.stringify(result), ...keyColumns(key)).changes)
+  /** Attachments of all networks in a phase, oldest first. */
+  keysIn(phase: AttachmentPhase): AttachmentKey[] {
+    return this.#sql.keysIn.all(phase).map(decodeKey)
+  }
+
+  /** Notes the agent's answer, the first one or a later one. @throws OffloadError JOURNAL_FAILURE if it is refused */
+  answered(event: 'attached' | 'renewed', key: AttachmentKey, result: AttachResult): void {
+    this.#one(key, event, this.#sql[event].run(JSON.stringify(result), ...keyColumns(key)).changes)
   }
 
   /** Notes where it stands. @throws OffloadError JOURNAL_FAILURE if it is refused */

@@ -11,7 +11,7 @@ export const LIFECYCLE = {
   free: { lease: 'leased', withhold: 'withheld' },
   leased: { attached: 'attached', detaching: 'detaching' },
   attached: { wired: 'wired', detaching: 'detaching' },
-  wired: { detaching: 'detaching' },
+  wired: { renewed: 'wired', detaching: 'detaching' },
   detaching: { detaching: 'detaching', free: 'free', quarantine: 'quarantined' },
   quarantined: { progress: 'quarantined', finish: 'free' },
   withheld: { adopt: 'wired', readmit: 'free' },

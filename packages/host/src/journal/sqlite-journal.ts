@@ -141,8 +141,18 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
+  keysIn(phase: AttachmentPhase): AttachmentKey[] {
+    return this.#file.guard('read', () => this.#attachments.keysIn(phase))
+  }
+
+  /** @inheritDoc */
   attached(key: AttachmentKey, result: AttachResult): void {
-    this.#file.guard('write', () => this.#attachments.attached(key, result))
+    this.#file.guard('write', () => this.#attachments.answered('attached', key, result))
+  }
+
+  /** @inheritDoc */
+  renewed(key: AttachmentKey, result: AttachResult): void {
+    this.#file.guard('write', () => this.#attachments.answered('renewed', key, result))
   }
 
   /** @inheritDoc */

@@ -158,6 +158,10 @@ export interface AttachmentJournal extends Disposable {
   all(): AttachmentRow[]
   /** Attachments of a network in a phase, oldest first. */
   keysOf(network: string, phases: readonly AttachmentPhase[]): AttachmentKey[]
+  /** Attachments of all networks in a phase, oldest first, without the rest of their rows: cheap enough to be asked all the time. */
+  keysIn(phase: AttachmentPhase): AttachmentKey[]
+  /** Notes what the network has become for a running pod, once the pod has it. */
+  renewed(key: AttachmentKey, result: AttachResult): void
   /** Notes the agent's answer. */
   attached(key: AttachmentKey, result: AttachResult): void
   /** Notes that the pod has its network. */

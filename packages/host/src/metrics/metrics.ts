@@ -1,4 +1,5 @@
 import type { ResyncEvent } from '@cni-offload/protocol'
+import type { RepairRecord } from '@cni-offload/sdk'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { JournalCounts } from '../journal/types.ts'
 import type { RequestOutcome } from '../server/dispatch.ts'
@@ -16,6 +17,7 @@ export class HostMetrics {
   readonly #stages: Histogram<'verb' | 'stage'>
   readonly #connected: Gauge
   readonly #resync: Counter<'action'>
+  readonly #repairs: Counter<'action' | 'outcome'>
 
   /** @param counts - read at each scrape */
   constructor(counts: () => JournalCounts) {
@@ -46,6 +48,12 @@ export class HostMetrics {
       labelNames: ['action'],
       registers,
     })
+    this.#repairs = new Counter({
+      name: 'cni_offload_host_reconciler_actions_total',
+      help: 'What the reconciler did about drift, by action and outcome',
+      labelNames: ['action', 'outcome'],
+      registers,
+    })
     const vfs: Gauge<'state'> = new Gauge({
       name: 'cni_offload_host_vfs',
       help: 'VFs by state',
@@ -72,6 +80,11 @@ export class HostMetrics {
   /** Notes whether calls to the agent pass. */
   connected(connected: boolean): void {
     this.#connected.set(connected ? 1 : 0)
+  }
+
+  /** Notes what the reconciler did. */
+  repaired({ action, outcome }: RepairRecord): void {
+    this.#repairs.inc({ action, outcome })
   }
 
   /** Notes what a resync did to an attachment. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { bootId, createLinuxNet, getrusage, OWN_NETNS } from '@cni-offload/linux'
 import { createOffloadClient } from '@cni-offload/protocol'
 import { type Clock, type HostDevice, type Logger, OffloadError, systemClock } from '@cni-offload/sdk'
-import { KeyedMutex, Limiter, type Scope } from '@cni-offload/sdk/runtime'
+import { KeyedMutex, Limiter, RepairLedger, type Scope } from '@cni-offload/sdk/runtime'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { AgentLink } from '../agent/agent-link.ts'
 import { AttachmentInfo } from '../device-info/attachment-info.ts'
@@ -15,6 +15,7 @@ import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
 import { provideFallbacks, startFallbacks } from '../fallback/provide.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
+import { Reconciler } from '../reconcile/reconciler.ts'
 import { claimPath } from '../server/claim-path.ts'
 import { Drainer } from '../undo/drainer.ts'
 import { adoptAttachments, withholdUnknown } from '../undo/rebuild.ts'
@@ -30,9 +31,11 @@ import {
   FALLBACK_JOURNAL,
   FALLBACKS,
   JOURNAL,
+  LEDGER,
   LOCKS,
   METRICS,
   NET,
+  RECONCILER,
   UNDO,
   VERBS,
 } from './tokens.ts'
@@ -48,6 +51,8 @@ export interface Runtime {
   readonly limits: HostLimits
   /** Time. */
   readonly clock: Clock
+  /** What the reconciler did. */
+  readonly ledger: RepairLedger
   /** Ends the work in the background; resolves when it has ended. */
   stop(): Promise<void>
 }
@@ -103,6 +108,7 @@ export async function startRuntime(
   if (identity === undefined) throw new OffloadError('INVALID_CONFIG', `${path} is no network namespace`)
   provideFallbacks(scope, options, facts, path)
   provideVerbs(scope, facts, options, { path, identity })
+  provideReconciler(scope, facts)
 
   const vfs = await device.discover({ signal, log })
   const inventory = devicePlugin.inventory(journal)
@@ -130,12 +136,14 @@ export async function startRuntime(
     }),
     drainer.run(end.signal),
     fallbacks.run(end.signal),
+    scope.get(RECONCILER).run(end.signal),
     watchDevice({ device, journal: inventory, clock, log, signal: end.signal }),
     devicePlugin.run(inventory, devicePluginDeps, end.signal),
   ]
   return {
     verbs: scope.get(VERBS),
     metrics: scope.get(METRICS),
+    ledger: scope.get(LEDGER),
     limits,
     clock,
     async stop() {
@@ -173,7 +181,10 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
             from.get(METRICS).connected(connected)
             devicePlugin.connected(connected)
           },
-          resynced: (event) => from.get(METRICS).resynced(event),
+          resynced(event) {
+            from.get(METRICS).resynced(event)
+            from.get(RECONCILER).heard(event)
+          },
         },
       }),
   )
@@ -229,6 +240,12 @@ function provideVerbs(
       counted: devicePlugin.counted,
     }
   })
+}
+
+function provideReconciler(scope: Scope, { limits, clock, log }: Facts): void {
+  const own = log.child({ component: 'host.reconciler' })
+  scope.factory(LEDGER, (from) => new RepairLedger({ clock, limits, log: own, observe: (record) => from.get(METRICS).repaired(record) }))
+  scope.factory(RECONCILER, (from) => new Reconciler({ ...from.get(VERBS), ledger: from.get(LEDGER), clock, limits, log: own }))
 }
 
 /** A plugin is made asynchronously, a scope's factories are not: it is made here and given up by the scope. */

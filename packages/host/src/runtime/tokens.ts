@@ -1,6 +1,6 @@
 import type { LinuxNet } from '@cni-offload/linux'
 import type { HostDevice } from '@cni-offload/sdk'
-import { type KeyedMutex, type Token, token } from '@cni-offload/sdk/runtime'
+import { type KeyedMutex, type RepairLedger, type Token, token } from '@cni-offload/sdk/runtime'
 import type { AgentClient, AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { FallbackUndo } from '../fallback/fallback-undo.ts'
@@ -8,6 +8,7 @@ import type { Fallbacks } from '../fallback/fallbacks.ts'
 import type { FallbackJournal } from '../fallback/types.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostMetrics } from '../metrics/metrics.ts'
+import type { Reconciler } from '../reconcile/reconciler.ts'
 import type { Drainer } from '../undo/drainer.ts'
 import type { Undo } from '../undo/undo.ts'
 import type { VerbDeps } from '../verbs/deps.ts'
@@ -38,6 +39,10 @@ export const FALLBACK_UNDO: Token<FallbackUndo> = token('host.fallback-undo')
 export const FALLBACKS: Token<Fallbacks> = token('host.fallbacks')
 /** Works off those that could not be ended at once. */
 export const FALLBACK_DRAINER: Token<Drainer> = token('host.fallback-drainer')
+/** When the reconciler may act, and what it did. */
+export const LEDGER: Token<RepairLedger> = token('host.ledger')
+/** Keeps pods and free VFs as they should be. */
+export const RECONCILER: Token<Reconciler> = token('host.reconciler')
 /** Metrics. */
 export const METRICS: Token<HostMetrics> = token('host.metrics')
 /** What the verbs work with. */

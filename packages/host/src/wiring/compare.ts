@@ -32,24 +32,38 @@ export async function readPodInterface(net: LinuxNet, netns: NetnsPath, ifName: 
   return { link, addresses, routes, otherRoutes: rest.flat() }
 }
 
-const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
+/** A route for people. */
+export const shownRoute = (route: Route): string => `${route.dst}${route.gw === undefined ? '' : ` via ${route.gw}`}`
 
 const sameButTable = (a: Route, b: Route): boolean =>
   a.dst === b.dst && a.gw === b.gw && a.priority === b.priority && a.mtu === b.mtu && a.advmss === b.advmss && a.scope === b.scope
 
-const sameRoute = (a: Route, b: Route): boolean => a.table === b.table && sameButTable(a, b)
+/** Whether two routes in normal form are the same. */
+export const sameRoute = (a: Route, b: Route): boolean => a.table === b.table && sameButTable(a, b)
 
 /** Whether the kernel would not have both: then the other interface's came first, and ours was never made. */
 const excludes = (other: Route, ours: Route): boolean =>
   other.dst === ours.dst && other.table === ours.table && other.priority === ours.priority
 
+/** What an interface lacks of the network that it was given. */
+export interface Drift {
+  /** It is not up. */
+  readonly down: boolean
+  /** What it is set to instead of what it should be, as readable phrases: MAC and MTU. */
+  readonly settings: readonly string[]
+  /** Addresses that it does not have, as they were given. */
+  readonly addresses: readonly string[]
+  /** Routes that are not there, in an order that the kernel accepts. */
+  readonly routes: readonly Route[]
+}
+
 /**
- * What an interface lacks of the network that it was given, as readable phrases; empty if all is there. Addresses and
- * routes in excess are fine: later plugins of the list may have added them.
+ * What an interface lacks of the network that it was given. Addresses and routes in excess are fine: later plugins of the list
+ * may have added them.
  *
  * @param stated - the interface as the final result of the list has it: a later plugin may have changed MAC and MTU
  */
-export function differences(has: PodInterface, expected: AttachResult, stated?: CniInterface): string[] {
+export function drift(has: PodInterface, expected: AttachResult, stated?: CniInterface): Drift {
   const { link } = has
   const mac = stated?.mac?.toLowerCase() ?? expected.mac
   const mtu = stated?.mtu ?? expected.mtu
@@ -59,14 +73,25 @@ export function differences(has: PodInterface, expected: AttachResult, stated?: 
   const stands = (route: Route): boolean =>
     has.routes.some((candidate) => sameRoute(route, candidate)) ||
     (route.table === undefined && moved.some((candidate) => sameButTable(route, candidate)))
+  return {
+    down: !link.up,
+    settings: [
+      ...(link.mac === mac ? [] : [`MAC is ${link.mac} instead of ${mac}`]),
+      ...(link.mtu === mtu ? [] : [`MTU is ${link.mtu} instead of ${mtu}`]),
+    ],
+    addresses: expected.ips.map(({ address }) => address).filter((address) => !has.addresses.includes(normalizeCidr(address))),
+    routes: routes.filter((route) => !stands(route)),
+  }
+}
+
+/** What an interface lacks as readable phrases, see {@link drift}; empty if all is there. */
+export function differences(has: PodInterface, expected: AttachResult, stated?: CniInterface): string[] {
+  const { down, settings, addresses, routes } = drift(has, expected, stated)
   return [
-    ...(link.up ? [] : [`${link.name} is down`]),
-    ...(link.mac === mac ? [] : [`MAC is ${link.mac} instead of ${mac}`]),
-    ...(link.mtu === mtu ? [] : [`MTU is ${link.mtu} instead of ${mtu}`]),
-    ...expected.ips
-      .filter(({ address }) => !has.addresses.includes(normalizeCidr(address)))
-      .map(({ address }) => `address ${address} is missing`),
-    ...routes.filter((route) => !stands(route)).map((route) => `route ${shownRoute(route)} is missing`),
+    ...(down ? [`${has.link.name} is down`] : []),
+    ...settings,
+    ...addresses.map((address) => `address ${address} is missing`),
+    ...routes.map((route) => `route ${shownRoute(route)} is missing`),
   ]
 }
 

@@ -26,6 +26,7 @@ const HAPPEN: Readonly<Record<LeaseEvent, (journal: AttachmentJournal) => boolea
   lease: (journal) => void journal.lease(leaseOf('a')),
   attached: (journal) => journal.attached(key, RESULT),
   wired: (journal) => journal.wired(key),
+  renewed: (journal) => journal.renewed(key, RESULT),
   detaching: (journal) => journal.detaching(key),
   free: (journal) => journal.free(key),
   quarantine: (journal) => journal.quarantine(key, LATER),

@@ -125,7 +125,8 @@ export class HostLab implements AsyncDisposable {
         hardware,
         log: this.#options.log ?? silentLogger,
         metrics: '127.0.0.1:0',
-        limits: { agentMs: 300, drainMs: 5_000, ...this.#options.limits },
+        // What a test breaks is not to be put right behind its back.
+        limits: { agentMs: 300, drainMs: 5_000, reconcileMs: 0, ...this.#options.limits },
         ...this.#options.host,
         ...more,
       },

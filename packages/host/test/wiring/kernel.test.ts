@@ -3,6 +3,7 @@ import type { AttachResult, Route } from '@cni-offload/sdk'
 import { TestNetns } from '@cni-offload/testing'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { obstacle, update } from '../../src/reconcile/update.ts'
 import { differences, readPodInterface } from '../../src/wiring/compare.ts'
 import { podOps } from '../../src/wiring/pod-ops.ts'
 
@@ -92,6 +93,26 @@ describe.skipIf(unprivileged)('any network, given to the kernel (needs root for 
         expect(await wire(result)).toEqual([])
       }),
       { numRuns: 300 },
+    )
+  })
+
+  it('is followed by a running pod when it changes, MAC and addresses apart', async () => {
+    await fc.assert(
+      fc.asyncProperty(network, network, async (before, other) => {
+        const after = { ...before, mtu: other.mtu, routes: other.routes }
+        fc.pre(obstacle(before, after) === undefined)
+        expect(await wire(before)).toEqual([])
+        await net.apply(pod.path, update('eth0', before, after).ops)
+        const followed = await readPodInterface(net, pod.path, 'eth0')
+        if (followed === undefined) throw new Error('eth0 is gone')
+        expect(differences(followed, { ...after, mac: before.mac })).toEqual([])
+        expect(await wire(after)).toEqual([])
+        const fresh = await readPodInterface(net, pod.path, 'eth0')
+        const text = (routes: readonly Route[] = []): string[] =>
+          routes.map((one) => JSON.stringify(one, Object.keys(one).toSorted())).toSorted()
+        expect(text(followed.routes)).toEqual(text(fresh?.routes))
+      }),
+      { numRuns: 100 },
     )
   })
 

@@ -3,8 +3,8 @@ import { errnoOf } from '../native/errno.ts'
 import type { Libc } from '../native/libc.ts'
 import { addAddress, flushAddresses } from '../netlink/addr.ts'
 import { linkIndex } from '../netlink/link.ts'
-import { setNeighbour } from '../netlink/neigh.ts'
-import { addRoute } from '../netlink/route.ts'
+import { removeNeighbour, setNeighbour } from '../netlink/neigh.ts'
+import { addRoute, removeRoute } from '../netlink/route.ts'
 import { clearIngress, setRedirect } from '../netlink/tc.ts'
 import { announce } from './announce.ts'
 import { failureOf } from './failure.ts'
@@ -18,7 +18,8 @@ const subjectOf = (op: NetOp): string => {
   if (op.op === 'sysctl') return `${op.key}=${op.value}`
   if (op.op === 'redirect.set') return `${op.from} to ${op.to}`
   if (op.op === 'link.move') return `${op.dev} to ${op.netns} as ${op.name}`
-  if (op.op === 'route.add') return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
+  if (op.op === 'route.add' || op.op === 'route.del')
+    return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
   if (op.op === 'addr.add') return `${op.dev} ${op.address}`
   return op.dev
 }
@@ -57,6 +58,10 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
       return flushAddresses(session.socket, session.index(op.dev))
     case 'route.add':
       return routeAdd(session, op)
+    case 'route.del':
+      return removeRoute(session.socket, session.index(op.dev), op.route)
+    case 'neigh.del':
+      return removeNeighbour(session.socket, session.index(op.dev), op.ip)
     case 'neigh.add':
       return setNeighbour(session.socket, session.index(op.dev), op.ip, op.mac)
     case 'sysctl':

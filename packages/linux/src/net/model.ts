@@ -138,7 +138,12 @@ export type NetOp =
   | { readonly op: 'addr.flush'; readonly dev: string }
   /** Adds a route; `existsOk` makes one with this destination, table and metric, through whatever link, success. */
   | { readonly op: 'route.add'; readonly dev: string; readonly route: Route; readonly existsOk?: boolean }
+  /** Removes a route that `route.add` made; absent is success. Its MTU and MSS do not matter. */
+  | { readonly op: 'route.del'; readonly dev: string; readonly route: Route }
+  /** Sets a permanent neighbour entry, whatever was known of that address before. */
   | { readonly op: 'neigh.add'; readonly dev: string; readonly ip: string; readonly mac: string }
+  /** Removes a neighbour entry; absent is success. */
+  | { readonly op: 'neigh.del'; readonly dev: string; readonly ip: string }
   /** Sets a kernel variable of the namespace by dotted name, `net.ipv6.conf.eth0.disable_ipv6`; dots in interface names as `/`. */
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string }
   /** Redirects every frame that `from` receives to `to`'s egress (ingress qdisc, u32 match-all, mirred). Idempotent. */

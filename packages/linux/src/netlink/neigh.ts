@@ -1,4 +1,6 @@
+import { constants } from 'node:os'
 import type { Neighbour } from '@cni-offload/sdk'
+import { errnoOf } from '../native/errno.ts'
 import { formatIp, formatMac, parseIp, parseMac } from './address.ts'
 import { attribute, readAttributes } from './codec.ts'
 import { AF, NDA, NLM_F, RTM } from './constants.ts'
@@ -16,6 +18,19 @@ export function setNeighbour(socket: NetlinkSocket, index: number, ip: string, m
   header.writeUInt16LE(NUD_PERMANENT, 8)
   const attributes = [attribute(NDA.DST, bytes), attribute(NDA.LLADDR, parseMac(mac))]
   socket.change(RTM.NEWNEIGH, [header, ...attributes], NLM_F.CREATE | NLM_F.REPLACE)
+}
+
+/** Removes a neighbour entry; absent is success. @throws Refusal */
+export function removeNeighbour(socket: NetlinkSocket, index: number, ip: string): void {
+  const { family, bytes } = parseIp(ip)
+  const header = Buffer.alloc(HEADER)
+  header.writeUInt8(family, 0)
+  header.writeInt32LE(index, 4)
+  try {
+    socket.change(RTM.DELNEIGH, [header, attribute(NDA.DST, bytes)])
+  } catch (error) {
+    if (errnoOf(error) !== constants.errno.ENOENT) throw error
+  }
 }
 
 /** Permanent neighbour entries of a link, both families. @throws Refusal */

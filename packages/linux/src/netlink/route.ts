@@ -1,4 +1,6 @@
+import { constants } from 'node:os'
 import type { Route } from '@cni-offload/sdk'
+import { errnoOf } from '../native/errno.ts'
 import { formatIp, parseCidr, parseIp, withHostBits } from './address.ts'
 import { attribute, nested, readAttributes, uint32 } from './codec.ts'
 import { AF, NLM_F, RTA, RTAX, RTM } from './constants.ts'
@@ -33,17 +35,22 @@ const metricAttributes = (route: Route): Buffer[] => {
   return metrics.length === 0 ? [] : [nested(RTA.METRICS, metrics)]
 }
 
-/** Adds a static route through a link; host bits of the destination are ignored. @throws Refusal */
-export function addRoute(socket: NetlinkSocket, index: number, route: Route): void {
+/** A static route without its metrics. */
+const message = (index: number, route: Route): Buffer[] => {
   const { family, bytes, prefix } = parseCidr(route.dst)
   const table = route.table ?? TABLE_MAIN
   const scope = route.scope ?? defaultScope(family, route.gw !== undefined)
   const header = Buffer.from([family, prefix, 0, 0, table < 256 ? table : 0, RTPROT_STATIC, scope, RTN_UNICAST, 0, 0, 0, 0])
-  const attributes = [attribute(RTA.OIF, uint32(index)), attribute(RTA.TABLE, uint32(table)), ...metricAttributes(route)]
+  const attributes = [attribute(RTA.OIF, uint32(index)), attribute(RTA.TABLE, uint32(table))]
   if (prefix > 0) attributes.push(attribute(RTA.DST, withHostBits(bytes, prefix, 0)))
   if (route.gw !== undefined) attributes.push(gatewayAttribute(family, route.gw))
   if (route.priority !== undefined) attributes.push(attribute(RTA.PRIORITY, uint32(route.priority)))
-  socket.change(RTM.NEWROUTE, [header, ...attributes], NLM_F.CREATE | NLM_F.EXCL)
+  return [header, ...attributes]
+}
+
+/** Adds a static route through a link; host bits of the destination are ignored. @throws Refusal */
+export function addRoute(socket: NetlinkSocket, index: number, route: Route): void {
+  socket.change(RTM.NEWROUTE, [...message(index, route), ...metricAttributes(route)], NLM_F.CREATE | NLM_F.EXCL)
 }
 
 const decodeGateway = (attributes: Map<number, Buffer>): string | undefined => {
@@ -109,4 +116,20 @@ export function listRoutes(socket: NetlinkSocket, index: number): Route[] {
       .filter(({ payload }) => readAttributes(payload.subarray(HEADER)).get(RTA.OIF)?.readUInt32LE(0) === index)
       .map(({ payload }) => decodeRoute(payload))
   })
+}
+
+/** Removes a static route through a link, whatever its MTU and MSS; absent is success. @throws Refusal */
+export function removeRoute(socket: NetlinkSocket, index: number, route: Route): void {
+  const { dst, gw, table, priority } = normalizeRoute(route)
+  // The kernel takes no metric for any metric: it would remove another route in place of one that is gone.
+  const exists = listRoutes(socket, index).some(
+    (other) => other.dst === dst && other.gw === gw && other.table === table && other.priority === priority,
+  )
+  if (!exists) return
+  const exact = priority ?? defaultPriority(parseCidr(dst).family)
+  try {
+    socket.change(RTM.DELROUTE, message(index, exact === 0 ? route : { ...route, priority: exact }))
+  } catch (error) {
+    if (errnoOf(error) !== constants.errno.ESRCH) throw error
+  }
 }

@@ -135,6 +135,33 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     expect(await lab.net.routes(a, 'v1')).toEqual([])
   })
 
+  test('lose the very route that is named and no other, however often', async () => {
+    await add('10.0.0.2/32', 'fd00::2/64')
+    const routes = [
+      { dst: '10.0.0.1/32', scope: 253 },
+      { dst: '0.0.0.0/0', gw: '10.0.0.1', mtu: 1400 },
+      { dst: '0.0.0.0/0', gw: '10.0.0.1', priority: 7 },
+      { dst: '0.0.0.0/0', gw: '10.0.0.1', table: 1000 },
+      { dst: '::/0', gw: 'fd00::1' },
+      { dst: '::/0', gw: 'fd00::1', priority: 9 },
+    ]
+    await lab.apply(a, ...routes.map((route): NetOp => ({ op: 'route.add', dev: 'v0', route })))
+    await lab.apply(a, { op: 'route.del', dev: 'v0', route: { dst: '10.5.0.0/16' } }, { op: 'route.del', dev: 'v1', route: routes[0]! })
+    expect(await lab.net.routes(a, 'v0')).toHaveLength(6)
+    const left = new Set((await lab.net.routes(a, 'v0')).map((route) => JSON.stringify(route)))
+    for (const route of [routes[3]!, routes[1]!, routes[4]!, routes[2]!, routes[5]!, routes[0]!]) {
+      const before = left.size
+      await lab.apply(a, { op: 'route.del', dev: 'v0', route })
+      const now = new Set((await lab.net.routes(a, 'v0')).map((one) => JSON.stringify(one)))
+      const [gone, ...more] = [...left].filter((one) => !now.has(one)).map((one) => JSON.parse(one) as typeof route)
+      expect(more).toEqual([])
+      expect([gone?.dst, gone?.priority, gone?.table]).toEqual([route.dst, route.priority, route.table])
+      await lab.apply(a, { op: 'route.del', dev: 'v0', route })
+      for (const one of left) if (!now.has(one)) left.delete(one)
+      expect(left.size).toBe(before - 1)
+    }
+  })
+
   test('of IPv6 can be next hops of IPv4 routes', async () => {
     await add('10.0.0.2/32', 'fd00::2/64')
     const route = { dst: '10.9.0.0/16', gw: 'fd00::1' }

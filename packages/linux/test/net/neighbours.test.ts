@@ -29,6 +29,9 @@ describe.skipIf(process.getuid?.() !== 0)('LinuxNet.neighbours (needs root for n
     )
     expect(await net.neighbours(netns, 'a')).toEqual(entries)
     expect(await net.neighbours(netns, 'b')).toEqual([])
+    const gone = { op: 'neigh.del', dev: 'a', ip: '10.9.0.1' } as const
+    await net.apply(netns, [gone, gone])
+    expect(await net.neighbours(netns, 'a')).toEqual(entries.slice(1))
   })
 
   it('rejects with NOT_FOUND for a missing link', async () => {

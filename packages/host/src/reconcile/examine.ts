@@ -1,0 +1,124 @@
+import { hasPrefixRoute, type LinuxNet, type NetOp, normalizeIp } from '@cni-offload/linux'
+import {
+  type AttachResult,
+  formatVfId,
+  type HostDevice,
+  type Neighbour,
+  type OpContext,
+  type RepairAction,
+  type VirtualFunction,
+} from '@cni-offload/sdk'
+import type { AttachmentRow } from '../journal/types.ts'
+import type { HostNetns } from '../verbs/deps.ts'
+import { type Drift, drift, readPodInterface, shownRoute } from '../wiring/compare.ts'
+import { podOps } from '../wiring/pod-ops.ts'
+
+/** What a look at a pod works with. */
+export interface ExamineDeps {
+  /** Kernel. */
+  readonly net: LinuxNet
+  /** Hardware. */
+  readonly device: HostDevice
+  /** Where free VFs lie. */
+  readonly hostNetns: HostNetns
+  /** Whether the kernel has IPv6. */
+  readonly ipv6: boolean
+}
+
+/** What is not as it should be in a pod. */
+export interface Finding {
+  /** Readable phrases; one or more. */
+  readonly found: readonly string[]
+  /** What puts it right; absent where somebody has to look. */
+  readonly repair?: { readonly action: RepairAction; run(ctx: OpContext): Promise<void> }
+  /** What to do, where it cannot be repaired. */
+  readonly advice?: string
+}
+
+/**
+ * Compares a pod with what it was given. Nothing is changed.
+ *
+ * @param row - a wired attachment
+ * @returns undefined if all is well, or the pod's namespace is not known
+ * @throws OffloadError NOT_FOUND when it changes meanwhile, or what the kernel says
+ */
+export async function examine(deps: ExamineDeps, row: AttachmentRow, ctx: OpContext): Promise<Finding | undefined> {
+  const { netns, key, result } = row
+  if (netns === '' || result === undefined) return undefined
+  if ((await deps.net.netnsIdentity(netns)) !== row.netnsIdentity)
+    return { found: [`its network namespace ${netns} is gone`], advice: 'The runtime has not called DEL; its DEL or GC frees the VF.' }
+  const has = await readPodInterface(deps.net, netns, key.ifName)
+  if (has === undefined) return await examineAbsent(deps, row, result, ctx)
+  const lacks = { ...drift(has, result), neighbours: await missingNeighbours(deps.net, row, result) }
+  const found = lackPhrases(key.ifName, lacks)
+  // A later plugin of the list may have changed these, and only the runtime knows its result.
+  if (found.length === 0)
+    return lacks.settings.length === 0
+      ? undefined
+      : { found: lacks.settings, advice: 'A later plugin of the list may have done that; else restart the pod.' }
+  if (lacks.settings.length > 0 && (await lyingAtHome(deps.device, row, ctx)) !== undefined)
+    return { found: [`${key.ifName} in ${netns} is not VF ${formatVfId(row.vf)}`], advice: 'Restart the pod.' }
+  return { found, repair: { action: 'configure', run: () => deps.net.apply(netns, lackOps(key.ifName, lacks, result)) } }
+}
+
+interface Lacks extends Drift {
+  readonly neighbours: readonly Neighbour[]
+}
+
+async function missingNeighbours(net: LinuxNet, { netns, key }: AttachmentRow, { neighbours }: AttachResult): Promise<Neighbour[]> {
+  if (neighbours.length === 0) return []
+  const has = new Set((await net.neighbours(netns, key.ifName)).map(({ ip, mac }) => `${ip} ${mac}`))
+  return neighbours.filter(({ ip, mac }) => !has.has(`${normalizeIp(ip)} ${mac.toLowerCase()}`))
+}
+
+function lackPhrases(ifName: string, { down, addresses, routes, neighbours }: Lacks): string[] {
+  return [
+    ...(down ? [`${ifName} is down`] : []),
+    ...addresses.map((address) => `address ${address} is missing`),
+    ...routes.map((route) => `route ${shownRoute(route)} is missing`),
+    ...neighbours.map(({ ip }) => `neighbour ${ip} is missing`),
+  ]
+}
+
+function lackOps(dev: string, { down, addresses, routes, neighbours }: Lacks, result: AttachResult): NetOp[] {
+  return [
+    ...(down ? [{ op: 'link.set', dev, up: true } as const] : []),
+    ...addresses.map((address): NetOp => {
+      const prefixRoute = hasPrefixRoute(result, address) ? {} : { prefixRoute: false as const }
+      return { op: 'addr.add', dev, address, ...prefixRoute }
+    }),
+    ...routes.map((route): NetOp => ({ op: 'route.add', dev, route, existsOk: true })),
+    ...neighbours.map(({ ip, mac }): NetOp => ({ op: 'neigh.add', dev, ip, mac })),
+    ...(down || addresses.length > 0 ? [{ op: 'announce', dev, addresses: result.ips.map(({ address }) => address) } as const] : []),
+  ]
+}
+
+async function examineAbsent(deps: ExamineDeps, row: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<Finding> {
+  const { netns, key, vf } = row
+  const there = `there is no interface ${key.ifName} in ${netns}`
+  const home = await lyingAtHome(deps.device, row, ctx)
+  if (home === undefined)
+    return {
+      found: [`${there}, and VF ${formatVfId(vf)} is not at home, either`],
+      advice: 'Was it renamed, or moved elsewhere? Restart the pod.',
+    }
+  return {
+    found: [`${there}: VF ${formatVfId(vf)} lies at home as ${home.netdev}`],
+    repair: { action: 'return', run: (op) => putBack(deps, row, result, op) },
+  }
+}
+
+async function lyingAtHome(device: HostDevice, { vf }: AttachmentRow, ctx: OpContext): Promise<VirtualFunction | undefined> {
+  const found = (await device.discover(ctx)).find(({ id }) => formatVfId(id) === formatVfId(vf))
+  return found?.netdev === undefined ? undefined : found
+}
+
+/** As an ADD does it. The VF is this attachment's by the journal, whose lock the caller holds. */
+async function putBack(deps: ExamineDeps, { vf, netns, key }: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<void> {
+  const { ifName } = key
+  const netdev = await deps.device.acquire(vf, {}, ctx)
+  ctx.signal.throwIfAborted()
+  await deps.net.apply(deps.hostNetns.path, [{ op: 'link.move', dev: netdev.name, netns, name: ifName }])
+  const { mac, mtu } = result
+  await deps.net.apply(netns, [...podOps(ifName, netdev, result, deps.ipv6), { op: 'link.expect', dev: ifName, mac, mtu, up: true }])
+}

@@ -1,0 +1,86 @@
+import { formatVfId, type HostDevice, type Logger, OffloadError, type VfId, type VirtualFunction } from '@cni-offload/sdk'
+import { deadline, type RepairLedger } from '@cni-offload/sdk/runtime'
+import type { AttachmentJournal } from '../journal/types.ts'
+import type { HostLimits } from '../limits.ts'
+
+/** What {@link FreeVfs} works with. */
+export interface FreeVfsDeps {
+  /** Which VFs nobody has. */
+  readonly journal: Pick<AttachmentJournal, 'vfs' | 'setHealth'>
+  /** Where they are. */
+  readonly device: HostDevice
+  /** When it may act, and what it did. */
+  readonly ledger: RepairLedger
+  /** Waiting times. */
+  readonly limits: Pick<HostLimits, 'undoMs'>
+  /** Log. */
+  readonly log: Logger
+}
+
+/** Keeps the VFs that nobody has where they can be leased from. */
+export class FreeVfs {
+  readonly #deps: FreeVfsDeps
+  /** VFs that are unhealthy because we say so. */
+  readonly #withdrawn = new Set<string>()
+
+  constructor(deps: FreeVfsDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Looks at all of them once. One that is away is not leased any more, and brought home; one that the hardware calls unhealthy is
+   * not leased any more until it is well.
+   */
+  async look(signal: AbortSignal): Promise<void> {
+    const { device, limits, log } = this.#deps
+    const before = this.#free()
+    if (before.size === 0) return
+    const found = await device.discover({ signal: deadline(signal, limits.undoMs), log })
+    // One that was leased and given back meanwhile has had another turn, and was rightly away.
+    const after = this.#free()
+    const still = found.filter(({ id }) => after.has(formatVfId(id)) && after.get(formatVfId(id)) === before.get(formatVfId(id)))
+    await Promise.all(still.map((vf) => this.#judge(vf, signal)))
+  }
+
+  /** When each free VF was given back. */
+  #free(): Map<string, number> {
+    return new Map(this.#deps.journal.vfs().flatMap(({ vf, state, turn }) => (state === 'free' ? [[formatVfId(vf), turn] as const] : [])))
+  }
+
+  /** Until the first time that it waits nobody can lease the VF: it was free a moment ago. */
+  async #judge({ id, netdev, health }: VirtualFunction, signal: AbortSignal): Promise<void> {
+    const { ledger } = this.#deps
+    const subject = `vf ${formatVfId(id)}`
+    const withdrawn = this.#withdrawn.has(formatVfId(id))
+    if (netdev !== undefined && health === 'unhealthy') {
+      if (!ledger.confirms(subject)) return
+      this.#withdraw(id)
+      ledger.report(subject, { found: ['the hardware says that it is unhealthy'], reason: 'It is not leased until it is well.' })
+    } else if (netdev === undefined) {
+      if (!ledger.confirms(subject) || !ledger.mayRepair(subject)) return
+      this.#withdraw(id)
+      await this.#bringHome(id, ['it is away although nobody has it'], signal)
+    } else if (withdrawn) await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal)
+    else ledger.fine(subject)
+  }
+
+  #withdraw(id: VfId): void {
+    this.#withdrawn.add(formatVfId(id))
+    this.#deps.journal.setHealth(id, 'unhealthy')
+  }
+
+  async #bringHome(id: VfId, found: readonly string[], signal: AbortSignal): Promise<void> {
+    const { device, journal, ledger, limits, log } = this.#deps
+    const subject = `vf ${formatVfId(id)}`
+    try {
+      await device.release(id, {}, { signal: deadline(signal, limits.undoMs), log })
+    } catch (error) {
+      if (signal.aborted) return
+      const reason = `${OffloadError.from(error).message}; it is not leased`
+      return ledger.repaired(subject, { action: 'reclaim', found, outcome: 'failed', reason })
+    }
+    journal.setHealth(id, 'healthy')
+    this.#withdrawn.delete(formatVfId(id))
+    ledger.repaired(subject, { action: 'reclaim', found, outcome: 'repaired' })
+  }
+}
