@@ -22,6 +22,11 @@ export type AgentOptions = AdapterChoice & {
    * network uses them. @defaultValue none: all networks share all ports
    */
   readonly ports?: KeptPorts
+  /**
+   * Networks that are not served any more and whose attachments are to be forgotten, when they end, without an adapter being asked. What
+   * their networks hold for them has to be freed by hand. @defaultValue none: such attachments keep their VFs
+   */
+  readonly forget?: readonly string[]
   /** Where `offload.v1` is served: `tcp://host:port` or `unix:/path`; port 0 takes a free one. */
   readonly listen: string
   /** Certificates; there is no mode without. */

@@ -42,6 +42,7 @@ export async function agentOptions(
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'dpu-device', config.hardware, importer),
     adapters: Object.fromEntries(adapters),
     ports: Object.fromEntries(config.adapters.map(({ network, ports }) => [network, ports ?? []])),
+    forget: config.forget,
     log: stderrLogger(config.log.level),
     ...(config.limits === undefined ? {} : { limits: config.limits }),
     ...(config.metrics === undefined ? {} : { metrics: config.metrics.listen }),

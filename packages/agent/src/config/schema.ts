@@ -21,6 +21,8 @@ export interface AgentConfig {
   readonly hardware: PluginReference
   /** Adapters with the network that each one serves, and the ports that it keeps for it. */
   readonly adapters: readonly (PluginReference & { readonly network: string; readonly ports?: readonly PortRange[] | undefined })[]
+  /** Networks whose attachments are forgotten without an adapter being asked. */
+  readonly forget: readonly string[]
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
   /** Deadlines, pauses and concurrency that differ from the defaults. */
@@ -69,6 +71,7 @@ export const agentConfig: z.ZodType<AgentConfig> = z.strictObject({
   stateDir: path.default(DEFAULT_STATE_DIR),
   hardware: reference,
   adapters,
+  forget: z.array(cniName, 'a list of network names').default([]),
   metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
   limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs']).optional(),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),

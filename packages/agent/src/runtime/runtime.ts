@@ -28,6 +28,7 @@ import { knownTo, recall } from '../service/memory.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
 import { reportMissing } from '../service/report-missing.ts'
+import { reportUnserved } from '../service/report-unserved.ts'
 import { OffloadService } from '../service/service.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import {
@@ -183,7 +184,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   }
   const networks = new Map<string, CniAdapter>()
   for (const [network, plugin] of Object.entries(adapters)) networks.set(network, made.get(plugin) ?? (await makeAdapter(network, plugin)))
-  const served = new Networks(networks)
+  const served = new Networks(networks, options.forget)
   const plan = new PortPlan(served, options.ports ?? {}, ports)
   scope.value(NETWORKS, served).value(PORTS, plan)
   const memory = { journal, networks: served, ports: plan }
@@ -202,6 +203,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]
   metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
   health.start()
+  reportUnserved({ journal, networks: served }, log)
   await step('recovery', () => attachments.recover(), 'INTERNAL')
   await step('recovery', () => reportMissing({ journal, networks: served, callTimeoutMs: limits.callTimeoutMs }, starting), 'INTERNAL')
   const reconciler = scope.get(RECONCILER)

@@ -253,12 +253,13 @@ export class Attachments implements AsyncDisposable {
 
   /** Has the adapter let go of the port, then forgets the attachment. The caller holds the attachment's lock. */
   async #release(row: AttachmentRow, ctx: OpContext): Promise<void> {
-    const adapter = this.#deps.networks.find(row.key.network)
+    this.#deps.journal.detaching(row.key)
+    reached('agent.detach.noted')
+    // Refused and not repeated here: only another configuration helps, and the agent has to be started for that.
+    const adapter = this.#deps.networks.ending(row.key)
     try {
-      this.#deps.journal.detaching(row.key)
-      reached('agent.detach.noted')
       if (adapter === undefined)
-        ctx.log.warn({ network: row.key.network }, 'forgetting an attachment of a network that is no longer served')
+        ctx.log.warn({ network: row.key.network, port: row.port, result: row.result }, 'forgetting an attachment, as configured')
       else await adapter.detach({ key: row.key, port: this.#deps.ports.seenBy(adapter, { vf: row.vf, name: row.port }) }, ctx)
       reached('agent.detach.disconnected')
       this.#deps.journal.remove(row.key)

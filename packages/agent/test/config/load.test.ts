@@ -29,6 +29,7 @@ const complete = {
   ],
   metrics: { listen: '127.0.0.1:9402' },
   limits: { reconcileMs: 0, repairBurst: 4 },
+  forget: ['gone'],
   log: { level: 'warn' },
 }
 const write = (config: unknown): void => {
@@ -55,6 +56,7 @@ describe('agent.yaml', () => {
       },
       metrics: '127.0.0.1:9402',
       limits: { reconcileMs: 0, repairBurst: 4 },
+      forget: ['gone'],
     })
   })
 

@@ -68,12 +68,49 @@ describe('after a crash', () => {
     expect([...bench.network.connected.keys()]).toEqual(['podnet/b/eth0'])
   })
 
-  test('an attachment of a network that is no longer served is forgotten, its VF is free', async () => {
-    await using bench = await Bench.start({ networks: ['podnet'] })
-    bench.journal.begin(call('a', 0, { key: key('a', 'old') }), 'port0')
-    await bench.restart()
-    expect(bench.states()).toEqual({})
-    await bench.service.attach(call('b', 0), ctx())
+  describe('a network that is not served any more while its pods run', () => {
+    const old = call('a', 0, { key: key('a', 'old') })
+
+    test('keeps its attachments until it is served again; then they end, also without being asked again', async () => {
+      const told: unknown[] = []
+      const log: Logger = { ...silentLogger, error: (fields) => void told.push(fields['network']), child: () => log }
+      await using bench = await Bench.start({ networks: ['podnet', 'old'], log })
+      await bench.service.attach(old, ctx())
+      await bench.restart({ networks: ['podnet'] })
+      expect(told).toEqual(['old'])
+      expect(await rejection(bench.service.detach({ key: old.key }, ctx()))).toMatchObject({
+        code: 'NOT_READY',
+        message: 'network "old" is not served any more: attachment old/a/eth0 cannot be ended without its adapter',
+        hint: expect.stringContaining('"forget"'),
+      })
+      expect(bench.states()).toEqual({ 'old/a/eth0': 'detaching' })
+      expect(await rejection(bench.service.attach(call('b', 0), ctx())), 'the VF is not free').toMatchObject({ code: 'ALREADY_EXISTS' })
+      expect(bench.network.connected.size).toBe(1)
+      await bench.restart({ networks: ['podnet', 'old'] })
+      expect(bench.states()).toEqual({})
+      expect(bench.network.connected.size).toBe(0)
+      await bench.service.detach({ key: old.key }, ctx())
+      await bench.service.attach(call('b', 0), ctx())
+    })
+
+    test('is forgotten where the configuration says so', async () => {
+      await using bench = await Bench.start({ networks: ['podnet', 'old'] })
+      await bench.service.attach(old, ctx())
+      await bench.restart({ networks: ['podnet'], forget: ['old'] })
+      expect(bench.states(), 'not before its pod is gone').toEqual({ 'old/a/eth0': 'attached' })
+      await bench.service.detach({ key: old.key }, ctx())
+      expect(bench.states()).toEqual({})
+      expect(bench.network.count('detach')).toBe(0)
+      // What the operator has to do by hand.
+      bench.network.connected.clear()
+      await bench.service.attach(call('b', 0), ctx())
+    })
+
+    test('does not keep a failed ADD from being undone', async () => {
+      await using bench = await Bench.start({ networks: ['podnet'] })
+      expect(await rejection(bench.service.attach(old, ctx()))).toMatchObject({ code: 'INVALID_NETCONF' })
+      await bench.service.detach({ key: old.key }, ctx())
+    })
   })
 
   test('what the network has lost is told and left to the resync; an adapter that cannot tell is no obstacle', async () => {

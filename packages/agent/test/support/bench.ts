@@ -43,6 +43,7 @@ export interface BenchOptions {
   readonly limits?: Partial<AgentLimits>
   readonly capabilities?: Partial<AdapterCapabilities>
   readonly networks?: readonly string[]
+  readonly forget?: readonly string[]
   readonly log?: Logger
 }
 
@@ -50,7 +51,7 @@ export interface BenchOptions {
 export class Bench implements AsyncDisposable {
   readonly dir: string = mkdtempSync(join(tmpdir(), 'agent-test-'))
   readonly network: FakeNetwork = new FakeNetwork()
-  readonly #options: BenchOptions
+  #options: BenchOptions
   readonly #clock: Clock
   device!: FakeDevice
   adapter!: FakeAdapter
@@ -78,7 +79,7 @@ export class Bench implements AsyncDisposable {
 
   /** Starts a run of the agent; the previous one must be over. */
   async boot(): Promise<void> {
-    const { vfs = 8, limits = {}, capabilities = {}, networks = ['*'] } = this.#options
+    const { vfs = 8, limits = {}, capabilities = {}, networks = ['*'], forget = [] } = this.#options
     this.device = new FakeDevice(vfs)
     this.adapter = new FakeAdapter(this.network, capabilities)
     const plugin = adapterPlugin(() => this.adapter)
@@ -90,6 +91,7 @@ export class Bench implements AsyncDisposable {
         stateDir: this.dir,
         hardware: devicePlugin(() => this.device),
         adapters: Object.fromEntries(networks.map((name) => [name, plugin])),
+        forget,
         log: this.#options.log ?? silentLogger,
         clock: this.#clock,
         // Background work would come in between what a test does step by step.
@@ -107,7 +109,8 @@ export class Bench implements AsyncDisposable {
   }
 
   /** An orderly restart. */
-  async restart(): Promise<void> {
+  async restart(changes: Pick<BenchOptions, 'networks' | 'forget'> = {}): Promise<void> {
+    this.#options = { ...this.#options, ...changes }
     await this.#scope[Symbol.asyncDispose]()
     await this.boot()
   }

@@ -1,0 +1,20 @@
+import { formatAttachmentKey, type Logger } from '@cni-offload/sdk'
+import type { AttachmentJournal } from '../journal/types.ts'
+import type { Networks } from './networks.ts'
+
+/** Tells of attachments of networks that are not served any more, one line for each network. */
+export function reportUnserved(
+  { journal, networks }: { readonly journal: Pick<AttachmentJournal, 'all'>; readonly networks: Networks },
+  log: Logger,
+): void {
+  const unserved = journal.all().filter(({ key }) => networks.find(key.network) === undefined)
+  for (const [network, rows] of Map.groupBy(unserved, ({ key }) => key.network))
+    log.error(
+      {
+        network,
+        attachments: rows.map(({ key }) => formatAttachmentKey(key)),
+        hint: 'Add it to the configuration again until its pods are gone.',
+      },
+      'attachments of a network that is not served any more: they cannot be ended and keep their VFs',
+    )
+}
