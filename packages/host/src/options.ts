@@ -32,6 +32,8 @@ export interface HostOptions {
   readonly deviceInfoDir?: string
   /** VFs as resources that kubelet counts. @defaultValue nothing is advertised */
   readonly devicePlugin?: DevicePluginConfig
+  /** Where the file system of the host is mounted, which tells its boot id. @defaultValue `/` */
+  readonly root?: string
   /** Log. @defaultValue JSON on standard error, level info */
   readonly log?: Logger
   /** Time. @defaultValue the machine's */

@@ -10,7 +10,7 @@
 export type { Card, EndSpec } from './card.ts'
 export { parseNote } from './note.ts'
 export { type CardInSlot, plugCard, type Slot, unplugCard } from './plug.ts'
-export { type CardPorts, movePorts } from './ports.ts'
+export { type CardFunctions, type CardPorts, moveFunctions, movePorts } from './ports.ts'
 export { softDpu, type SoftDpuOptions, softHost, type SoftHostOptions } from './plugins.ts'
 export { SoftDpu, type SoftDpuDeps } from './soft-dpu.ts'
 export { SoftHost, type SoftHostDeps } from './soft-host.ts'

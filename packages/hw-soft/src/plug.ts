@@ -67,6 +67,6 @@ export async function unplugCard(options: CardInSlot): Promise<void> {
 }
 
 /** The card of a slot. */
-export function cardOf(options: Omit<CardInSlot, 'hostNetns'>): Card {
+export function cardOf(options: Omit<CardInSlot, 'hostNetns' | 'dpuNetns'>): Card {
   return { device: options.device, vfs: options.vfs, node: options.node, mtu: options.mtu ?? 1500 }
 }

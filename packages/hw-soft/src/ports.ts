@@ -1,11 +1,14 @@
 import { type NetnsPath, PRISTINE_TRAITS } from '@cni-offload/linux'
-import { endOf, functionsOf } from './card.ts'
+import { type End, endOf, functionsOf } from './card.ts'
 import { searchEverywhere } from './find.ts'
 import { endKey, linkKey } from './note.ts'
 import { type CardInSlot, cardOf } from './plug.ts'
 
 /** What {@link movePorts} needs to know of a card and its DPU. */
 export type CardPorts = Omit<CardInSlot, 'hostNetns'>
+
+/** What {@link moveFunctions} needs to know of a card and its host. */
+export type CardFunctions = Omit<CardInSlot, 'dpuNetns'>
 
 /**
  * Moves every port of a card into a namespace, wherever it lies: in the DPU's namespace, or in a named one that an adapter moved
@@ -15,25 +18,45 @@ export type CardPorts = Omit<CardInSlot, 'hostNetns'>
  * Two such moves, away before the DPU's namespace is destroyed and back into the new one, are the reboot of a software DPU.
  * Ports that are there already are left as they are.
  *
- * @returns how many were moved
+ * @returns the namespaces that they came from, one for each that was moved
  * @throws OffloadError ALREADY_EXISTS if something else has the name of a port there
  */
-export async function movePorts(options: CardPorts, to: NetnsPath): Promise<number> {
-  const { net, dpuNetns } = options
+export async function movePorts(options: CardPorts, to: NetnsPath): Promise<NetnsPath[]> {
+  return await moveEnds('port', options, options.dpuNetns, to)
+}
+
+/**
+ * Moves every VF of a card into a namespace, wherever it lies: at home or in a pod. It arrives pristine. The ports at the other
+ * ends stay where they are. Two such moves are the reboot of a host, as {@link movePorts} are that of a DPU.
+ *
+ * @returns the namespaces that they came from, one for each that was moved
+ * @throws OffloadError ALREADY_EXISTS if something else has the name of a VF there
+ */
+export async function moveFunctions(options: CardFunctions, to: NetnsPath): Promise<NetnsPath[]> {
+  return await moveEnds('vf', options, options.hostNetns, to)
+}
+
+async function moveEnds(
+  end: End,
+  options: Omit<CardInSlot, 'hostNetns' | 'dpuNetns'>,
+  home: NetnsPath,
+  to: NetnsPath,
+): Promise<NetnsPath[]> {
+  const { net } = options
   const card = cardOf(options)
-  const ports = new Map(functionsOf(card).map((vf) => [endKey(endOf(card, vf, 'port')), endOf(card, vf, 'port')]))
+  const ends = new Map(functionsOf(card).map((vf) => [endKey(endOf(card, vf, end)), endOf(card, vf, end)]))
   const target = await net.netnsIdentity(to)
-  let moved = 0
-  for (const { netns, link } of await searchEverywhere(net, [to, dpuNetns])) {
+  const from: NetnsPath[] = []
+  for (const { netns, link } of await searchEverywhere(net, [to, home])) {
     const key = linkKey(link)
-    const port = key === undefined ? undefined : ports.get(key)
-    if (port === undefined || (await net.netnsIdentity(netns)) === target) continue
+    const spec = key === undefined ? undefined : ends.get(key)
+    if (spec === undefined || (await net.netnsIdentity(netns)) === target) continue
     await net.apply(netns, [
-      { op: 'link.set', dev: link.name, up: false, master: null, mac: port.mac, mtu: port.mtu, traits: PRISTINE_TRAITS, altNames: false },
+      { op: 'link.set', dev: link.name, up: false, master: null, mac: spec.mac, mtu: spec.mtu, traits: PRISTINE_TRAITS, altNames: false },
       // The kernel drops addresses, neighbours and queueing disciplines, with all their filters, of a link that leaves its namespace.
-      { op: 'link.move', dev: link.name, netns: to, name: port.name },
+      { op: 'link.move', dev: link.name, netns: to, name: spec.name },
     ])
-    moved++
+    from.push(netns)
   }
-  return moved
+  return from
 }

@@ -57,8 +57,8 @@ export function labCommand(): Command {
     if (verb === 'kill') command.option('--signal <name>', 'signal', 'SIGKILL').action(kill)
     else command.action(start)
   }
-  sub('reboot', 'destroy the system of a DPU and set it up anew, under running pods')
-    .argument('<what>', 'dpu', dpuOnly)
+  sub('reboot', 'destroy the system of a DPU, under running pods, or of a host with its pods, and set it up anew')
+    .argument('<what>', 'host or dpu', hostOrDpu)
     .option('--node <n>', 'node', count, 1)
     .option('--lose-disk', "lose what agent and adapters keep on the DPU's disk, too")
     .action(reboot)
@@ -142,15 +142,23 @@ async function start(role: DaemonRole, options: Common & { node: number }): Prom
   say(`${role} of node${options.node} runs, pid ${lab.node(options.node)[role].pid}`)
 }
 
-async function reboot(_dpu: 'dpu', options: Common & { node: number; loseDisk?: boolean }): Promise<void> {
-  requireRoot('rebooting a DPU')
+async function reboot(what: 'host' | 'dpu', options: Common & { node: number; loseDisk?: boolean }): Promise<void> {
+  requireRoot(`rebooting a ${what === 'dpu' ? 'DPU' : 'host'}`)
+  if (what === 'host' && options.loseDisk === true)
+    throw new OffloadError('INVALID_CONFIG', '--lose-disk: what a host keeps on its disk is not lost with a reboot', {
+      hint: 'Remove its stateDir yourself while its daemon does not run.',
+    })
   await using lab = await Lab.open(resolve(options.state))
+  if (what === 'host') {
+    const tookMs = await lab.rebootHost(lab.node(options.node))
+    return void say(`the host of node${options.node} is back without its pods, its daemon serves again after ${Math.round(tookMs)} ms`)
+  }
   const tookMs = await lab.rebootDpu(lab.node(options.node), options.loseDisk === true ? 'lost' : 'kept')
   say(`the DPU of node${options.node} is back, its agent serves again after ${Math.round(tookMs)} ms`)
 }
 
-function dpuOnly(text: string): 'dpu' {
-  if (text !== 'dpu') throw new OffloadError('INVALID_CONFIG', `reboot "${text}": only dpu can be rebooted`)
+function hostOrDpu(text: string): 'host' | 'dpu' {
+  if (text !== 'host' && text !== 'dpu') throw new OffloadError('INVALID_CONFIG', `reboot "${text}": host or dpu is expected`)
   return text
 }
 

@@ -32,6 +32,8 @@ export interface NodeConfigInput {
   readonly proxyPrefix: string
   /** Certificates of the two daemons. */
   readonly tls: Readonly<Record<DaemonRole, TlsFiles>>
+  /** What stands for the file system of the host. */
+  readonly hostRoot: string
   /** Settings laid over what is written by default. */
   readonly extra: LabExtra
 }
@@ -90,6 +92,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       },
       deviceInfo: { dir: join(input.dir, 'devinfo') },
       metrics: { listen: ADDRESSES.metrics.host },
+      root: input.hostRoot,
       log: { level: 'info' },
       ...input.extra.host,
     }),

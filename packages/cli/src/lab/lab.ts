@@ -21,7 +21,7 @@ import {
   type LabState,
   labState,
 } from './model.ts'
-import { type DpuDisk, rebootDpu } from './reboot.ts'
+import { type DpuDisk, hostRoot, newBoot, rebootDpu, rebootHost } from './reboot.ts'
 import { buildTopology, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
 
 const NETWORK = 'podnet'
@@ -151,6 +151,20 @@ export class Lab implements AsyncDisposable {
     return systemClock.monotonic() - began
   }
 
+  /**
+   * Reboots the host of a node: its daemon is killed, its whole system is destroyed with all pods that had a VF, and set up anew with
+   * another boot id, and the daemon starts. The DPU is not touched; its agent may run or not.
+   *
+   * @returns milliseconds from the daemon's end until it served again
+   */
+  async rebootHost(node: LabNode): Promise<number> {
+    await this.kill(node, 'host')
+    const began = systemClock.monotonic()
+    await rebootHost(this.#net, this.state, node)
+    await this.start(node, 'host')
+    return systemClock.monotonic() - began
+  }
+
   /** Makes the namespace of a pod; it goes with the lab at the latest. */
   async createPod(name: string): Promise<string> {
     return await this.#net.createNetns(this.podNetns(name))
@@ -202,6 +216,7 @@ export class Lab implements AsyncDisposable {
     const issue = (role: DaemonRole): Promise<TlsFiles> =>
       issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
+    await newBoot(dir)
     const paths = await writeNodeConfig({
       dir,
       name,
@@ -215,6 +230,7 @@ export class Lab implements AsyncDisposable {
       dpuNetns: `${NETNS_DIR}/${names.dpu(index)}`,
       proxyPrefix: names.proxyPrefix(index),
       tls: { host, agent },
+      hostRoot: hostRoot(dir),
       extra,
     })
     return {

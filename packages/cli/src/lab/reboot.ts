@@ -1,9 +1,10 @@
-import { readdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { movePorts } from '@cni-offload/hw-soft'
+import { randomUUID } from 'node:crypto'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { moveFunctions, movePorts } from '@cni-offload/hw-soft'
 import type { LinuxNet } from '@cni-offload/linux'
 import type { LabNode, LabState } from './model.ts'
-import { DPU_HARDWARE, dpuOps, labNames, labNamespaces, NETNS_DIR, underlayRoutes } from './topology.ts'
+import { DPU_HARDWARE, dpuOps, HOST_HARDWARE, hostOps, labNames, labNamespaces, NETNS_DIR, underlayRoutes } from './topology.ts'
 
 /** What a reboot does to the disk of a DPU. `lost` stands for one that is replaced or was kept in memory. */
 export type DpuDisk = 'kept' | 'lost'
@@ -36,6 +37,44 @@ export async function rebootDpu(net: LinuxNet, state: LabState, node: LabNode, d
   await net.apply(dpu, underlayRoutes(node.index, { nodes: state.nodes.length, networks: state.networks.length }))
   await movePorts(card, dpu)
   await net.deleteNetns(names.silicon(node.index))
+}
+
+/**
+ * Destroys the system of a host whose daemon has ended, with the namespaces of all pods that had a VF, and sets it up anew, with another
+ * boot id. As in {@link rebootDpu}, a namespace stands for the silicon meanwhile: VFs come back down and pristine. The DPU runs on, and
+ * what the host keeps on its disk stays.
+ */
+export async function rebootHost(net: LinuxNet, state: LabState, node: LabNode): Promise<void> {
+  const names = labNames(state.prefix)
+  const silicon = await net.createNetns(names.silicon(node.index))
+  const before = `${NETNS_DIR}/${node.hostNetns}`
+  const card = { net, device: state.device, vfs: state.vfs, node: node.hostNetns, hostNetns: before }
+  const pods = new Set((await moveFunctions(card, silicon)).filter((netns) => netns !== before))
+  const link = { op: 'link.move', dev: HOST_HARDWARE, name: HOST_HARDWARE } as const
+  await net.apply(before, [
+    { op: 'link.set', dev: HOST_HARDWARE, up: false },
+    { ...link, netns: silicon },
+  ])
+  for (const netns of [...pods, before]) await net.deleteNetns(basename(netns))
+
+  const host = await net.createNetns(node.hostNetns)
+  await net.apply(silicon, [{ ...link, netns: host }])
+  await net.apply(host, hostOps())
+  await moveFunctions(card, host)
+  await net.deleteNetns(names.silicon(node.index))
+  await newBoot(node.dir)
+}
+
+/** What stands for the file system of a node's host, as far as it tells of the kernel: each host of a lab has boots of its own. */
+export function hostRoot(nodeDir: string): string {
+  return join(nodeDir, 'root')
+}
+
+/** Gives a host another boot id. */
+export async function newBoot(nodeDir: string): Promise<void> {
+  const folder = join(hostRoot(nodeDir), 'proc/sys/kernel/random')
+  await mkdir(folder, { recursive: true })
+  await writeFile(join(folder, 'boot_id'), `${randomUUID()}\n`)
 }
 
 /** State of agent and adapters, and the addresses that `host-local` has given away. */

@@ -51,10 +51,7 @@ export async function buildTopology(
     const dpu = await net.createNetns(names.dpu(node))
     await net.apply(dpu, cableOps(node, host, fabric))
     await net.apply(dpu, dpuOps(node))
-    await net.apply(host, [
-      { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.host}/${ADDRESSES.pf.prefix}` },
-      { op: 'link.set', dev: 'pf0', up: true },
-    ])
+    await net.apply(host, hostOps())
     await net.apply(fabric, [
       { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
       { op: 'link.set', dev: `up${node}`, up: true },
@@ -69,6 +66,17 @@ function cableOps(node: number, host: string, fabric: string): NetOp[] {
   return [
     { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
     { op: 'link.add-veth', dev: 'up0', peer: { name: `up${node}`, netns: fabric } },
+  ]
+}
+
+/** Interface of a host, besides the VFs, that is hardware. */
+export const HOST_HARDWARE: string = 'pf0'
+
+/** What a host's system sets up when it boots, its hardware being there. */
+export function hostOps(): NetOp[] {
+  return [
+    { op: 'addr.add', dev: HOST_HARDWARE, address: `${ADDRESSES.pf.host}/${ADDRESSES.pf.prefix}` },
+    { op: 'link.set', dev: HOST_HARDWARE, up: true },
   ]
 }
 

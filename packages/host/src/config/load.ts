@@ -18,6 +18,7 @@ export async function readHostConfig(file: string): Promise<HostConfig> {
     ...config,
     socket: absolute(config.socket),
     stateDir: absolute(config.stateDir),
+    root: absolute(config.root),
     agent: { address, tls: { ca: absolute(tls.ca), cert: absolute(tls.cert), key: absolute(tls.key) } },
   }
 }
@@ -34,7 +35,7 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin, limits } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin, limits, root } = config
   return {
     node,
     socket,
@@ -42,6 +43,7 @@ export async function hostOptions(
     agent,
     hardware: await loadPluginOf({ file, entry: 'hardware' }, 'host-device', config.hardware, importer),
     deviceInfoDir: deviceInfo.dir,
+    root,
     log: stderrLogger(config.log.level),
     ...(limits === undefined ? {} : { limits }),
     ...(fallback === undefined ? {} : { fallback }),

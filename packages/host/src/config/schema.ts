@@ -30,6 +30,8 @@ export interface HostConfig {
   readonly devicePlugin?: DevicePluginConfig | undefined
   /** Times and concurrency that differ from the defaults. */
   readonly limits?: Partial<HostLimits> | undefined
+  /** Where the file system of the host is mounted. */
+  readonly root: string
   /** Log. */
   readonly log: { readonly level: LogLevel }
 }
@@ -57,5 +59,6 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     .default({ dir: DEFAULT_DEVICE_INFO_DIR }),
   devicePlugin: devicePluginConfig.optional(),
   limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs']).optional(),
+  root: path.default('/'),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

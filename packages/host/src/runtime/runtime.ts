@@ -92,7 +92,7 @@ export async function startRuntime(
   await claimPath(options.socket ?? DEFAULT_SOCKET)
   await mkdir(join(stateDir, 'hardware'), { recursive: true, mode: 0o700 })
   const devicePlugin = new DevicePlugin(options.devicePlugin)
-  const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId(), devicePlugin }
+  const facts: Facts = { limits, clock, log, stateDir, bootId: await bootId(options.root), devicePlugin }
   provide(scope, options, parts, facts)
   // The bindings take some milliseconds to load: now, not with the first caller.
   getrusage('self')

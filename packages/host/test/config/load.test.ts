@@ -37,6 +37,7 @@ describe('readHostConfig', () => {
         tls: { ca: join(dir, 'pki/ca.crt'), cert: '/etc/host.crt', key: join(dir, 'pki/host.key') },
       },
       hardware: { plugin: '@cni-offload/hw-soft', export: 'softHost', options: { device: 'soft0', vfs: 4 } },
+      root: '/',
       log: { level: 'info' },
     })
   })
