@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
 import { attachmentsCommand } from './commands/attachments.ts'
 import { demoCommand } from './commands/demo.ts'
+import { inspectCommand } from './commands/inspect.ts'
 import { installCommand, uninstallCommand } from './commands/install.ts'
 import { labCommand } from './commands/lab.ts'
 import { pkiCommand } from './commands/pki.ts'
@@ -13,6 +14,7 @@ const program = new Command('offload')
   .addCommand(labCommand())
   .addCommand(pkiCommand())
   .addCommand(attachmentsCommand())
+  .addCommand(inspectCommand())
   .addCommand(installCommand())
   .addCommand(uninstallCommand())
   .showSuggestionAfterError()

@@ -1,10 +1,11 @@
-import { type Logger, OffloadError, type RepairRecord } from '@cni-offload/sdk'
-import { aborted, Scope, serveMetrics } from '@cni-offload/sdk/runtime'
-import { type HostInspection, inspectHost } from './inspect.ts'
+import { type Logger, OffloadError } from '@cni-offload/sdk'
+import { aborted, deadline, Scope, serveMetrics } from '@cni-offload/sdk/runtime'
+import { type HostInspection, inspectDpu, inspectHost } from './inspect.ts'
 import { stderrLogger } from './log.ts'
 import { DEFAULT_SOCKET, type HostOptions, type HostParts } from './options.ts'
 import { type Runtime, startRuntime } from './runtime/runtime.ts'
 import { createDispatcher } from './server/dispatch.ts'
+import type { InspectRequest } from './server/request.ts'
 import { SocketServer } from './server/socket-server.ts'
 import type { HostState } from './state.ts'
 
@@ -97,22 +98,35 @@ class HostDaemon implements Host {
     await server.drain(runtime.limits.drainMs)
   }
 
-  #serve({ verbs, metrics, ledger, clock }: Runtime): Promise<SocketServer> {
+  #serve(runtime: Runtime): Promise<SocketServer> {
+    const { verbs, metrics, failures, clock } = runtime
     const { socket: path = DEFAULT_SOCKET } = this.#options
     const log = this.#log.child({ component: 'host.server' })
     const handle = createDispatcher({
       verbs,
       clock,
       log,
-      inspect: () => this.#inspect(verbs, ledger.records),
+      failures,
+      inspect: (request, signal) => this.#inspect(runtime, request, signal),
       observe: (outcome) => metrics.observe(outcome),
     })
     return SocketServer.listen({ path, log, handle })
   }
 
-  #inspect({ agent, journal, fallback }: Runtime['verbs'], repairs: readonly RepairRecord[]): HostInspection {
-    const { address } = this.#options.agent
-    return inspectHost({ node: this.node, state: this.#state, address, agent, journal, fallbacks: fallback.all(), repairs })
+  async #inspect(runtime: Runtime, { dpu = false }: InspectRequest, signal: AbortSignal): Promise<HostInspection> {
+    const { client, failures, ledger, limits, verbs } = runtime
+    const { agent, journal, fallback } = verbs
+    const host = inspectHost({
+      node: this.node,
+      state: this.#state,
+      address: this.#options.agent.address,
+      agent,
+      journal,
+      fallbacks: fallback.all(),
+      repairs: ledger.records,
+      failures: failures.all,
+    })
+    return dpu ? { ...host, dpu: await inspectDpu(client, deadline(signal, limits.statusMs)) } : host
   }
 
   async #serveMetrics(stack: AsyncDisposableStack, { metrics, verbs }: Runtime): Promise<number | undefined> {

@@ -1,9 +1,11 @@
-import { type AttachmentKey, formatVfId, type RepairRecord } from '@cni-offload/sdk'
+import type { AttachmentState, OffloadApi } from '@cni-offload/protocol'
+import { type AttachmentKey, formatVfId, OffloadError, type RepairRecord } from '@cni-offload/sdk'
 import { decodeRaw } from '@cni-offload/sdk/exec'
 import type { AgentLink } from './agent/agent-link.ts'
 import type { FallbackReason } from './fallback/plan.ts'
 import type { FallbackPhase, FallbackRow } from './fallback/types.ts'
 import type { AttachmentJournal, AttachmentPhase, CleanupRow, VfState } from './journal/types.ts'
+import type { CallFailure } from './server/recent-failures.ts'
 import type { HostState } from './state.ts'
 
 /** The daemon's state, as its socket gives it to `inspect`. */
@@ -50,7 +52,16 @@ export interface HostInspection {
   readonly queue: readonly (Pick<CleanupRow, 'key' | 'release' | 'detach' | 'reason'> & { readonly vf: string })[]
   /** What the reconciler of this daemon found and did about it lately, oldest first. */
   readonly repairs: readonly RepairRecord[]
+  /** CNI calls that failed lately, oldest first. */
+  readonly failures: readonly CallFailure[]
+  /** The agent's side, if it was asked for. */
+  readonly dpu?: DpuInspection
 }
+
+/** The agent's attachments, or why it does not tell. */
+export type DpuInspection =
+  | { readonly attachments: readonly (Pick<AttachmentState, 'key' | 'port' | 'state' | 'repairs'> & { readonly vf: string })[] }
+  | { readonly error: string }
 
 /** Puts the daemon's state together. */
 export function inspectHost(of: {
@@ -61,6 +72,7 @@ export function inspectHost(of: {
   journal: AttachmentJournal
   fallbacks: readonly FallbackRow[]
   repairs: readonly RepairRecord[]
+  failures: readonly CallFailure[]
 }): HostInspection {
   return {
     node: of.node,
@@ -82,6 +94,19 @@ export function inspectHost(of: {
     leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
     queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
     repairs: of.repairs,
+    failures: of.failures,
+  }
+}
+
+/** Asks the agent for its side. Never rejects. */
+export async function inspectDpu(agent: Pick<OffloadApi, 'list'>, signal: AbortSignal): Promise<DpuInspection> {
+  try {
+    const states = await agent.list({ signal })
+    return {
+      attachments: states.map(({ key, vf, port, state, repairs = [] }) => ({ key, vf: formatVfId(vf), port, state, repairs })),
+    }
+  } catch (error) {
+    return { error: OffloadError.from(error).message }
   }
 }
 

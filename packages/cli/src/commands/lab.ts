@@ -2,9 +2,13 @@ import { resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { createLinuxNet } from '@cni-offload/linux'
 import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { askNode } from '../inspect/ask.ts'
+import { parseQuery } from '../inspect/query.ts'
+import { select } from '../inspect/select.ts'
 import { inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
 import { type DaemonRole, type LabAdapter, type LabHardware, type LabNetwork, LARGEST_POOL, type LabNode } from '../lab/model.ts'
+import { show } from './inspect.ts'
 import { adapterOption, count, hardwareOption, networkOption, requireRoot } from './options.ts'
 
 interface Common {
@@ -46,7 +50,8 @@ export function labCommand(): Command {
     .action(up)
   sub('down', 'end the daemons and remove everything').action(down)
   sub('status', 'which daemons run').option('--json', 'as JSON').action(status)
-  sub('inspect', 'leases, attachments and ports of both sides')
+  sub('inspect', 'leases, attachments and ports of both sides, or all that is known of a pod')
+    .argument('[what]', 'namespace/pod, a container id or its begin, or network/container/interface')
     .option('--json', 'as JSON')
     .option('--node <n>', 'one node only', count)
     .action(inspect)
@@ -106,11 +111,17 @@ async function status(options: Common): Promise<void> {
   if (rows.some((row) => !row.running)) process.exitCode = 1
 }
 
-async function inspect(options: Common & { node?: number }): Promise<void> {
+async function inspect(what: string | undefined, options: Common & { node?: number }): Promise<void> {
   requireRoot('inspecting a lab')
+  const query = what === undefined ? undefined : parseQuery(what)
   await using lab = await Lab.open(resolve(options.state))
   await using net = createLinuxNet()
   const nodes = options.node === undefined ? lab.state.nodes : [lab.node(options.node)]
+  if (query !== undefined) {
+    const found = await Promise.all(nodes.map(async ({ socket }) => select(await askNode(socket), query)))
+    if (!show(found, query, options.json === true)) process.exitCode = 1
+    return
+  }
   const found = await Promise.all(nodes.map((node) => inspectNode(lab, net, node)))
   if (options.json === true) return void say(JSON.stringify({ nodes: found }, null, 2))
   for (const { node, host, agent, ports } of found) {

@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { parseNote } from '@cni-offload/hw-soft'
 import type { Link, LinuxNet } from '@cni-offload/linux'
 import { type AttachmentKey, attachmentKeySchema, formatVfId, OffloadError, parseWith, type VfId } from '@cni-offload/sdk'
 import { z } from 'zod'
+import { askSocket } from '../inspect/ask.ts'
 import type { Lab } from './lab.ts'
 import type { LabNode } from './model.ts'
 import { NETNS_DIR } from './topology.ts'
@@ -88,18 +88,7 @@ export async function inspectNode(lab: Lab, net: LinuxNet, node: LabNode): Promi
 
 /** The host daemon's own account of its attachments and leases, over its socket. */
 export async function askHost(socket: string): Promise<HostView> {
-  const request = Buffer.from(JSON.stringify({ v: 1, kind: 'inspect' }))
-  const frame = Buffer.alloc(4 + request.length)
-  frame.writeUInt32BE(request.length)
-  request.copy(frame, 4)
-  const chunks: Buffer[] = []
-  const connection = connect(socket)
-  connection.setTimeout(5_000, () =>
-    connection.destroy(new OffloadError('DEADLINE_EXCEEDED', `the host daemon behind ${socket} does not answer`)),
-  )
-  connection.write(frame)
-  for await (const chunk of connection) chunks.push(chunk as Buffer)
-  return parseWith(hostView, JSON.parse(Buffer.concat(chunks).subarray(5).toString()), `answer of ${socket}`, 'UNDECODABLE')
+  return parseWith(hostView, await askSocket(socket, { kind: 'inspect' }), `answer of ${socket}`, 'UNDECODABLE')
 }
 
 /** The agent is reachable from the host's namespace only, so a process there asks it. */

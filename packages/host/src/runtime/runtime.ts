@@ -6,7 +6,7 @@ import { createOffloadClient } from '@cni-offload/protocol'
 import { type Clock, type HostDevice, type Logger, OffloadError, systemClock } from '@cni-offload/sdk'
 import { KeyedMutex, Limiter, RepairLedger, type Scope } from '@cni-offload/sdk/runtime'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
-import { AgentLink } from '../agent/agent-link.ts'
+import { type AgentClient, AgentLink } from '../agent/agent-link.ts'
 import { AttachmentInfo } from '../device-info/attachment-info.ts'
 import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
 import { DevicePlugin } from '../device-plugin/device-plugin.ts'
@@ -17,6 +17,7 @@ import { provideFallbacks, startFallbacks } from '../fallback/provide.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
 import { Reconciler } from '../reconcile/reconciler.ts'
 import { claimPath } from '../server/claim-path.ts'
+import { RecentFailures } from '../server/recent-failures.ts'
 import { Drainer } from '../undo/drainer.ts'
 import { adoptAttachments, withholdUnknown } from '../undo/rebuild.ts'
 import { reclaim, recover } from '../undo/recover.ts'
@@ -53,6 +54,10 @@ export interface Runtime {
   readonly clock: Clock
   /** What the reconciler did. */
   readonly ledger: RepairLedger
+  /** CNI calls that failed lately. */
+  readonly failures: RecentFailures
+  /** The way to the agent, for looking only. */
+  readonly client: Pick<AgentClient, 'list'>
   /** Ends the work in the background; resolves when it has ended. */
   stop(): Promise<void>
 }
@@ -144,6 +149,8 @@ export async function startRuntime(
     verbs: scope.get(VERBS),
     metrics: scope.get(METRICS),
     ledger: scope.get(LEDGER),
+    failures: new RecentFailures(),
+    client: scope.get(CLIENT),
     limits,
     clock,
     async stop() {

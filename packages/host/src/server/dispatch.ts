@@ -18,7 +18,8 @@ import type { VerbContext, VerbDeps } from '../verbs/deps.ts'
 import { gc } from '../verbs/gc.ts'
 import { status } from '../verbs/status.ts'
 import type { Reply } from './frame.ts'
-import type { CniRequest, HostRequest } from './request.ts'
+import type { RecentFailures } from './recent-failures.ts'
+import type { CniRequest, HostRequest, InspectRequest } from './request.ts'
 import type { RequestHandler } from './socket-server.ts'
 
 /** What happened to a request. */
@@ -38,7 +39,9 @@ export interface DispatcherDeps {
   /** What the verbs work with. */
   readonly verbs: VerbDeps
   /** The daemon's state, as plain data for JSON. */
-  readonly inspect: () => object
+  readonly inspect: (request: InspectRequest, signal: AbortSignal) => Promise<object>
+  /** Takes note of calls that fail. */
+  readonly failures: RecentFailures
   /** Told every outcome. */
   readonly observe: (outcome: RequestOutcome) => void
   /** Time. */
@@ -53,7 +56,7 @@ const ANSWER_MS = 500
 /** Makes the handler that answers every request: parses, runs the verb, encodes, measures. */
 export function createDispatcher(deps: DispatcherDeps): RequestHandler {
   return async (request: HostRequest, signal: AbortSignal): Promise<Reply> => {
-    if (request.kind === 'inspect') return { exitCode: 0, output: JSON.stringify(deps.inspect()) }
+    if (request.kind === 'inspect') return { exitCode: 0, output: JSON.stringify(await deps.inspect(request, signal)) }
     return answerCni(deps, request, signal)
   }
 }
@@ -78,6 +81,7 @@ async function answerCni(deps: DispatcherDeps, request: CniRequest, caller: Abor
     const level = failure.code === 'INTERNAL' ? 'error' : 'warn'
     deps.log[level]({ requestId, verb, code: failure.code, err: error }, `${verb} failed`)
     done(failure.code)
+    deps.failures.note(deps.clock.now(), request.env, failure)
     const { json, exitCode } = encodeError(failure, answerVersion(request.stdin))
     return { exitCode, output: json }
   }

@@ -21,6 +21,8 @@ export interface InspectRequest {
   readonly v: 1
   /** Tells requests apart. */
   readonly kind: 'inspect'
+  /** Whether the agent's side is wanted, too, which takes a call to it. */
+  readonly dpu?: boolean
 }
 
 /** What a caller may ask for. */
@@ -34,7 +36,7 @@ const request: z.ZodType<HostRequest> = z.discriminatedUnion('kind', [
     stdin: z.string(),
     deadlineMs: z.number().int().min(1).max(86_400_000),
   }),
-  z.object({ v: z.literal(1), kind: z.literal('inspect') }),
+  z.object({ v: z.literal(1), kind: z.literal('inspect'), dpu: z.boolean().exactOptional() }),
 ])
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true })

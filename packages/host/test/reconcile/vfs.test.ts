@@ -2,7 +2,8 @@ import type { ResyncEvent } from '@cni-offload/protocol'
 import { type AttachResult, formatAttachmentKey, type HostDevice, OffloadError, type RepairRecord } from '@cni-offload/sdk'
 import { TestNetns } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { HostLimits } from '../../src/index.ts'
+import type { HostInspection, HostLimits } from '../../src/index.ts'
+import { request } from '../support/call.ts'
 import { FakeAgent } from '../support/fake-agent.ts'
 import { HostLab } from '../support/lab.ts'
 
@@ -50,6 +51,9 @@ describe.skipIf(process.getuid?.() !== 0)('the reconciler of the host (needs roo
     await using pod = await lab.pod()
     const answer = await lab.call('ADD', pod)
     expect(JSON.parse(answer.output)).toMatchObject({ code: 11, msg: expect.stringContaining('no VF is free') as string })
+    const { failures, dpu } = JSON.parse((await request(lab.socket, { v: 1, kind: 'inspect', dpu: true })).output) as HostInspection
+    expect(failures).toMatchObject([{ verb: 'ADD', containerId: pod.containerId, pod: pod.identity, code: 'NO_FREE_VF' }])
+    expect(dpu).toEqual({ attachments: [] })
     refused = undefined
     await expect.poll(() => records(({ action, outcome }) => action === 'reclaim' && outcome === 'repaired'), SOON).toHaveLength(1)
     expect(await isHome()).toBe(true)
