@@ -22,6 +22,7 @@ import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
 import { Teardown } from './attachment/teardown.ts'
+import { reached } from './steps.ts'
 import type { AttachmentStore } from './state/attachment-store.ts'
 
 /** What a {@link DelegateAdapter} is made of. */
@@ -117,6 +118,7 @@ export class DelegateAdapter implements CniAdapter {
     const attachment = plannedAttachment(req, list)
     const again = await this.#buildup.clear(attachment, proxy, known, had)
     this.#store.put(withAgain(attachment, again))
+    reached('delegate.attach.noted')
     if (known !== undefined && !sameVf(known.port, req.port)) await this.#teardown.letGo(known.port)
     try {
       return await this.#buildup.add(attachment, proxy, again, ctx)

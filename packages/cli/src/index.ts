@@ -7,6 +7,7 @@
 export * from './demo/report.ts'
 export * from './demo/run.ts'
 export * from './lab/audit/audit.ts'
+export { rowHoldings } from './lab/audit/disk.ts'
 export * from './lab/audit/holding.ts'
 export * from './lab/cni-runtime.ts'
 export * from './lab/inspect.ts'

@@ -13,6 +13,7 @@ import { decodeRaw, type ListRunner, type PodAddresses, withMac } from '@cni-off
 import { observe, podNetwork } from '../splice/pod-network.ts'
 import { podSysctls } from '../splice/pod-sysctls.ts'
 import { settleGateways } from '../splice/settle-gateways.ts'
+import { reached } from '../steps.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { addressesOf, listCall, podAddresses, sameAddresses, withAgain } from './stored.ts'
 import { PATIENT, type Teardown } from './teardown.ts'
@@ -115,10 +116,12 @@ export class Buildup {
   ): Promise<AttachResult> {
     const { key, list } = attachment
     const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
+    reached('delegate.attach.made')
     // Where no plugin can be asked for a MAC, the one that the running pod has is set under it.
     if (again !== undefined) await this.#net.apply(proxy.path, [{ op: 'link.set', dev: key.ifName, mac: again.mac }])
     const raw = again === undefined ? answer : withMac(answer, key.ifName, again.mac)
     const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
+    reached('delegate.attach.spliced')
     const seen = await observe(this.#net, proxy.path, inside)
     const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
     if (again !== undefined && !sameAddresses(podAddresses(result), again)) throw changed(again, podAddresses(result))
@@ -126,6 +129,7 @@ export class Buildup {
     if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
     if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
     this.#store.put({ ...attachment, raw, result })
+    reached('delegate.attach.finished')
     return result
   }
 }

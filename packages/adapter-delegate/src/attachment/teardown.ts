@@ -2,6 +2,7 @@ import type { LinuxNet } from '@cni-offload/linux'
 import { attachmentNote, isAttachmentNote, madeByPlugins, type Proxies, type ProxyNamespace } from '@cni-offload/linux/splice'
 import { type DetachRequest, OffloadError, type OpContext, type PortRef } from '@cni-offload/sdk'
 import type { ListRunner, PluginListSource } from '@cni-offload/sdk/exec'
+import { reached } from '../steps.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { listCall } from './stored.ts'
 
@@ -43,20 +44,25 @@ export class Teardown {
   async remove(attachment: StoredAttachment, signal: AbortSignal): Promise<void> {
     await this.undo(attachment, signal)
     this.#store.delete(attachment.key)
+    reached('delegate.detach.forgotten')
   }
 
   /** Undoes an attachment in whatever state it is, all but its row. */
   async undo(attachment: StoredAttachment, signal: AbortSignal): Promise<void> {
     const { result: _undone, ...undoing } = attachment
     this.#store.put(undoing)
+    reached('delegate.detach.noted')
     const proxy = this.#proxies.of(attachment.port)
     const links = await proxy.links()
     // The port may serve somebody else by now, under the same interface name.
     const foreign = links?.some(({ alias }) => isAttachmentNote(alias) && alias !== attachmentNote(attachment.key)) === true
     const own = links !== undefined && !foreign
     if (own) await proxy.neutral()
+    reached('delegate.detach.cut')
     await this.#runner.del(listCall(attachment, own ? proxy.path : ''), attachment.raw, signal)
+    reached('delegate.detach.unmade')
     if (own) await this.deleteLinks(proxy)
+    reached('delegate.detach.links-deleted')
   }
 
   /**

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { formatVfId, OffloadError, type PortRef } from '@cni-offload/sdk'
 import type { Link, LinuxNet, NetnsPath, NetOp } from '../net/model.ts'
+import { reached } from './steps.ts'
 
 /** Name of the VF's port inside its proxy namespace. */
 export const PORT_IN_PROXY = 'vf0'
@@ -122,6 +123,7 @@ export class ProxyNamespace {
     if (links?.some(({ name }) => name === PORT_IN_PROXY) !== true) return
     const name = noteOf(links)?.name ?? this.port.name
     await this.#net.apply(this.path, [{ op: 'link.move', dev: PORT_IN_PROXY, netns: this.#home, name }])
+    reached('splice.port.returned')
   }
 
   async #adopt(absent: boolean): Promise<Link[]> {
@@ -140,6 +142,7 @@ export class ProxyNamespace {
       ...Object.entries(SILENT).map(([key, value]) => ({ op: 'sysctl', key, value }) as const),
     ])
     await this.#net.apply(this.#home, [{ op: 'link.move', dev: outside.name, netns: this.path, name: PORT_IN_PROXY }])
+    reached('splice.port.taken')
     // Before it is ever up: a link-local address of its own would send router solicitations into the pod.
     await this.#net.apply(this.path, [{ op: 'sysctl', key: `net.ipv6.conf.${PORT_IN_PROXY}.disable_ipv6`, value: '1' }])
     return await this.#net.links(this.path)
