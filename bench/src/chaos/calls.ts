@@ -29,12 +29,15 @@ interface Running {
 export class Calls {
   readonly #lab: Lab
   readonly #tally: Tally
+  readonly #interrupted: AbortSignal | undefined
   readonly #running = new Set<Running>()
   readonly #waiting = new Set<() => void>()
 
-  constructor(lab: Lab, tally: Tally) {
+  /** @param interrupted - aborts when the whole run is interrupted: Ctrl-C reaches the shims, too */
+  constructor(lab: Lab, tally: Tally, interrupted?: AbortSignal) {
     this.#lab = lab
     this.#tally = tally
+    this.#interrupted = interrupted
   }
 
   /** One call. @param conf - laid over the netconf of the node */
@@ -54,7 +57,7 @@ export class Calls {
         env: node.env,
         kill: kill.signal,
       })
-      return this.#count(verb, name, outcome, kill.signal.aborted)
+      return this.#count(verb, name, outcome, kill.signal.aborted || this.#interrupted?.aborted === true)
     } finally {
       this.#running.delete(running)
     }

@@ -40,7 +40,9 @@ async function chaos(options: Options): Promise<void> {
       throw new OffloadError('INVALID_CONFIG', `--${name} ${options[name]}: a whole number is expected`)
   const say = (text: string): boolean => process.stdout.write(`${text}\n`)
   say(`seed ${options.seed}; the same plan again: --seed ${options.seed} --nodes ${options.nodes}`)
-  const report = await runChaos({ ...options, progress: say })
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  const report = await runChaos({ ...options, progress: say, signal: stop.signal })
   say(`\n${renderReport(report)}`)
   if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(jsonReport(report), null, 2)}\n`)
   if (!isClean(report)) process.exitCode = 1

@@ -33,6 +33,8 @@ export interface ChaosOptions {
   readonly logs?: string
   /** Told what happens, for people. */
   readonly progress: (text: string) => void
+  /** Ends it early; what was found out by then is reported, and nothing of it stays. */
+  readonly signal?: AbortSignal
 }
 
 /** How long what was killed may take to put itself in order in the end, milliseconds. */
@@ -49,8 +51,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const dir = await mkdtemp(join(tmpdir(), 'cni-offload-chaos-'))
   const vfs = Math.ceil(ways / nodes) + SURVIVORS_PER_NODE
   await using net = createLinuxNet()
-  // Few addresses, so that each one is soon given again.
-  const lab = await Lab.up({ dir, prefix: uniqueName('').slice(-6), nodes, vfs, pool: Math.min(2 * vfs, 253), adapter })
+  // Few addresses, so that each one is soon given again; with PCI addresses VFs have device information files.
+  const lab = await Lab.up({ dir, prefix: uniqueName('').slice(-6), nodes, vfs, pool: Math.min(2 * vfs, 253), adapter, pciBus: 'f000:00' })
   try {
     return await disturb(lab, net, options)
   } finally {
@@ -64,7 +66,7 @@ async function disturb(lab: Lab, net: LinuxNet, options: ChaosOptions): Promise<
   const { seed, kills, seconds, ways, nodes, progress } = options
   const tally = new Tally()
   const claims = new Claims()
-  const calls = new Calls(lab, tally)
+  const calls = new Calls(lab, tally, options.signal)
   // What surrounds the run is not counted.
   const uncounted = new Calls(lab, new Tally())
   const before = await baseline(lab, net)
@@ -72,6 +74,8 @@ async function disturb(lab: Lab, net: LinuxNet, options: ChaosOptions): Promise<
   const survivors = await Survivors.up(lab, uncounted, tally)
   await survivors.checkAll('before anything was killed')
   const began = systemClock.monotonic()
+  const time = AbortSignal.timeout(seconds * 1_000)
+  const until = options.signal === undefined ? time : AbortSignal.any([options.signal, time])
   const over = new AbortController()
   const workers: Worker[] = []
   const valid = ({ index }: { readonly index: number }): string[] => [
@@ -84,7 +88,7 @@ async function disturb(lab: Lab, net: LinuxNet, options: ChaosOptions): Promise<
   const killer = new Killer({ lab, clock: systemClock, calls, survivors, tally, numbers: random(seed, 'killer'), progress })
   const churn = Promise.all(workers.map((worker) => worker.run(over.signal)))
   try {
-    await Promise.race([killer.run(killPlan(seed, nodes), kills, AbortSignal.timeout(seconds * 1_000)), churn])
+    await Promise.race([killer.run(killPlan(seed, nodes), kills, until), churn])
   } finally {
     over.abort()
   }
