@@ -45,13 +45,14 @@ export class AttachmentInfo {
   }
 
   /**
-   * Removes the file if it tells of the attachment's VF. Another one belongs to whoever has the name now: it is made of the
+   * Removes the file if it tells of the attachment's VF, and what a daemon that was killed while it wrote it has left. Another one belongs to whoever has the name now: it is made of the
    * pod's UID, which the next sandbox of the same pod has, too. Never rejects: an attachment must not stay for the sake of a file.
    */
   async remove(of: InformedAttachment, log: Logger): Promise<void> {
     try {
       const file = this.#fileOf(of.intent)
       if (file === undefined) return
+      await this.#files.removeUnfinished('cni', file, of.pciAddress)
       const there = await this.#files.read('cni', file)
       if (there !== undefined && describes(there, of)) await this.#files.remove('cni', file)
     } catch (error) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OffloadError } from '@cni-offload/sdk'
 import { type DeviceInfo, deviceInfo } from './device-info.ts'
@@ -69,7 +69,7 @@ export class DeviceInfoFiles {
       await mkdir(this.dir, { recursive: true, mode: 0o755 })
       await mkdir(join(this.dir, kind), { mode: 0o755 }).catch(unless('EEXIST'))
       await using folder = await this.#folder(kind)
-      const temporary = inFolder(folder, `.${name}.${randomUUID()}`)
+      const temporary = inFolder(folder, `${unfinished(name, info.pci?.['pci-address'])}${randomUUID()}`)
       try {
         await using file = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
         await file.writeFile(JSON.stringify(info))
@@ -117,6 +117,24 @@ export class DeviceInfoFiles {
     })
   }
 
+  /**
+   * Removes what a process that was killed while it wrote a file about a device has left. Only for whoever has the device and does not
+   * write at the same time.
+   *
+   * @throws OffloadError IO_FAILURE naming the file
+   */
+  async removeUnfinished(kind: DeviceInfoKind, name: string, pciAddress: string | undefined): Promise<void> {
+    await this.#guard('remove', kind, name, async () => {
+      try {
+        await using folder = await this.#folder(kind)
+        const found = (await readdir(inFolder(folder, '.'))).filter((entry) => entry.startsWith(unfinished(name, pciAddress)))
+        for (const entry of found) await unlink(inFolder(folder, entry)).catch(unless('ENOENT'))
+      } catch (error) {
+        unless('ENOENT')(error)
+      }
+    })
+  }
+
   #folder(kind: DeviceInfoKind): Promise<FileHandle> {
     return open(join(this.dir, kind), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
   }
@@ -136,6 +154,11 @@ export class DeviceInfoFiles {
 /** A path that leads into the very folder that was opened, whatever has taken its place in the tree since. */
 function inFolder(folder: FileHandle, name: string): string {
   return `/proc/self/fd/${folder.fd}/${name}`
+}
+
+/** What the names of a file begin with while it is being written. */
+function unfinished(name: string, pciAddress: string | undefined): string {
+  return `.${name}.${(pciAddress ?? '').replaceAll('/', '-')}.`
 }
 
 function isFileName(name: string): boolean {

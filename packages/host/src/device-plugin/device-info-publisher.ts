@@ -54,6 +54,7 @@ export class DeviceInfoPublisher {
       const info = vfDeviceInfo(vf)
       const name = files.devicePluginFile(resource, vfDeviceId(vf))
       if (info === undefined || this.#written.has(name)) continue
+      await files.removeUnfinished('dp', name, vf.pciAddress)
       await files.write('dp', name, info)
       this.#written.add(name)
     }

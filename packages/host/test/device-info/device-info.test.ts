@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -53,6 +55,32 @@ describe('device information', () => {
     await Promise.all(infos.map((info) => files.write('cni', 'same', info)))
     expect(await readdir(join(dir, 'cni'))).toEqual(['same'])
     expect(infos).toContainEqual(await files.read('cni', 'same'))
+  })
+
+  test('what a writer that was killed has left goes, and only that', async () => {
+    await files.write('cni', 'net', INFO)
+    // As it is called while it is written, seen by a reader of the folder that is faster.
+    const left = '.net.0000:18:02.5.8a2f6f0e-7d1f-4f43-9f0c-3d4b4c2c5a11'
+    const others = ['.net.0000:18:02.6.8a2f6f0e', '.net1.0000:18:02.5.8a2f6f0e', 'net']
+    for (const name of [left, ...others.slice(0, 2)]) await writeFile(join(dir, 'cni', name), '{')
+    await files.removeUnfinished('cni', 'net', '0000:18:02.5')
+    expect((await readdir(join(dir, 'cni'))).toSorted()).toEqual(others.toSorted())
+    await files.removeUnfinished('cni', 'net', '0000:18:02.5')
+    await files.removeUnfinished('dp', 'never', undefined)
+  })
+
+  test('a writer that is killed in the middle leaves what is found by its name', async () => {
+    const writer = `
+      import { DeviceInfoFiles } from ${JSON.stringify(import.meta.resolve('../../src/index.ts'))}
+      import { open } from 'node:fs/promises'
+      const any = await open('/dev/null')
+      Object.getPrototypeOf(any).writeFile = () => process.kill(process.pid, 'SIGKILL')
+      await new DeviceInfoFiles(${JSON.stringify(dir)}).write('cni', 'net', ${JSON.stringify(INFO)})`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', writer], { stdio: 'inherit' })
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL'])
+    expect(await readdir(join(dir, 'cni'))).toHaveLength(1)
+    await files.removeUnfinished('cni', 'net', '0000:18:02.5')
+    expect(await readdir(join(dir, 'cni'))).toEqual([])
   })
 
   test('the name of a device plugin’s file is the specification’s', () => {

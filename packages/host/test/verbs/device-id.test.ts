@@ -123,6 +123,16 @@ describe.skipIf(!isRoot())(`the device information file of an attachment (${ROOT
     expect(await readdir(join(lab.dir, 'devinfo', 'cni'))).toEqual([])
   })
 
+  it('that a killed daemon did not finish goes with the attachment, too', async () => {
+    await using lab = await start()
+    await using pod = await lab.pod()
+    const path = infoFile(lab, 'f')
+    expect(await lab.call('ADD', pod, { netconf: { ...informed(path), ...allocated('f000:00:00.2') } })).toMatchObject({ exitCode: 0 })
+    await writeFile(join(lab.dir, 'devinfo', 'cni', '.f.f000:00:00.2.0'), '{')
+    expect(await lab.call('DEL', pod)).toMatchObject({ exitCode: 0 })
+    expect(await readdir(join(lab.dir, 'devinfo', 'cni'))).toEqual([])
+  })
+
   it('that the runtime has copied from the device plugin is kept as it is', async () => {
     await using lab = await start()
     await using pod = await lab.pod()
