@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Lab, LabNode } from '@cni-offload/cli'
 import { parseNote } from '@cni-offload/hw-soft'
 import type { LinuxNet } from '@cni-offload/linux'
@@ -90,8 +91,9 @@ export class Worker {
   /** ADD until it succeeds or the pod is given up. A DEL precedes each further attempt. @returns the result as it came */
   async #add(pod: Pod, signal: AbortSignal): Promise<object | undefined> {
     const { calls, claims } = this.#deps
+    const conf = this.#numbers.chance(0.3) ? withDeviceInfo(pod) : {}
     for (let attempts = this.#numbers.between(1, 6); attempts > 0 && !signal.aborted; attempts--) {
-      const called = await calls.call('ADD', pod)
+      const called = await calls.call('ADD', pod, conf)
       if (called.end === 'ok' && called.result !== undefined) {
         claims.take(pod.name, await this.#given(pod, called.result))
         return called.json
@@ -140,4 +142,10 @@ export class Worker {
       await clock.sleep(this.#numbers.between(250, 1_000), UNHURRIED)
     }
   }
+}
+
+/** Has the host daemon write a file about the VF, as a meta-plugin does. */
+function withDeviceInfo({ name, node }: Pod): object {
+  const runtimeConfig = { CNIDeviceInfoFile: join(node.dir, 'devinfo', 'cni', `${name}-eth0`) }
+  return { capabilities: { CNIDeviceInfoFile: true }, runtimeConfig }
 }
