@@ -90,6 +90,7 @@ class DpuAgent implements Agent {
     await aborted(signal)
     this.#become('DRAINING', { calls: runtime.calls.running })
     server.setHealth(false)
+    runtime.host.restarting()
     const { drainMs, compensationTimeoutMs } = { ...DEFAULT_LIMITS, ...this.#options.limits }
     await Promise.all([
       runtime.reconciler[Symbol.asyncDispose](),
@@ -109,12 +110,13 @@ class DpuAgent implements Agent {
     })
   }
 
-  async #serveMetrics(stack: AsyncDisposableStack, { metrics, health }: Runtime): Promise<string | undefined> {
+  async #serveMetrics(stack: AsyncDisposableStack, { metrics, health, host }: Runtime): Promise<string | undefined> {
     const { metrics: listen } = this.#options
     if (listen === undefined) return undefined
     const ready = (): { ok: boolean; text: string } => ({
       ok: this.#state === 'RUNNING' && health.trouble === undefined,
-      text: health.trouble ?? this.#state,
+      // The host being away is no fault of this process.
+      text: `${health.trouble ?? this.#state}, ${host.text}`,
     })
     return stack.use(
       await serveMetrics({ listen, registry: metrics.registry, health: ready, log: this.#log.child({ component: 'agent.metrics' }) }),

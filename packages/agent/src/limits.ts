@@ -12,6 +12,10 @@ export interface AgentLimits extends RepairLimits {
   readonly startTimeoutMs: number
   /** How long running calls may go on when the agent is told to stop, milliseconds. @defaultValue 10 000 */
   readonly drainMs: number
+  /** Pause between two heartbeats, milliseconds. @defaultValue 1 000 */
+  readonly beatMs: number
+  /** Silence of the host that is taken for its loss, milliseconds. @defaultValue 2 500 */
+  readonly silenceMs: number
   /** How many attachments are made or ended at the same time, from 1. @defaultValue 32 */
   readonly concurrency: number
   /** Pause before the first retry of a failed detach, milliseconds; doubles with each further one. @defaultValue 500 */
@@ -33,6 +37,8 @@ export const DEFAULT_LIMITS: AgentLimits = {
   compensationTimeoutMs: 10_000,
   startTimeoutMs: 60_000,
   drainMs: 10_000,
+  beatMs: 1_000,
+  silenceMs: 2_500,
   concurrency: 32,
   retryFirstMs: 500,
   retryMaxMs: 30_000,

@@ -104,7 +104,7 @@ describe('an agent over real mTLS', () => {
 
     const base = `http://${await running.agent.metricsListening}`
     expect(await (await fetch(`${base}/metrics`)).text()).toMatch(/call_duration_seconds_count\{method="attach",outcome="OK"\} 1/)
-    expect(await (await fetch(`${base}/healthz`)).text()).toBe('RUNNING\n')
+    expect(await (await fetch(`${base}/healthz`)).text()).toBe('RUNNING, host not heard of yet\n')
     expect((await fetch(`${base}/other`)).status).toBe(404)
   })
 

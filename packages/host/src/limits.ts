@@ -10,6 +10,15 @@ export interface HostLimits extends RepairLimits {
   readonly undoMs: number
   /** How long a call waits for an agent that is not connected, or that is being brought in line, before it fails. */
   readonly agentMs: number
+  /**
+   * How long ADD, CHECK and DEL wait for an agent that has said that it restarts, and for the first connection of a daemon that has just
+   * started, before they fail as they do after a loss.
+   */
+  readonly restartMs: number
+  /** Pause between two heartbeats. */
+  readonly beatMs: number
+  /** Silence of the agent that is taken for its loss. */
+  readonly silenceMs: number
   /** Pause between two resyncs while the agent is connected and all is well; also the longest one after a resync that failed. */
   readonly resyncMs: number
   /** STATUS on the agent's side. */
@@ -28,6 +37,9 @@ export const DEFAULT_LIMITS: HostLimits = {
   addMs: 60_000,
   undoMs: 15_000,
   agentMs: 2_000,
+  restartMs: 20_000,
+  beatMs: 1_000,
+  silenceMs: 2_500,
   resyncMs: 60_000,
   statusMs: 2_500,
   checkMs: 15_000,

@@ -123,6 +123,21 @@ export interface ResyncEvent {
   readonly error?: { readonly code: ErrorCode; readonly message: string }
 }
 
+/** Feature of the handshake: {@link OffloadApi.heartbeat} may be called. */
+export const HEARTBEAT = 'heartbeat'
+
+/** The host lives. */
+export interface HostBeat {
+  /** The daemon stops in an orderly way: its silence from now on is no loss. Nothing follows. */
+  readonly stopping: boolean
+}
+
+/** The agent lives. */
+export interface AgentBeat {
+  /** The agent stops in an orderly way and lets calls end; another run of it is expected soon. Nothing follows. */
+  readonly restarting: boolean
+}
+
 /**
  * `offload.v1` in the project's own terms. The client implements it over gRPC, the agent implements it for real; both
  * reject with OffloadError, code, message and hint crossing the wire unchanged.
@@ -148,6 +163,11 @@ export interface OffloadApi {
    * instead, and what has not come must not be taken for strays.
    */
   resync(wired: AsyncIterable<AttachCall>, ctx: CallContext): AsyncIterable<ResyncEvent>
+  /**
+   * Both tell that they live, for as long as a connection lives, if both named the feature {@link HEARTBEAT} in their handshake. It has
+   * no deadline. `beats` that ends normally says that the daemon stops; if it goes away, iterating `beats` throws.
+   */
+  heartbeat(beats: AsyncIterable<HostBeat>, ctx: CallContext): AsyncIterable<AgentBeat>
 }
 
 /** PEM files of one end of the mTLS connection. Read at start and again when they change. */

@@ -113,6 +113,7 @@ export function createOffloadClient(options: OffloadClientOptions): OffloadClien
       return states
     },
     resync: (wired, ctx) => bidi(deps, METHODS.resync, wired, 'complete', ctx, ctx.timeoutMs ?? timeoutOf(ctx) * RESYNC_FACTOR),
+    heartbeat: (beats, ctx) => bidi(deps, METHODS.heartbeat, beats, { stopping: true }, ctx, Infinity),
     state: () => link.state,
     waitReady: (signal) => link.ready(signal),
     obstacle: () => (link.state === 'ready' ? undefined : link.unreachable()),

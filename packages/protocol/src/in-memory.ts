@@ -1,7 +1,10 @@
 import { OffloadError } from '@cni-offload/sdk'
 import type { AttachCall, AttachmentState, CallContext, OffloadApi, PeerIdentity } from './api.ts'
-import { type Codec, type Method, METHODS } from './codec/methods.ts'
+import { type Codec, type Method, METHODS, type ResyncMessage } from './codec/methods.ts'
 import { errorFromStatus, statusFromError } from './errors.ts'
+
+/** Longest timer that Node can set. */
+const LONGEST_MS = 2_147_483_647
 
 const copy = <T>(codec: Codec<T>, value: T): T => codec.decode(codec.encode(value))
 
@@ -73,6 +76,48 @@ export function createInMemoryClient(api: OffloadApi, peer: PeerIdentity): Offlo
       limits.close()
     }
   }
+  const bidi = async function* <Call, Reply>(
+    method: Method<Call, Reply>,
+    messages: AsyncIterable<Call>,
+    last: Call,
+    ctx: CallContext,
+    fallbackMs: number,
+    run: (messages: AsyncIterable<Call>, ctx: CallContext) => AsyncIterable<Reply>,
+  ): AsyncGenerator<Reply, void, undefined> {
+    const limits = bounded(ctx, peer, method.name, fallbackMs)
+    let inputError: OffloadError | undefined
+    const input = async function* (): AsyncGenerator<Call, void, undefined> {
+      try {
+        const items = messages[Symbol.asyncIterator]()
+        try {
+          for (;;) {
+            const next = await Promise.race([items.next(), limits.stop])
+            yield copy(method.call, next.done === true ? last : next.value)
+            if (next.done === true) return
+          }
+        } finally {
+          items.return?.().catch(() => {})
+        }
+      } catch (error) {
+        if (limits.ctx.signal.aborted) throw limits.ctx.signal.reason
+        inputError = OffloadError.from(error, 'INTERNAL', `${method.name}: its input failed`)
+        throw inputError
+      }
+    }
+    const events = run(input(), limits.ctx)[Symbol.asyncIterator]()
+    try {
+      for (;;) {
+        const next = await Promise.race([events.next(), limits.stop])
+        if (next.done === true) return
+        yield copy(method.reply, next.value)
+      }
+    } catch (error) {
+      throw inputError ?? across(error, method.name)
+    } finally {
+      limits.close()
+      events.return?.().catch(() => {})
+    }
+  }
   return {
     handshake: (call, ctx) => unary(METHODS.handshake, call, ctx, (message, inner) => api.handshake(message, inner)),
     attach: (call, ctx) => unary(METHODS.attach, call, ctx, (message, inner) => api.attach(message, inner)),
@@ -95,42 +140,13 @@ export function createInMemoryClient(api: OffloadApi, peer: PeerIdentity): Offlo
         limits.close()
       }
     },
-    async *resync(wired, ctx) {
-      const { resync } = METHODS
-      const limits = bounded(ctx, peer, resync.name, 600_000)
-      let inputError: OffloadError | undefined
-      const input = async function* (): AsyncGenerator<AttachCall, void, undefined> {
-        try {
-          const items = wired[Symbol.asyncIterator]()
-          try {
-            for (;;) {
-              const next = await Promise.race([items.next(), limits.stop])
-              const message = copy(resync.call, next.done === true ? 'complete' : next.value)
-              if (message === 'complete') return
-              yield message
-            }
-          } finally {
-            items.return?.().catch(() => {})
-          }
-        } catch (error) {
-          if (limits.ctx.signal.aborted) throw limits.ctx.signal.reason
-          inputError = OffloadError.from(error, 'INTERNAL', `${resync.name}: its input failed`)
-          throw inputError
-        }
-      }
-      const events = api.resync(input(), limits.ctx)[Symbol.asyncIterator]()
-      try {
-        for (;;) {
-          const next = await Promise.race([events.next(), limits.stop])
-          if (next.done === true) return
-          yield copy(resync.reply, next.value)
-        }
-      } catch (error) {
-        throw inputError ?? across(error, resync.name)
-      } finally {
-        limits.close()
-        events.return?.().catch(() => {})
-      }
-    },
+    resync: (wired, ctx) =>
+      bidi(METHODS.resync, wired, 'complete', ctx, 600_000, (messages, inner) => api.resync(attachments(messages), inner)),
+    heartbeat: (beats, ctx) =>
+      bidi(METHODS.heartbeat, beats, { stopping: true }, ctx, LONGEST_MS, (messages, inner) => api.heartbeat(messages, inner)),
   }
+}
+
+async function* attachments(messages: AsyncIterable<ResyncMessage>): AsyncGenerator<AttachCall, void, undefined> {
+  for await (const message of messages) if (message !== 'complete') yield message
 }

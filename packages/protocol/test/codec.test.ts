@@ -132,6 +132,8 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
       ),
   ],
   ['resync call', METHODS.resync.call as Codec<never>, fc.oneof(attach, fc.constant('complete'))],
+  ['heartbeat of the host', METHODS.heartbeat.call as Codec<never>, record({ stopping: fc.boolean() })],
+  ['heartbeat of the agent', METHODS.heartbeat.reply as Codec<never>, record({ restarting: fc.boolean() })],
   [
     'resync event',
     METHODS.resync.reply as Codec<never>,

@@ -54,6 +54,7 @@ export const api = (over: Partial<OffloadApi> = {}): OffloadApi => {
     status: async () => missing(),
     list: async () => missing(),
     resync: () => missing(),
+    heartbeat: () => missing(),
     ...over,
   }
 }

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { AttachmentPhase } from '../journal/types.ts'
+import type { HostState } from '../service/host-presence.ts'
 
 /** What gauges show at the moment when they are asked. */
 export interface GaugeSources {
@@ -7,6 +8,8 @@ export interface GaugeSources {
   attachments(): Readonly<Record<AttachmentPhase, number>>
   /** Detaches that wait for a retry. */
   retrying(): number
+  /** How the host stands. */
+  host(): HostState
 }
 
 /** Metrics of one agent, in a registry of its own. */
@@ -61,6 +64,14 @@ export class AgentMetrics {
       registers,
       collect() {
         for (const [state, count] of Object.entries(sources.attachments())) this.set({ state }, count)
+      },
+    })
+    new Gauge({
+      name: 'cni_offload_agent_host_connected',
+      help: '1 while the host beats, 0 while it does not or never did.',
+      registers,
+      collect() {
+        this.set(sources.host() === 'there' ? 1 : 0)
       },
     })
     new Gauge({

@@ -24,6 +24,7 @@ import { Reconciler } from '../reconcile/reconciler.ts'
 import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
+import { HostPresence } from '../service/host-presence.ts'
 import { knownTo, recall } from '../service/memory.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
@@ -36,6 +37,7 @@ import {
   CALLS,
   CLOCK,
   HARDWARE,
+  HOST,
   HEALTH,
   JOURNAL,
   LEDGER,
@@ -60,6 +62,8 @@ export interface Runtime {
   readonly service: OffloadService
   /** What surrounds each call. */
   readonly calls: Calls
+  /** Whether the host is there. */
+  readonly host: HostPresence
   /** State of the hardware. */
   readonly health: DeviceHealth
   /** Names of the networks served. */
@@ -89,6 +93,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   scope.bind(METRICS, AgentMetrics, [])
   scope.bind(HEALTH, DeviceHealth, [HARDWARE, CLOCK, LOG])
   scope.bind(CALLS, Calls, [CLOCK, LIMITS, METRICS, LOG])
+  scope.factory(HOST, () => new HostPresence({ clock, limits, log: log.child({ component: 'agent.host' }) }))
   scope.factory(
     ATTACHMENTS,
     (at) =>
@@ -115,6 +120,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
         health: at.get(HEALTH),
         attachments: at.get(ATTACHMENTS),
         calls: at.get(CALLS),
+        host: at.get(HOST),
         limits,
         metrics: at.get(METRICS),
         ledger: at.get(LEDGER),
@@ -200,15 +206,15 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
     await step(what, () => recall(adapter, memory, starting), 'ADAPTER_FAILED')
   }
 
-  const [health, attachments, metrics] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS)]
-  metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying })
+  const [health, attachments, metrics, host] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS), scope.get(HOST)]
+  metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying, host: () => host.state })
   health.start()
   reportUnserved({ journal, networks: served }, log)
   await step('recovery', () => attachments.recover(), 'INTERNAL')
   await step('recovery', () => reportMissing({ journal, networks: served, callTimeoutMs: limits.callTimeoutMs }, starting), 'INTERNAL')
   const reconciler = scope.get(RECONCILER)
   reconciler.start()
-  return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), health, networks: [...networks.keys()], metrics, reconciler }
+  return { scope, service: scope.get(SERVICE), calls: scope.get(CALLS), host, health, networks: [...networks.keys()], metrics, reconciler }
 }
 
 const adapterChoice = ({

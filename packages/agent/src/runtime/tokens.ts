@@ -7,6 +7,7 @@ import type { Reconciler } from '../reconcile/reconciler.ts'
 import type { Attachments } from '../service/attachments.ts'
 import type { Calls } from '../service/calls.ts'
 import type { DeviceHealth } from '../service/device-health.ts'
+import type { HostPresence } from '../service/host-presence.ts'
 import type { Networks } from '../service/networks.ts'
 import type { PortPlan } from '../service/port-plan.ts'
 import type { OffloadService } from '../service/service.ts'
@@ -31,6 +32,8 @@ export const HEALTH: Token<DeviceHealth> = token('agent.health')
 export const ATTACHMENTS: Token<Attachments> = token('agent.attachments')
 /** What surrounds each call. */
 export const CALLS: Token<Calls> = token('agent.calls')
+/** Whether the host is there. */
+export const HOST: Token<HostPresence> = token('agent.host')
 /** Counters and gauges. */
 export const METRICS: Token<AgentMetrics> = token('agent.metrics')
 /** When the reconciler may act, and what it did. */

@@ -11,15 +11,18 @@ import {
   type VfId,
 } from '@cni-offload/sdk'
 import { KeyedMutex, type RepairLedger } from '@cni-offload/sdk/runtime'
-import type {
-  AttachCall,
-  AttachmentState,
-  AttachReply,
-  CallContext,
-  HandshakeCall,
-  HandshakeReply,
-  OffloadApi,
-  ResyncEvent,
+import {
+  type AgentBeat,
+  HEARTBEAT,
+  type HostBeat,
+  type AttachCall,
+  type AttachmentState,
+  type AttachReply,
+  type CallContext,
+  type HandshakeCall,
+  type HandshakeReply,
+  type OffloadApi,
+  type ResyncEvent,
 } from '@cni-offload/protocol'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { AgentLimits } from '../limits.ts'
@@ -29,6 +32,7 @@ import { authoriseCall } from './authorise.ts'
 import type { Calls, Method } from './calls.ts'
 import type { DeviceHealth } from './device-health.ts'
 import { negotiate } from './handshake.ts'
+import type { HostPresence } from './host-presence.ts'
 import type { Networks } from './networks.ts'
 import type { PortPlan } from './port-plan.ts'
 import { resync } from './resync.ts'
@@ -51,6 +55,8 @@ export interface ServiceDeps {
   readonly attachments: Attachments
   /** What surrounds each call. */
   readonly calls: Calls
+  /** Whether the host is there. */
+  readonly host: HostPresence
   /** Concurrency. */
   readonly limits: AgentLimits
   /** Counters. */
@@ -79,7 +85,7 @@ export class OffloadService implements OffloadApi {
         })
       const protocol = negotiate(call.protocol)
       op.log.info({ protocol, bootId: call.bootId, features: call.features }, 'host connected')
-      return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [], kept: ports.kept })
+      return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [HEARTBEAT], kept: ports.kept })
     })
   }
 
@@ -150,6 +156,12 @@ export class OffloadService implements OffloadApi {
   /** @inheritDoc */
   async *resync(wired: AsyncIterable<AttachCall>, ctx: CallContext): AsyncGenerator<ResyncEvent, void, undefined> {
     yield* this.#deps.calls.stream('resync', { timeoutMs: this.#deps.limits.resyncTimeoutMs, ...ctx }, (op) => this.#resync(wired, ctx, op))
+  }
+
+  /** @inheritDoc */
+  async *heartbeat(beats: AsyncIterable<HostBeat>, ctx: CallContext): AsyncGenerator<AgentBeat, void, undefined> {
+    authoriseCall(ctx, this.#deps.node)
+    yield* this.#deps.host.meet(beats, ctx.signal)
   }
 
   async *#resync(wired: AsyncIterable<AttachCall>, ctx: CallContext, op: OpContext): AsyncGenerator<ResyncEvent> {

@@ -1,7 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type AttachCall,
   type AttachReply,
   type CallContext,
+  HEARTBEAT,
   type HandshakeReply,
   type OffloadApi,
   PROTOCOL_VERSIONS,
@@ -13,6 +15,7 @@ import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { reached } from '../steps.ts'
 import { Gate } from './gate.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { Resyncer } from './resyncer.ts'
 import { ONE_POOL, vfPools, type VfPools } from './vf-pools.ts'
 
@@ -48,21 +51,32 @@ export interface AgentLinkDeps {
 
 const RETRY_MS = 1_000
 
+/** How calls fail that an agent on its way down does not take, or does not finish. */
+const CUT_OFF: ReadonlySet<string> = new Set(['AGENT_UNREACHABLE', 'CANCELLED', 'NOT_READY'])
+
 /**
  * The connection to the agent, kept in step: after each (re)connect both sides agree on a protocol version, then the host
  * tells all that it has, and only then calls pass again. Thus no call can cross a resync that does not know of it.
+ *
+ * Calls to an agent that is lost fail fast. Those to one that has said that it restarts wait for it, and are made again where its
+ * end cut them off; so do those of a daemon that has just started and waits for its first connection.
  */
 export class AgentLink {
   readonly #deps: AgentLinkDeps
   readonly #gate = new Gate()
   readonly #resyncer: Resyncer
+  readonly #heartbeat: Heartbeat
   #session: HandshakeReply | undefined
   #pools: VfPools = ONE_POOL
   #failure: OffloadError | undefined
+  /** Until when the agent is expected to come, or to come back, by the monotonic clock. */
+  #expectedUntil: number
 
   constructor(deps: AgentLinkDeps) {
     this.#deps = deps
     this.#resyncer = new Resyncer(deps)
+    this.#heartbeat = new Heartbeat(deps)
+    this.#expectedUntil = deps.clock.monotonic() + deps.limits.restartMs
   }
 
   /** Whether calls pass. */
@@ -91,7 +105,7 @@ export class AgentLink {
         this.#close()
         if (state !== 'ready') continue
         connection = new AbortController()
-        established = this.#establish(AbortSignal.any([signal, connection.signal]), onReady)
+        established = this.#establish(AbortSignal.any([signal, connection.signal]), signal, onReady)
       }
     } catch (error) {
       if (!signal.aborted) throw error
@@ -104,48 +118,80 @@ export class AgentLink {
 
   /** Makes an attachment. `noted` is called with the reply before a resync could look at the journal. */
   async attach(call: AttachCall, ctx: CallContext, noted: (reply: AttachReply) => void): Promise<AttachReply> {
-    using _pass = await this.#enter(ctx.signal)
-    return await this.#resyncer.attaching(call, async () => {
-      const asked = this.#deps.client.attach(call, ctx)
-      reached('host.add.asked')
-      const reply = await asked
-      noted(reply)
-      return reply
-    })
+    return await this.#patiently(ctx.signal, () =>
+      this.#resyncer.attaching(call, async () => {
+        const asked = this.#deps.client.attach(call, ctx)
+        reached('host.add.asked')
+        const reply = await asked
+        noted(reply)
+        return reply
+      }),
+    )
   }
 
   /** Ends an attachment. @throws OffloadError AGENT_UNREACHABLE, or what the agent answers */
   async detach(call: Parameters<OffloadApi['detach']>[0], ctx: CallContext): Promise<void> {
-    using _pass = await this.#enter(ctx.signal)
-    await this.#resyncer.detaching(call.key, ctx.signal)
-    await this.#deps.client.detach(call, ctx)
+    await this.#patiently(ctx.signal, async () => {
+      await this.#resyncer.detaching(call.key, ctx.signal)
+      await this.#deps.client.detach(call, ctx)
+    })
   }
 
   /** Checks an attachment on the DPU. @throws OffloadError CHECK_FAILED, AGENT_UNREACHABLE */
   async check(call: Parameters<OffloadApi['check']>[0], ctx: CallContext): Promise<void> {
-    using _pass = await this.#enter(ctx.signal)
-    await this.#deps.client.check(call, ctx)
+    await this.#patiently(ctx.signal, () => this.#deps.client.check(call, ctx))
   }
 
-  /** Whether attachments to a network can be made. @throws OffloadError NOT_READY, LIMITED_CONNECTIVITY, AGENT_UNREACHABLE */
+  /**
+   * Whether attachments to a network can be made. Never waits for a restart: who asks wants to know how it is now.
+   *
+   * @throws OffloadError NOT_READY, LIMITED_CONNECTIVITY, AGENT_UNREACHABLE
+   */
   async status(call: Parameters<OffloadApi['status']>[0], ctx: CallContext): Promise<void> {
-    using _pass = await this.#enter(ctx.signal)
+    using _pass = await this.#enter(ctx.signal, this.#deps.limits.agentMs)
     await this.#deps.client.status(call, ctx)
   }
 
   /**
    * Resolves when calls pass, at once as a rule.
    *
-   * @throws OffloadError AGENT_UNREACHABLE, or why host and agent do not fit together, after `limits.agentMs`
+   * @throws OffloadError AGENT_UNREACHABLE, or why host and agent do not fit together, after `limits.agentMs`; after
+   * `limits.restartMs` where the agent restarts
    */
   async ready(signal: AbortSignal): Promise<void> {
-    using _pass = await this.#enter(signal)
+    using _pass = await this.#enter(signal, this.#patienceMs)
   }
 
-  async #enter(signal: AbortSignal): Promise<Disposable> {
+  /** Where the agent restarts, waits for it and makes a call again that its end has cut off: all calls are idempotent. */
+  async #patiently<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const pass = await this.#enter(signal, this.#patienceMs)
+      try {
+        return await call()
+      } catch (error) {
+        const failure = OffloadError.from(error)
+        // What the agent said before it refused may be in the same packet.
+        if (CUT_OFF.has(failure.code)) await nextTurn()
+        if (signal.aborted || this.#gate.isOpen || !this.#isExpected || !CUT_OFF.has(failure.code)) throw error
+        this.#deps.log.info({ code: failure.code, reason: failure.message }, 'a call is made again when the agent is back')
+      } finally {
+        pass[Symbol.dispose]()
+      }
+    }
+  }
+
+  get #isExpected(): boolean {
+    return this.#expectedUntil > this.#deps.clock.monotonic()
+  }
+
+  get #patienceMs(): number {
+    return Math.max(this.#deps.limits.agentMs, this.#expectedUntil - this.#deps.clock.monotonic())
+  }
+
+  async #enter(signal: AbortSignal, patienceMs: number): Promise<Disposable> {
     if (this.#gate.isOpen) return this.#gate.enter(signal)
     try {
-      return await this.#gate.enter(deadline(signal, this.#deps.limits.agentMs))
+      return await this.#gate.enter(deadline(signal, patienceMs))
     } catch (error) {
       if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'waiting for the agent')
       throw this.#unreachable(error)
@@ -172,26 +218,25 @@ export class AgentLink {
     this.#session = undefined
   }
 
+  #restarting(): void {
+    const { clock, limits, log } = this.#deps
+    log.info({ instanceId: this.#session?.instanceId, waitMs: limits.restartMs }, 'agent restarts: calls wait for it')
+    this.#expectedUntil = clock.monotonic() + limits.restartMs
+    this.#failure = new OffloadError('AGENT_UNREACHABLE', 'it restarts', { hint: 'Wait until it is back.' })
+    this.#close()
+  }
+
   /** Never rejects: it tries until it works, and then keeps host and agent in step until the connection is gone. */
-  async #establish(signal: AbortSignal, onReady: () => void): Promise<void> {
+  async #establish(signal: AbortSignal, stopping: AbortSignal, onReady: () => void): Promise<void> {
     const { log, clock } = this.#deps
     while (!signal.aborted) {
       try {
         const session = await this.#handshake(signal)
-        // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
-        await this.#gate.emptied(signal)
-        await this.#deps.beforeResync?.(signal)
-        const again = await this.#resyncer.run(signal)
-        this.#session = session
-        this.#pools = vfPools(session)
-        this.#failure = undefined
-        this.#gate.open()
-        this.#deps.observer?.connected(true)
-        log.info({ instanceId: session.instanceId, protocol: session.protocol, networks: session.networks }, 'agent connected')
-        onReady()
-        return await this.#resyncer.repeat(again, signal)
+        const work = (alive: AbortSignal): Promise<void> => this.#serve(session, alive, onReady)
+        return await this.#heartbeat.during(session, { signal, stopping }, work, () => this.#restarting())
       } catch (error) {
         if (signal.aborted) return
+        this.#close()
         const failure = OffloadError.from(error)
         if (failure.message !== this.#failure?.message)
           log.error({ err: failure, code: failure.code, hint: failure.hint }, 'agent cannot be used')
@@ -201,9 +246,29 @@ export class AgentLink {
     }
   }
 
+  /** Brings the agent in line, lets calls pass, and keeps it in line. */
+  async #serve(session: HandshakeReply, signal: AbortSignal, onReady: () => void): Promise<void> {
+    const closed = (): void => this.#close()
+    signal.addEventListener('abort', closed, { once: true })
+    // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
+    await this.#gate.emptied(signal)
+    await this.#deps.beforeResync?.(signal)
+    const again = await this.#resyncer.run(signal)
+    signal.throwIfAborted()
+    this.#session = session
+    this.#pools = vfPools(session)
+    this.#failure = undefined
+    this.#expectedUntil = 0
+    this.#gate.open()
+    this.#deps.observer?.connected(true)
+    this.#deps.log.info({ instanceId: session.instanceId, protocol: session.protocol, networks: session.networks }, 'agent connected')
+    onReady()
+    await this.#resyncer.repeat(again, signal)
+  }
+
   async #handshake(signal: AbortSignal): Promise<HandshakeReply> {
     const { client, node, bootId } = this.#deps
-    const session = await client.handshake({ protocol: PROTOCOL_VERSIONS, node, bootId, features: [] }, { signal })
+    const session = await client.handshake({ protocol: PROTOCOL_VERSIONS, node, bootId, features: [HEARTBEAT] }, { signal })
     if (session.protocol < PROTOCOL_VERSIONS.min || session.protocol > PROTOCOL_VERSIONS.max)
       throw new OffloadError(
         'INCOMPATIBLE_PEER',

@@ -58,7 +58,7 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })
     .default({ dir: DEFAULT_DEVICE_INFO_DIR }),
   devicePlugin: devicePluginConfig.optional(),
-  limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs']).optional(),
+  limits: limitsSchema(DEFAULT_LIMITS, ['reconcileMs', 'restartMs']).optional(),
   root: path.default('/'),
   log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info') }).default({ level: 'info' }),
 })

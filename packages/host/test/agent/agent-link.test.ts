@@ -36,7 +36,7 @@ describe('AgentLink', () => {
       journal,
       node: 'node-1',
       bootId: 'boot-1',
-      limits: { ...DEFAULT_LIMITS, agentMs: 100 },
+      limits: { ...DEFAULT_LIMITS, agentMs: 100, restartMs: 0 },
       clock,
       log,
       observer,

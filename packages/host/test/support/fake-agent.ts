@@ -1,11 +1,14 @@
 import type {
+  AgentBeat,
   AttachCall,
   AttachmentState,
   AttachReply,
   CallContext,
   HandshakeCall,
   HandshakeReply,
+  HostBeat,
   KeptVfs,
+  OffloadApi,
   ResyncEvent,
 } from '@cni-offload/protocol'
 import { type AttachResult, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
@@ -28,6 +31,10 @@ export class FakeAgent implements AgentClient {
   before: (method: string, ctx: CallContext) => Promise<void> | void = () => {}
   /** Runs after an attach took effect, before the reply. */
   afterAttach: (call: AttachCall, ctx: CallContext) => Promise<void> | void = () => {}
+  /** Optional features that it names. */
+  features: readonly string[] = []
+  /** Its heartbeats after the first, where it names the feature. */
+  beats: OffloadApi['heartbeat'] = async function* () {}
   #state: State
   #next = 2
   readonly #listeners = new Set<(state: State) => void>()
@@ -69,7 +76,7 @@ export class FakeAgent implements AgentClient {
       protocol: this.protocol,
       instanceId: this.instanceId,
       networks: ['*', ...this.kept.map(({ network }) => network)],
-      features: [],
+      features: this.features,
       kept: this.kept,
     }
   }
@@ -136,6 +143,12 @@ export class FakeAgent implements AgentClient {
         this.attachments.delete(name)
         yield { key: call.key, action: 'detached' }
       }
+  }
+
+  /** Beats once; after that what the test says, by default nothing until the connection ends. */
+  async *heartbeat(beats: AsyncIterable<HostBeat>, ctx: CallContext): AsyncIterable<AgentBeat> {
+    yield { restarting: false }
+    yield* this.beats(beats, ctx)
   }
 
   async #enter(method: string, ctx: CallContext): Promise<void> {

@@ -126,7 +126,7 @@ export class HostLab implements AsyncDisposable {
         log: this.#options.log ?? silentLogger,
         metrics: '127.0.0.1:0',
         // What a test breaks is not to be put right behind its back.
-        limits: { agentMs: 300, drainMs: 5_000, reconcileMs: 0, ...this.#options.limits },
+        limits: { agentMs: 300, restartMs: 0, drainMs: 5_000, reconcileMs: 0, ...this.#options.limits },
         ...this.#options.host,
         ...more,
       },

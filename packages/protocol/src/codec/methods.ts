@@ -1,6 +1,6 @@
 import { OffloadError, parseWith } from '@cni-offload/sdk'
 import type { z } from 'zod'
-import type { AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
+import type { AgentBeat, HostBeat, AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
 import * as wire from '../gen/offload/v1/offload.ts'
 import { MAX_MESSAGE_BYTES } from '../limits.ts'
 import * as schemas from './schemas.ts'
@@ -91,6 +91,7 @@ export const METHODS: {
   readonly status: Method<schemas.StatusCall, void>
   readonly list: Method<void, AttachmentState>
   readonly resync: Method<ResyncMessage, ResyncEvent>
+  readonly heartbeat: Method<HostBeat, AgentBeat>
 } = {
   handshake: {
     name: 'handshake',
@@ -208,6 +209,24 @@ export const METHODS: {
         error,
       }),
       ({ key, action, result, error }) => present({ key, action: ACTIONS[action], result: resultFromWire(result), error }),
+    ),
+  },
+  heartbeat: {
+    name: 'heartbeat',
+    path: service.heartbeat.path,
+    call: codec(
+      'HeartbeatRequest',
+      wire.HeartbeatRequest,
+      schemas.hostBeat,
+      (beat) => beat,
+      (message) => message,
+    ),
+    reply: codec(
+      'HeartbeatResponse',
+      wire.HeartbeatResponse,
+      schemas.agentBeat,
+      (beat) => beat,
+      (message) => message,
     ),
   },
 }

@@ -9,7 +9,7 @@ import {
   type VfId,
 } from '@cni-offload/sdk'
 import { z } from 'zod'
-import type { AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
+import type { AgentBeat, HostBeat, AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
 import { MAX_JSON_LENGTH, MAX_LIST_LENGTH, MAX_TEXT_LENGTH } from '../limits.ts'
 
 const text = z.string().max(MAX_TEXT_LENGTH)
@@ -144,6 +144,12 @@ export const attachmentState: z.ZodType<AttachmentState> = z.object({
   request: attachCall.exactOptional(),
   repairs: z.array(repairRecord).max(MAX_LIST_LENGTH).exactOptional(),
 })
+
+/** Schema of a {@link HostBeat} from the wire. */
+export const hostBeat: z.ZodType<HostBeat> = z.object({ stopping: z.boolean() })
+
+/** Schema of an {@link AgentBeat} from the wire. */
+export const agentBeat: z.ZodType<AgentBeat> = z.object({ restarting: z.boolean() })
 
 /** Schema of a {@link ResyncEvent} from the wire. A code that only a newer agent knows becomes INTERNAL. */
 export const resyncEvent: z.ZodType<ResyncEvent> = z.object({

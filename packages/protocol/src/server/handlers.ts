@@ -2,7 +2,7 @@ import type { Logger } from '@cni-offload/sdk'
 import { OffloadError } from '@cni-offload/sdk'
 import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { AttachCall, CallContext, OffloadApi } from '../api.ts'
-import { type Codec, type Method, METHODS } from '../codec/methods.ts'
+import { type Codec, type Method, METHODS, type ResyncMessage } from '../codec/methods.ts'
 import { statusFromError } from '../errors.ts'
 import { type Entrance, openCall, whenAborted } from './incoming.ts'
 
@@ -92,18 +92,23 @@ function list(deps: HandlerDeps): handleServerStreamingCall<Buffer, Buffer> {
   }
 }
 
-function resync(deps: HandlerDeps): handleBidiStreamingCall<Buffer, Buffer> {
-  const method = METHODS.resync
+/** @param isLast - tells the message after which nothing is expected; without it the caller has gone away */
+function bidi<Call, Reply>(
+  deps: HandlerDeps,
+  method: Method<Call, Reply>,
+  isLast: (message: Call) => boolean,
+  run: (input: AsyncIterable<Call>, ctx: CallContext) => AsyncIterable<Reply>,
+): handleBidiStreamingCall<Buffer, Buffer> {
   const serve = async (call: Parameters<handleBidiStreamingCall<Buffer, Buffer>>[0]): Promise<void> => {
     const incoming = openCall(call, deps)
     const { signal } = incoming.ctx
-    const wired = async function* (): AsyncGenerator<AttachCall, void, undefined> {
+    const input = async function* (): AsyncGenerator<Call, void, undefined> {
       try {
         // Ending the iteration must not destroy the call: the answers still go out over it.
         for await (const bytes of call.iterator({ destroyOnReturn: false })) {
           const message = method.call.decode(bytes as Buffer)
-          if (message === 'complete') return
           yield message
+          if (isLast(message)) return
         }
       } catch (error) {
         throw signal.aborted ? signal.reason : error
@@ -112,7 +117,7 @@ function resync(deps: HandlerDeps): handleBidiStreamingCall<Buffer, Buffer> {
       throw incoming.cut()
     }
     try {
-      await answer(call, method.reply, deps.api.resync(wired(), incoming.ctx), signal)
+      await answer(call, method.reply, run(input(), incoming.ctx), signal)
     } finally {
       incoming.close()
     }
@@ -125,6 +130,10 @@ function resync(deps: HandlerDeps): handleBidiStreamingCall<Buffer, Buffer> {
   }
 }
 
+async function* attachments(messages: AsyncIterable<ResyncMessage>): AsyncGenerator<AttachCall, void, undefined> {
+  for await (const message of messages) if (message !== 'complete') yield message
+}
+
 /** The service's handlers over an implementation. Whatever arrives and whatever the implementation throws becomes a status. */
 export function createHandlers(deps: HandlerDeps): UntypedServiceImplementation {
   const { api } = deps
@@ -135,6 +144,17 @@ export function createHandlers(deps: HandlerDeps): UntypedServiceImplementation 
     check: unary(deps, METHODS.check, (call, ctx) => api.check(call, ctx)),
     status: unary(deps, METHODS.status, (call, ctx) => api.status(call, ctx)),
     list: list(deps),
-    resync: resync(deps),
+    resync: bidi(
+      deps,
+      METHODS.resync,
+      (message) => message === 'complete',
+      (messages, ctx) => api.resync(attachments(messages), ctx),
+    ),
+    heartbeat: bidi(
+      deps,
+      METHODS.heartbeat,
+      ({ stopping }) => stopping,
+      (beats, ctx) => api.heartbeat(beats, ctx),
+    ),
   }
 }

@@ -422,6 +422,18 @@ export interface Problem {
   readonly message: string;
 }
 
+/** The host lives. */
+export interface HeartbeatRequest {
+  /** The daemon stops in an orderly way: its silence from now on is no loss. Nothing follows. */
+  readonly stopping: boolean;
+}
+
+/** The agent lives. */
+export interface HeartbeatResponse {
+  /** The agent stops in an orderly way and lets calls end; another run of it is expected soon. Nothing follows. */
+  readonly restarting: boolean;
+}
+
 function createBaseAttachmentKey(): AttachmentKey {
   return { network: "", containerId: "", ifName: "" };
 }
@@ -2503,6 +2515,98 @@ export const Problem: MessageFns<Problem> = {
   },
 };
 
+function createBaseHeartbeatRequest(): HeartbeatRequest {
+  return { stopping: false };
+}
+
+export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
+  encode(message: HeartbeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stopping !== false) {
+      writer.uint32(8).bool(message.stopping);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeartbeatRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeartbeatRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stopping = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeartbeatResponse(): HeartbeatResponse {
+  return { restarting: false };
+}
+
+export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
+  encode(message: HeartbeatResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.restarting !== false) {
+      writer.uint32(8).bool(message.restarting);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeartbeatResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeartbeatResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.restarting = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * Moves the network of a node's pods onto the DPU. Everything is idempotent on the attachment key, so every call may be
  * repeated when its outcome is unknown.
@@ -2582,6 +2686,19 @@ export const OffloadService = {
     responseSerialize: (value: ResyncResponse): Buffer => Buffer.from(ResyncResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResyncResponse => ResyncResponse.decode(value),
   },
+  /**
+   * Both sides tell once a second that they live, for as long as a connection lives. Only between peers whose handshake names the
+   * feature "heartbeat".
+   */
+  heartbeat: {
+    path: "/offload.v1.Offload/Heartbeat" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: HeartbeatRequest): Buffer => Buffer.from(HeartbeatRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HeartbeatRequest => HeartbeatRequest.decode(value),
+    responseSerialize: (value: HeartbeatResponse): Buffer => Buffer.from(HeartbeatResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HeartbeatResponse => HeartbeatResponse.decode(value),
+  },
 } as const;
 
 export interface OffloadServer extends UntypedServiceImplementation {
@@ -2602,6 +2719,11 @@ export interface OffloadServer extends UntypedServiceImplementation {
    * attaches again what it lacks, detaches what it has in excess, and reports each attachment as it goes.
    */
   resync: handleBidiStreamingCall<ResyncRequest, ResyncResponse>;
+  /**
+   * Both sides tell once a second that they live, for as long as a connection lives. Only between peers whose handshake names the
+   * feature "heartbeat".
+   */
+  heartbeat: handleBidiStreamingCall<HeartbeatRequest, HeartbeatResponse>;
 }
 
 interface MessageFns<T> {
