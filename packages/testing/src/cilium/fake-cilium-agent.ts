@@ -173,6 +173,22 @@ export class FakeCiliumAgent implements AsyncDisposable {
     await this.#protect()
   }
 
+  /** Others take addresses of the pool, `count` of each family, for good. */
+  occupy(owner: string, count: number): void {
+    for (let taken = 0; taken < count; taken += 1) this.#run?.ipam.allocateNext('', owner, false)
+  }
+
+  /** Makes an endpoint without a request, as the end of one that was received long ago. */
+  async makeEndpoint(request: EndpointChangeRequest): Promise<void> {
+    for (const ip of Object.values(request.addressing ?? {})) this.#run?.ipam.reserve(ip, podName(request))
+    await this.#run?.endpoints.create(request, this.#run.stop.signal)
+  }
+
+  /** The agent loses the endpoints of a sandbox, as by a command of an operator. */
+  async forget(containerId: string): Promise<void> {
+    for (const endpoint of this.#run?.endpoints.ofContainer(containerId) ?? []) await this.#run?.endpoints.delete(endpoint)
+  }
+
   /** How often an operation was asked for. */
   count(operation: CiliumOperation): number {
     return this.requests.filter((request) => request.operation === operation).length

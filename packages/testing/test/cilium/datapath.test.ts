@@ -7,7 +7,7 @@ import { AgentLab } from './lab.ts'
 const MTU = 1500
 const PODS = ['tiefighter', 'xwing', 'deathstar']
 
-describe.skipIf(!isRoot())(`endpoints of the fake agent forward (${ROOT_REASON})`, () => {
+describe.skipIf(!isRoot())(`endpoints of the fake agent forward (${ROOT_REASON})`, { timeout: 90_000 }, () => {
   let net: LinuxNet
   let dpu: TestNetns
   let lab: AgentLab

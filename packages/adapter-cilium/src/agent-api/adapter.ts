@@ -1,0 +1,246 @@
+import type { LinuxNet } from '@cni-offload/linux'
+import { attachmentNote, isAttachmentNote, Proxies, type ProxyOptions } from '@cni-offload/linux/splice'
+import {
+  type AdapterCapabilities,
+  type AttachmentKey,
+  type AttachRequest,
+  type AttachResult,
+  type CheckRequest,
+  type CniAdapter,
+  type DetachRequest,
+  formatAttachmentKey,
+  formatVfId,
+  type KnownAttachment,
+  OffloadError,
+  type OpContext,
+  type PortRef,
+  type RememberedAttachment,
+} from '@cni-offload/sdk'
+import type { CiliumClient } from '../api/client.ts'
+import { type Caller, NO_PATIENCE, type Patience } from '../api/patience.ts'
+import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
+import type { AddressBook } from './address-book.ts'
+import type { AgentInspector, Family } from './agent-info.ts'
+import { type AttachJob, Buildup } from './buildup.ts'
+import type { Deletions } from './deletions.ts'
+import { serves } from './endpoint-change.ts'
+import { attachmentId, dueDeletion, endpointId } from './identity.ts'
+import { PodDevice, portTaken } from './pod-device.ts'
+import { addressesOf, podAddresses, refuseUnsupported, sameAddresses } from './wishes.ts'
+
+/** A limit of the agent is no failure: whoever asks waits for his turn. */
+const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
+
+/** What a {@link CiliumAdapter} is made of. */
+export interface CiliumParts {
+  /** Network operations; disposed with the adapter. */
+  readonly net: LinuxNet
+  /** Its attachments; disposed with the adapter. */
+  readonly store: AttachmentStore
+  /** The agent's API. */
+  readonly client: CiliumClient
+  /** What the agent is. */
+  readonly inspector: AgentInspector
+  /** Addresses. */
+  readonly addresses: AddressBook
+  /** Endpoints that have to go; disposed with the adapter. */
+  readonly deletions: Deletions
+  /** Where proxy namespaces are made. */
+  readonly proxies: ProxyOptions
+  /** How long an attach bears with an agent that is not there, milliseconds. */
+  readonly connectTimeoutMs: number
+}
+
+/**
+ * Gives pods the network of a stock cilium-agent by its REST API: addresses from its allocator, an endpoint over a veth pair as
+ * cilium-cni makes it, and a splice from there to the port of the VF.
+ */
+export class CiliumAdapter implements CniAdapter {
+  readonly name = 'cilium'
+  readonly specVersion = 'v1'
+  readonly #parts: CiliumParts
+  readonly #proxies: Proxies
+  readonly #buildup: Buildup
+
+  /** Makes nothing yet. */
+  constructor(parts: CiliumParts) {
+    this.#parts = parts
+    this.#proxies = new Proxies(parts.net, parts.proxies)
+    this.#buildup = new Buildup(parts)
+  }
+
+  /** The families are those that the agent had when it was asked last; both until then. */
+  get capabilities(): AdapterCapabilities {
+    const routers = this.#parts.inspector.last?.routers
+    const families: Family[] =
+      routers === undefined ? ['ipv4', 'ipv6'] : (['ipv4', 'ipv6'] as const).filter((family) => routers[family] !== undefined)
+    return { families, runtimeConfig: ['mac'], fixedMac: true }
+  }
+
+  /** Moves all ports that are its own into their proxy namespaces. The agent may come later. */
+  async start(ports: readonly PortRef[], ctx: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
+    this.#takeOver(known, ctx)
+    await Promise.all(
+      ports.map(async (port) => {
+        try {
+          await (port.shared === true ? this.#letGo(port) : this.#proxies.of(port).ready())
+        } catch (error) {
+          if (!OffloadError.is(error) || error.code !== 'HARDWARE_FAILURE') throw error
+          ctx.log.warn({ port: port.name, error }, 'port is missing; it is looked for again at its next attach')
+        }
+      }),
+    )
+    await this.#parts.inspector
+      .inspect({ ...ctx, patience: NO_PATIENCE })
+      .then((info) => ctx.log.info({ ...info }, 'cilium-agent is there'))
+      .catch((error: unknown) => ctx.log.warn({ error }, 'cilium-agent cannot be used yet'))
+    this.#parts.deletions.start()
+  }
+
+  async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
+    refuseUnsupported(req)
+    if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
+    const caller: Caller = { ...ctx, patience: { ...UNTIL_DONE, unreachableMs: this.#parts.connectTimeoutMs } }
+    const { store, deletions, inspector } = this.#parts
+    using _turn = await this.#turn(req.key, ctx)
+    const info = await inspector.info(caller)
+    await deletions.settle(req.key, caller)
+
+    const known = store.get(req.key)
+    const device = this.#device(req.key, req.port)
+    await this.#assertFree(req, device)
+    const had = req.had === undefined ? undefined : podAddresses(req.had)
+    const again = had ?? (known === undefined ? undefined : addressesOf(known))
+    const job: AttachJob = { req, info, device, again, caller }
+    const { result } = known ?? {}
+    const intact =
+      result !== undefined &&
+      known !== undefined &&
+      sameVf(known.request.port, req.port) &&
+      sameAddresses(podAddresses(result), again ?? podAddresses(result))
+    if (intact && (await this.#buildup.restore(job, result))) return result
+    if (known !== undefined && !sameVf(known.request.port, req.port)) await this.#leave(known)
+    return await this.#buildup.make(job, ctx)
+  }
+
+  async detach(req: DetachRequest, ctx: OpContext): Promise<void> {
+    const { store, deletions } = this.#parts
+    using _turn = await this.#turn(req.key, ctx)
+    const known = store.get(req.key)
+    if (req.port !== undefined) this.#proxies.of(req.port)
+    const port = known?.request.port ?? (await this.#proxies.noted(attachmentNote(req.key)))?.port
+    // The port first: an address must not be free while its last owner can still send.
+    if (port !== undefined) await this.#device(req.key, port).remove()
+    const due = known === undefined ? { key: req.key, owner: '', ips: [] } : dueDeletion(known)
+    // An attach that never came to its end may have asked the agent for an endpoint.
+    const unsure = known !== undefined && known.result === undefined
+    await deletions.delete(due, unsure, { ...ctx, patience: NO_PATIENCE })
+    await this.#letGo(req.port ?? port)
+  }
+
+  async check(req: CheckRequest, ctx: OpContext): Promise<void> {
+    const known = this.#parts.store.get(req.key)
+    if (known?.result === undefined) throw differs(`attachment ${formatAttachmentKey(req.key)} is not known`)
+    const [has, should] = [addressList(known.result), addressList(req.expected)]
+    if (has !== should) throw differs(`addresses are ${has}, expected ${should}`)
+    const problem = await this.#device(req.key, known.request.port).problem(req.expected)
+    if (problem !== undefined) throw differs(problem)
+    const id = endpointId(req.key)
+    const health = await this.#parts.client.endpointHealth(id, { ...ctx, patience: UNTIL_DONE })
+    if (health === undefined) throw differs(`cilium-agent has no endpoint ${id}`)
+    if (health.overallHealth === 'Failure') throw differs(`endpoint ${id} of cilium-agent has failed: no policy is applied`)
+  }
+
+  async status(ctx: OpContext): Promise<void> {
+    try {
+      await this.#parts.inspector.inspect({ ...ctx, patience: NO_PATIENCE })
+    } catch (error) {
+      const failure = OffloadError.from(error)
+      if (failure.code === 'NOT_READY' || ctx.signal.aborted) throw failure
+      throw new OffloadError('NOT_READY', failure.message, {
+        cause: failure,
+        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      })
+    }
+  }
+
+  /** What the agent has an endpoint for and what is really spliced. Anything less is left out, so that resync makes it whole. */
+  async list(ctx: OpContext): Promise<AttachmentKey[]> {
+    const { client, store } = this.#parts
+    const [endpoints, spliced] = await Promise.all([
+      client.endpoints({ ...ctx, patience: NO_PATIENCE }),
+      this.#proxies.spliced(store.all().map(({ request }) => request.key)),
+    ])
+    const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
+    const links = new Map((await this.#parts.net.links(this.#parts.proxies.home)).map((link) => [link.name, link]))
+    return spliced.filter((key) => {
+      const endpoint = byId.get(attachmentId(key))
+      return endpoint !== undefined && serves(endpoint, key, links.get(endpoint.status.networking?.['interface-name'] ?? ''))
+    })
+  }
+
+  async remembered(): Promise<RememberedAttachment[]> {
+    return this.#parts.store
+      .all()
+      .filter(({ result, again }) => result !== undefined || again === undefined)
+      .map(({ request, result }) => ({ request, ...(result === undefined ? {} : { result }) }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.deletions[Symbol.asyncDispose]()
+    this.#parts.store[Symbol.dispose]()
+    await this.#parts.net[Symbol.asyncDispose]()
+  }
+
+  /** What pods have and the store has lost. */
+  #takeOver(known: readonly KnownAttachment[], { log }: OpContext): void {
+    const { store } = this.#parts
+    for (const { request, result } of known) {
+      if (store.get(request.key) !== undefined || store.byPort(request.port).length > 0) continue
+      store.put({ request, ips: podAddresses(result).ips, result })
+      log.warn({ key: formatAttachmentKey(request.key), pod: request.pod }, 'attachment taken over from the agent')
+    }
+  }
+
+  async #turn(key: AttachmentKey, { signal }: OpContext): Promise<Disposable> {
+    try {
+      return await this.#parts.deletions.turns.acquire(formatAttachmentKey(key), signal)
+    } catch (reason) {
+      throw OffloadError.from(reason, 'CANCELLED', `waiting for ${formatAttachmentKey(key)}`)
+    }
+  }
+
+  #device(key: AttachmentKey, port: PortRef): PodDevice {
+    return new PodDevice(this.#parts.net, this.#parts.proxies.home, this.#proxies.of(port), key)
+  }
+
+  async #assertFree({ key, port }: AttachRequest, device: PodDevice): Promise<void> {
+    const id = formatAttachmentKey(key)
+    const other = this.#parts.store.byPort(port).find((row) => formatAttachmentKey(row.request.key) !== id)
+    if (other !== undefined) throw portTaken({ port }, formatAttachmentKey(other.request.key))
+    await device.assertFree()
+  }
+
+  /** The attachment goes on with another port. */
+  async #leave({ request: { key, port } }: StoredAttachment): Promise<void> {
+    await this.#device(key, port).remove()
+    await this.#letGo(port)
+  }
+
+  /** Gives a port back that other adapters may attach, too, unless an attachment has it. */
+  async #letGo(port: PortRef | undefined): Promise<void> {
+    if (port?.shared !== true) return
+    const proxy = this.#proxies.of(port)
+    const links = await proxy.links()
+    if (links === undefined || links.some(({ alias }) => isAttachmentNote(alias)) || this.#parts.store.byPort(port).length > 0) return
+    await proxy.giveBack()
+  }
+}
+
+const differs = (what: string): OffloadError => new OffloadError('CHECK_FAILED', what)
+
+const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')
+
+function sameVf(a: PortRef, b: PortRef): boolean {
+  return formatVfId(a.vf) === formatVfId(b.vf)
+}

@@ -1,0 +1,167 @@
+import { type AttachmentKey, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { Limiter } from '@cni-offload/sdk/runtime'
+import { CiliumApiError } from '../api/api-error.ts'
+import type { CiliumClient } from '../api/client.ts'
+import { type Caller, NO_PATIENCE } from '../api/patience.ts'
+import type { AttachmentStore } from '../state/attachment-store.ts'
+import type { AgentInfo, Family } from './agent-info.ts'
+
+/** An address that is held for an endpoint to come. */
+export interface HeldAddress {
+  /** The address. */
+  readonly ip: string
+  /** Names the timer that takes it back unless an endpoint claims it. */
+  readonly expirationUuid?: string
+  /** Pool that it is of. */
+  readonly pool?: string
+}
+
+/** How many addresses of running pods are passed over before a pool is called used up. */
+const MOST_PASSED = 64
+
+/** How long giving back what was taken in vain may take, milliseconds. */
+const PUT_BACK_MS = 10_000
+
+/**
+ * Takes addresses from the agent and gives them back, one matter at a time, so that an address which is on its way from one hand to
+ * the other is never given to a third.
+ */
+export class AddressBook {
+  readonly #client: CiliumClient
+  readonly #store: AttachmentStore
+  readonly #gate = new Limiter(1)
+
+  /** Takes nothing yet. */
+  constructor(client: CiliumClient, store: AttachmentStore) {
+    this.#client = client
+    this.#store = store
+  }
+
+  /**
+   * Takes an address of each family that the agent has. One that a running pod has, because the agent has lost its endpoint, is
+   * passed over and left for that pod.
+   *
+   * @param record - puts the addresses on record before anything else may happen to them
+   * @throws OffloadError RESOURCE_EXHAUSTED; ADAPTER_FAILED when a family is missing
+   */
+  async allocate(
+    key: AttachmentKey,
+    owner: string,
+    info: AgentInfo,
+    caller: Caller,
+    record: (held: readonly HeldAddress[]) => void,
+  ): Promise<readonly HeldAddress[]> {
+    return await this.#gate.run(caller.signal, async () => {
+      const passed: HeldAddress[] = []
+      try {
+        while (passed.length < MOST_PASSED) {
+          const held = await this.#take(owner, caller)
+          if (caller.signal.aborted) {
+            passed.push(...held)
+            throw OffloadError.from(caller.signal.reason, 'CANCELLED', 'taking addresses')
+          }
+          if (held.some(({ ip }) => this.#others(key).has(ip))) {
+            passed.push(...held)
+            continue
+          }
+          const missing = (Object.keys(info.routers) as Family[]).filter(
+            (family) => !held.some(({ ip }) => ip.includes(':') === (family === 'ipv6')),
+          )
+          if (missing.length > 0) {
+            passed.push(...held)
+            throw new OffloadError('ADAPTER_FAILED', `cilium-agent has ${missing.join(' and ')} enabled, but gave no address of it`)
+          }
+          record(held)
+          return held
+        }
+        throw new OffloadError('RESOURCE_EXHAUSTED', 'all addresses that cilium-agent has left are those of running pods')
+      } finally {
+        await this.#putBack(passed, caller)
+      }
+    })
+  }
+
+  /**
+   * Takes the addresses that a running pod has; those that are held for it already are success.
+   *
+   * @param first - is done before, and nobody else takes or gives an address meanwhile
+   * @throws OffloadError RESOURCE_EXHAUSTED that names an address which somebody else has; it is not a matter of time
+   */
+  async claim(ips: readonly string[], owner: string, caller: Caller, first: () => Promise<unknown>): Promise<readonly HeldAddress[]> {
+    return await this.#gate.run(caller.signal, async () => {
+      await first()
+      for (const ip of ips) await this.#claimOne(ip, owner, caller)
+      return ips.map((ip) => ({ ip }))
+    })
+  }
+
+  /** Gives addresses back that the agent still holds for this owner and that no other attachment has. */
+  async giveBack(key: AttachmentKey, ips: readonly string[], owner: string, caller: Caller): Promise<void> {
+    if (ips.length === 0) return
+    await this.#gate.run(caller.signal, async () => {
+      const others = this.#others(key)
+      const holders = await this.#holders(caller)
+      for (const ip of ips)
+        if (!others.has(ip) && belongsTo(holders.get(ip), owner))
+          await this.#client.release(ip, caller).catch((error: unknown) => {
+            // An endpoint has it by now: then it is no longer ours to give back.
+            if (!(error instanceof CiliumApiError) || error.status !== 500) throw error
+          })
+    })
+  }
+
+  /** Whatever the caller's patience; what the agent does not take now expires. */
+  async #putBack(held: readonly HeldAddress[], { log }: Caller): Promise<void> {
+    const caller = { signal: AbortSignal.timeout(PUT_BACK_MS), log, patience: NO_PATIENCE }
+    await Promise.all(
+      held.map(({ ip }) => this.#client.release(ip, caller).catch((error: unknown) => log.warn({ ip, error }, 'an address expires'))),
+    )
+  }
+
+  async #take(owner: string, caller: Caller): Promise<HeldAddress[]> {
+    const { address, ipv4, ipv6 } = await this.#client.allocate(owner, caller)
+    const held = [
+      { taken: ipv4, pool: address['ipv4-pool-name'] },
+      { taken: ipv6, pool: address['ipv6-pool-name'] },
+    ]
+    return held.flatMap(({ taken, pool }) => {
+      if (taken === null || taken === undefined) return []
+      const uuid = taken['expiration-uuid'] ?? ''
+      return [{ ip: taken.ip, ...(uuid === '' ? {} : { expirationUuid: uuid }), ...((pool ?? '') === '' ? {} : { pool: pool ?? '' }) }]
+    })
+  }
+
+  async #claimOne(ip: string, owner: string, caller: Caller): Promise<void> {
+    try {
+      await this.#client.claim(ip, owner, caller)
+    } catch (error) {
+      if (!(error instanceof CiliumApiError) || (error.status !== 409 && error.status !== 500)) throw error
+      // An earlier attempt may have taken it for this very pod.
+      const holder = (await this.#holders(caller)).get(ip)
+      if (belongsTo(holder, owner)) return
+      const why = holder === undefined ? error.text : `${holder} has it`
+      throw new OffloadError('RESOURCE_EXHAUSTED', `the running pod has ${ip}, but cilium-agent does not give it: ${why}`, {
+        cause: error,
+        hint: 'Restart the pod: it then gets another address.',
+      })
+    }
+  }
+
+  /** Who holds which address. With several pools the agent writes the pool before the address. */
+  async #holders(caller: Caller): Promise<ReadonlyMap<string, string>> {
+    const { ipam } = await this.#client.health(caller, false)
+    return new Map(Object.entries(ipam?.allocations ?? {}).map(([ip, owner]) => [ip.slice(ip.lastIndexOf('/') + 1), owner]))
+  }
+
+  /** Addresses of all attachments but one. */
+  #others(key: AttachmentKey): ReadonlySet<string> {
+    const id = formatAttachmentKey(key)
+    const rows = this.#store.all().filter(({ request }) => formatAttachmentKey(request.key) !== id)
+    return new Set(rows.flatMap(({ ips, again }) => [...ips, ...(again?.ips ?? [])]))
+  }
+}
+
+/** The agent adds a remark to the owner of what it has restored. */
+function belongsTo(holder: string | undefined, owner: string): boolean {
+  return holder === owner || holder?.startsWith(`${owner} [`) === true
+}

@@ -1,0 +1,162 @@
+import { type AttachResult, type AttachRequest, formatAttachmentKey, OffloadError, type OpContext } from '@cni-offload/sdk'
+import { deadline } from '@cni-offload/sdk/runtime'
+import { CiliumApiError } from '../api/api-error.ts'
+import type { CiliumClient } from '../api/client.ts'
+import { type Caller, NO_PATIENCE } from '../api/patience.ts'
+import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
+import type { AttachmentStore, PodAddresses, StoredAttachment } from '../state/attachment-store.ts'
+import type { AddressBook, HeldAddress } from './address-book.ts'
+import type { AgentInfo } from './agent-info.ts'
+import type { Deletions } from './deletions.ts'
+import { addressesOfEndpoint, endpointChangeOf, serves } from './endpoint-change.ts'
+import { dueDeletion, endpointId, ownerOf } from './identity.ts'
+import type { PodDevice } from './pod-device.ts'
+import { podNetwork } from './pod-network.ts'
+import { podAddresses, sameAddresses, wantedMac } from './wishes.ts'
+
+/** What a {@link Buildup} works with. */
+export interface BuildupParts {
+  /** The agent. */
+  readonly client: CiliumClient
+  /** The attachments. */
+  readonly store: AttachmentStore
+  /** Addresses. */
+  readonly addresses: AddressBook
+  /** Undoes what failed. */
+  readonly deletions: Deletions
+}
+
+/** One attach. */
+export interface AttachJob {
+  /** What was asked for. */
+  readonly req: AttachRequest
+  /** What the agent is. */
+  readonly info: AgentInfo
+  /** The device. */
+  readonly device: PodDevice
+  /** What the running pod has and must keep; undefined for a new pod. */
+  readonly again: PodAddresses | undefined
+  /** Who calls. */
+  readonly caller: Caller
+}
+
+/** How long undoing may take whatever the caller's patience, milliseconds. What is not undone by then is due. */
+const UNDO_MS = 30_000
+
+/** The steps by which an attachment is made, and undone where one fails. */
+export class Buildup {
+  readonly #parts: BuildupParts
+
+  /** Makes nothing yet. */
+  constructor(parts: BuildupParts) {
+    this.#parts = parts
+  }
+
+  /** Makes a known attachment forward again if the agent still has its endpoint; false if it has to be made anew. */
+  async restore({ req, device, caller }: AttachJob, result: AttachResult): Promise<boolean> {
+    const endpoint = await this.#parts.client.endpoint(endpointId(req.key), caller)
+    if (endpoint === undefined || !serves(endpoint, req.key, await device.agentEnd())) return false
+    if (!sameAddresses(addressesOfEndpoint(endpoint), podAddresses(result))) return false
+    if ((await device.problem(result)) !== undefined) await device.open(result.mac)
+    return true
+  }
+
+  /**
+   * Makes an attachment: addresses, device, endpoint, and only then the connection to the port. What fails is undone, except for a
+   * running pod: its addresses stay reserved and its port is cut off until the next attempt.
+   */
+  async make(job: AttachJob, ctx: OpContext): Promise<AttachResult> {
+    const { req, again } = job
+    const row: StoredAttachment = {
+      request: req,
+      ips: again?.ips ?? [],
+      ...(again === undefined ? {} : { again }),
+    }
+    this.#parts.store.put(row)
+    try {
+      const result = await this.#connect(job, row)
+      if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
+      return result
+    } catch (error) {
+      await (again === undefined ? this.#undo(job, error, ctx) : this.#putOff(job, error, ctx))
+      throw error
+    }
+  }
+
+  async #connect(job: AttachJob, row: StoredAttachment): Promise<AttachResult> {
+    const { req, info, device, again } = job
+    const mac = again?.mac ?? wantedMac(req)
+    const held = await this.#takeAddresses(job, row)
+    const end = await device.make(mac, info.deviceMtu)
+    const endpoint = await this.#create(endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held }), job)
+    const effective = endpoint.status.networking?.mac ?? ''
+    if (again !== undefined && effective !== '' && effective !== again.mac)
+      throw new OffloadError('ADAPTER_FAILED', `the running pod has the MAC ${again.mac}, cilium-agent gives its endpoint ${effective}`, {
+        hint: 'The annotation cni.cilium.io/mac-address was changed: restart the pod.',
+      })
+    const result = podNetwork(
+      info,
+      effective === '' ? mac : effective,
+      held.map(({ ip }) => ip),
+    )
+    await device.open(result.mac)
+    const { again: _kept, ...settled } = row
+    this.#parts.store.put({ ...settled, ips: held.map(({ ip }) => ip), result })
+    return result
+  }
+
+  async #takeAddresses({ req, info, again, caller }: AttachJob, row: StoredAttachment): Promise<readonly HeldAddress[]> {
+    const { client, addresses, store } = this.#parts
+    const [id, owner] = [endpointId(req.key), ownerOf(req.pod, req.key)]
+    // Whatever has this id is of an earlier attempt or of a device that is gone: the agent does not take a second one.
+    const clear = async (): Promise<void> => {
+      if ((await client.endpoint(id, caller)) !== undefined) await client.deleteEndpoint(id, caller)
+    }
+    if (again !== undefined) {
+      // Before anything is given up: the agent may not have the family any more.
+      podNetwork(info, again.mac, again.ips)
+      return await addresses.claim(again.ips, owner, caller, clear)
+    }
+    await clear()
+    return await addresses.allocate(req.key, owner, info, caller, (held) => store.put({ ...row, ips: held.map(({ ip }) => ip) }))
+  }
+
+  /** Makes the endpoint. Where nobody knows whether the agent has made it, the agent is asked. */
+  async #create(change: EndpointChange, { req, device, caller }: AttachJob): Promise<CiliumEndpoint> {
+    try {
+      return await this.#parts.client.createEndpoint(change, caller)
+    } catch (error) {
+      if (!(error instanceof CiliumApiError) || error.kind !== 'broken') throw error
+      const made = await this.#parts.client.endpoint(endpointId(req.key), caller)
+      if (made?.status.state === 'ready' && serves(made, req.key, await device.agentEnd())) return made
+      throw error
+    }
+  }
+
+  async #undo({ req, device }: AttachJob, first: unknown, ctx: OpContext): Promise<void> {
+    const row = this.#parts.store.get(req.key)
+    if (row === undefined) return
+    try {
+      await device.remove()
+      await this.#parts.deletions.delete(dueDeletion(row), unsure(first), this.#patient(ctx))
+    } catch (error) {
+      // The row stays, so that the detach which follows a failed attach tries it again.
+      ctx.log.warn({ key: formatAttachmentKey(req.key), error, first }, 'undoing a failed attach failed too')
+    }
+  }
+
+  async #putOff({ req, device }: AttachJob, first: unknown, ctx: OpContext): Promise<void> {
+    await device.close().catch((error: unknown) => {
+      ctx.log.warn({ key: formatAttachmentKey(req.key), error, first }, 'cutting the port off after a failed attach failed too')
+    })
+  }
+
+  #patient({ log }: OpContext): Caller {
+    return { signal: deadline(new AbortController().signal, UNDO_MS), log, patience: NO_PATIENCE }
+  }
+}
+
+/** Whether an attach ended in a way that does not tell if the agent goes on making the endpoint. */
+function unsure(error: unknown): boolean {
+  return !(error instanceof CiliumApiError) || error.kind === 'broken'
+}

@@ -1,0 +1,26 @@
+/**
+ * Gives pods behind a DPU the network of a stock, unpatched cilium-agent that runs on it.
+ *
+ * `cilium` is the adapter; `CiliumClient` is the typed client of the agent's REST API that it works with.
+ *
+ * @packageDocumentation
+ */
+export type { Family } from './agent-api/agent-info.ts'
+export * from './api/api-error.ts'
+export * from './api/client.ts'
+export * from './api/patience.ts'
+export type {
+  AgentConfig,
+  AgentHealth,
+  AllocatedAddress,
+  Allocation,
+  CiliumEndpoint,
+  EndpointChange,
+  EndpointHealth,
+  EndpointLabels,
+  NodeAddressing,
+  NodeFamily,
+  PartStatus,
+} from './api/schemas.ts'
+export * from './options.ts'
+export * from './plugin.ts'

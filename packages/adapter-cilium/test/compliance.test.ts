@@ -1,0 +1,43 @@
+import type { NetOp } from '@cni-offload/linux'
+import { PORT_IN_PROXY } from '@cni-offload/linux/splice'
+import { type AdapterFixture, adapterSuite, type Tamper } from '@cni-offload/testing/adapter'
+import { lxcName } from '../src/agent-api/identity.ts'
+import { Lab } from './lab.ts'
+
+async function setup(): Promise<AdapterFixture> {
+  const lab = await Lab.create(4, { ranges: { ipv4: '10.66.0.0/29', ipv6: 'fd66::/125' }, config: { routeMtu: 0 } })
+  // Six hosts, one of them the router, and two belong to others.
+  lab.agent.occupy('default/other', 2)
+  const tamper = (title: string, ops: readonly NetOp[]): Tamper => ({
+    title,
+    run: ({ request }) => {
+      const index = lab.bench.ports.findIndex(({ port }) => port.name === request.port.name)
+      return lab.net.apply(lab.proxy(index).path, ops)
+    },
+  })
+  const device = (title: string, op: (dev: string) => NetOp): Tamper => ({
+    title,
+    run: ({ request }) => lab.net.apply(lab.bench.dpuNetns, [op(lxcName(request.key))]),
+  })
+  return {
+    net: lab.net,
+    ports: lab.bench.ports,
+    network: 'podnet',
+    netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
+    capacity: 3,
+    create: () => lab.configured(),
+    loseState: () => lab.forgetState(),
+    tampers: [
+      device('deleted the device', (dev) => ({ op: 'link.del', dev })),
+      device('took the device down', (dev) => ({ op: 'link.set', dev, up: false })),
+      tamper('cut the way out', [{ op: 'redirect.clear', dev: 'pod0' }]),
+      tamper('cut the way back', [{ op: 'redirect.clear', dev: PORT_IN_PROXY }]),
+      tamper('took the port down', [{ op: 'link.set', dev: PORT_IN_PROXY, up: false }]),
+      tamper('changed the MAC', [{ op: 'link.set', dev: 'pod0', mac: '02:00:00:00:99:99' }]),
+      { title: 'deleted the endpoint', run: ({ request }) => lab.agent.forget(request.key.containerId) },
+    ],
+    [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
+  }
+}
+
+adapterSuite({ name: 'cilium', setup, timeoutMs: 60_000 })
