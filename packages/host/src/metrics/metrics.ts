@@ -19,8 +19,11 @@ export class HostMetrics {
   readonly #resync: Counter<'action'>
   readonly #repairs: Counter<'action' | 'outcome'>
 
-  /** @param counts - read at each scrape */
-  constructor(counts: () => JournalCounts) {
+  /**
+   * @param counts - read at each scrape
+   * @param oldestMs - for how long the oldest clean-up has waited, likewise
+   */
+  constructor(counts: () => JournalCounts, oldestMs: () => number) {
     const registers = [this.registry]
     this.#verbs = new Histogram({
       name: 'cni_offload_host_request_seconds',
@@ -68,6 +71,12 @@ export class HostMetrics {
       help: 'Ended attachments that are not confirmed to be clean on both sides yet',
       registers,
       collect: () => queue.set(counts().queue),
+    })
+    const oldest: Gauge = new Gauge({
+      name: 'cni_offload_host_detach_queue_oldest_seconds',
+      help: 'For how long the oldest of them has waited since this daemon knows of it',
+      registers,
+      collect: () => oldest.set(oldestMs() / 1000),
     })
   }
 

@@ -169,7 +169,14 @@ function provide(scope: Scope, options: HostOptions, parts: HostParts, facts: Fa
     scope.factory(CLIENT, () => createOffloadClient({ ...options.agent, node, log: log.child({ component: 'host.client' }) }))
   else scope.value(CLIENT, parts.agent)
   scope.factory(JOURNAL, () => new SqliteJournal(join(stateDir, 'journal.db'), clock, devicePlugin.changes.notify))
-  scope.factory(METRICS, (from) => new HostMetrics(() => from.get(JOURNAL).counts()))
+  scope.factory(
+    METRICS,
+    (from) =>
+      new HostMetrics(
+        () => from.get(JOURNAL).counts(),
+        () => from.get(DRAINER).oldestMs,
+      ),
+  )
   scope.factory(LOCKS, () => new KeyedMutex())
   scope.factory(
     AGENT,

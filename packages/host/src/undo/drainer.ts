@@ -32,12 +32,20 @@ export class Drainer {
   readonly #deps: DrainerDeps
   /** When a row that failed is tried again, by its number in the queue. */
   readonly #retry = new Map<number, { at: number; afterMs: number }>()
+  /** When a row was seen first, by its number in the queue. */
+  readonly #since = new Map<number, number>()
   readonly #places = new Limiter(CONCURRENCY)
   #wake: (() => void) | undefined
   #due = false
 
   constructor(deps: DrainerDeps) {
     this.#deps = deps
+  }
+
+  /** For how long the oldest row has waited since this daemon knows of it, milliseconds; 0 if there is none. */
+  get oldestMs(): number {
+    const now = this.#deps.clock.monotonic()
+    return Math.max(0, ...this.#deps.journal.queue().map(({ seq }) => now - (this.#since.get(seq) ?? now)))
   }
 
   /** Says that something was queued, or that the agent is back: then rows that failed are tried again at once. */
@@ -61,7 +69,13 @@ export class Drainer {
   /** Rows are begun in order; one that fails does not keep the others back. */
   async #round(signal: AbortSignal): Promise<void> {
     const rows = this.#deps.journal.queue()
-    for (const seq of this.#retry.keys()) if (!rows.some((row) => row.seq === seq)) this.#retry.delete(seq)
+    const left = new Set(rows.map(({ seq }) => seq))
+    for (const seq of [...this.#retry.keys(), ...this.#since.keys()])
+      if (!left.has(seq)) {
+        this.#retry.delete(seq)
+        this.#since.delete(seq)
+      }
+    for (const seq of left) if (!this.#since.has(seq)) this.#since.set(seq, this.#deps.clock.monotonic())
     const due = rows.filter((row) => this.#isDue(row))
     const outcomes = await Promise.allSettled(due.map(({ key, seq }) => this.#places.run(signal, () => this.#try(key, seq, signal))))
     // Only now: what has begun must have ended before the daemon does.

@@ -50,6 +50,12 @@ function send(deps: CallDeps, path: string, bytes: Buffer, metadata: Metadata, o
   })
 }
 
+/**
+ * When a call has to be over, as gRPC wants it: by the wall clock, which it turns into a duration at once. Ours is kept by the monotonic
+ * clock until then, since the wall clock may jump.
+ */
+const deadlineAt = (end: number): number => Date.now() + (end - performance.now())
+
 /** Least time that must be left for a second attempt to make sense, in milliseconds. */
 const RETRY_FLOOR_MS = 100
 
@@ -66,13 +72,13 @@ export async function unary<Call, Reply>(
 ): Promise<Reply> {
   const what = `${method.name} on ${deps.address}`
   const bytes = method.call.encode(call)
-  const end = Date.now() + timeoutMs
+  const end = performance.now() + timeoutMs
   for (let attempt = 0; ; attempt += 1) {
-    await deps.link.ready(ctx.signal, end - Date.now())
-    const sent = await send(deps, method.path, bytes, requestMetadata(ctx.requestId), { deadline: end }, ctx.signal)
+    await deps.link.ready(ctx.signal, end - performance.now())
+    const sent = await send(deps, method.path, bytes, requestMetadata(ctx.requestId), { deadline: deadlineAt(end) }, ctx.signal)
     if (sent.reply !== undefined) return method.reply.decode(sent.reply)
     const again = attempt === 0 && !sent.placed && sent.failure?.code === status.UNAVAILABLE && !ctx.signal.aborted
-    if (!again || end - Date.now() < RETRY_FLOOR_MS) throw callError(deps, what, sent.failure, ctx, timeoutMs)
+    if (!again || end - performance.now() < RETRY_FLOOR_MS) throw callError(deps, what, sent.failure, ctx, timeoutMs)
     await systemClock.sleep(10 + Math.random() * 40, ctx.signal).catch((error: unknown) => {
       throw callError(deps, what, error, ctx, timeoutMs)
     })
@@ -89,8 +95,9 @@ export async function* serverStream<Call, Reply>(
 ): AsyncGenerator<Reply, void, undefined> {
   const what = `${method.name} on ${deps.address}`
   const bytes = method.call.encode(call)
-  const deadline = Date.now() + timeoutMs
+  const end = performance.now() + timeoutMs
   await deps.link.ready(ctx.signal, timeoutMs)
+  const deadline = deadlineAt(end)
   const stream = deps.client.makeServerStreamRequest(method.path, asIs, asIs, bytes, requestMetadata(ctx.requestId), { deadline })
   const cancel = (): void => stream.cancel()
   ctx.signal.addEventListener('abort', cancel, { once: true })
@@ -118,8 +125,9 @@ export async function* bidi<Call, Reply>(
   timeoutMs: number,
 ): AsyncGenerator<Reply, void, undefined> {
   const what = `${method.name} on ${deps.address}`
-  const deadline = Date.now() + timeoutMs
+  const end = performance.now() + timeoutMs
   await deps.link.ready(ctx.signal, timeoutMs)
+  const deadline = deadlineAt(end)
   const stream = deps.client.makeBidiStreamRequest(method.path, asIs, asIs, requestMetadata(ctx.requestId), { deadline })
   const ended = new AbortController()
   const cancel = (): void => stream.cancel()

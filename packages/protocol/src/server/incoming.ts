@@ -64,6 +64,9 @@ export interface Entrance {
   readonly active: ActiveCalls
 }
 
+/** By how much a timer may be early, and the wall clock cut off, in milliseconds. */
+const TIMER_MS = 2
+
 /**
  * Finds out who calls and prepares what the handler gets.
  *
@@ -75,9 +78,11 @@ export function openCall(call: ServerSurfaceCall, entrance: Entrance): Incoming 
   entrance.active.enter()
   const abort = new AbortController()
   const deadline = call.getDeadline()
-  const end = deadline instanceof Date ? deadline.getTime() : deadline
+  // gRPC tells it by the wall clock, which may jump while the call runs.
+  const left = (deadline instanceof Date ? deadline.getTime() : deadline) - Date.now()
+  const end = performance.now() + left - TIMER_MS
   const cancelled = (): void => {
-    const late = Date.now() >= end
+    const late = performance.now() >= end
     abort.abort(
       late
         ? new OffloadError('DEADLINE_EXCEEDED', "the caller's deadline passed")
@@ -90,7 +95,7 @@ export function openCall(call: ServerSurfaceCall, entrance: Entrance): Incoming 
   const ctx = {
     signal: abort.signal,
     peer,
-    ...(Number.isFinite(end) ? { timeoutMs: Math.max(0, end - Date.now()) } : {}),
+    ...(Number.isFinite(left) ? { timeoutMs: Math.max(0, left) } : {}),
     ...(requestId === undefined ? {} : { requestId }),
   }
   return {
