@@ -23,7 +23,7 @@ import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
 import { Teardown } from './attachment/teardown.ts'
 import { reached } from './steps.ts'
-import type { AttachmentStore } from './state/attachment-store.ts'
+import type { AttachmentStore, StoredAttachment } from './state/attachment-store.ts'
 
 /** What a {@link DelegateAdapter} is made of. */
 export interface DelegateParts {
@@ -60,6 +60,8 @@ export class DelegateAdapter implements CniAdapter {
   readonly #proxies: Proxies
   readonly #teardown: Teardown
   readonly #buildup: Buildup
+  /** Attachments that the plugins have found as they had made them, in this run. */
+  readonly #found = new Set<string>()
 
   /** Makes nothing yet. */
   constructor(parts: DelegateParts) {
@@ -108,9 +110,10 @@ export class DelegateAdapter implements CniAdapter {
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
     const known = this.#store.get(req.key)
     const had = req.had === undefined ? undefined : podAddresses(req.had)
-    const complete = known !== undefined && sameVf(known.port, req.port) ? known.result : undefined
+    const here = known !== undefined && sameVf(known.port, req.port) ? known : undefined
+    const complete = here?.result
     const wanted = complete !== undefined && (had === undefined || sameAddresses(podAddresses(complete), had))
-    if (wanted && (await this.#buildup.restore(req, complete))) return complete
+    if (wanted && (await this.#buildup.restore(req, complete)) && (await this.#stands(here, ctx))) return complete
 
     const proxy = this.#proxies.of(req.port)
     const list = await this.#source.load()
@@ -129,6 +132,7 @@ export class DelegateAdapter implements CniAdapter {
   }
 
   async detach(req: DetachRequest, ctx: OpContext): Promise<void> {
+    this.#found.delete(formatAttachmentKey(req.key))
     const known = this.#store.get(req.key)
     const forgotten = known === undefined ? await this.#teardown.removeForgotten(req, ctx.signal) : undefined
     if (known !== undefined) await this.#teardown.remove(known, ctx.signal)
@@ -146,13 +150,36 @@ export class DelegateAdapter implements CniAdapter {
         ? `${proxy.path} is gone`
         : await new Splice(this.#net, proxy.path, req.key.ifName).problem(req.expected)
     if (problem !== undefined) throw new OffloadError('CHECK_FAILED', `in ${proxy.path}: ${problem}`)
+    await this.#checkByPlugins(known, ctx)
+  }
+
+  /** @throws OffloadError CHECK_FAILED, or why the plugins could not be asked */
+  async #checkByPlugins(known: StoredAttachment, { signal }: OpContext): Promise<void> {
     // Plugins compare with what they once printed, and nobody else has that.
     if (known.raw === undefined) return
     try {
-      await this.#runner.check(listCall(known, proxy.path), known.raw, ctx.signal)
+      await this.#runner.check(listCall(known, this.#proxies.of(known.port).path), known.raw, signal)
+      this.#found.add(formatAttachmentKey(known.key))
     } catch (error) {
       const failure = OffloadError.from(error)
       throw failure.code === 'ADAPTER_FAILED' ? new OffloadError('CHECK_FAILED', failure.message, { cause: failure.cause }) : failure
+    }
+  }
+
+  /**
+   * Whether the plugins still find what they made. It counts only where they have found it before: there are plugins that never do,
+   * and a running pod must not be made anew for them.
+   */
+  async #stands(known: StoredAttachment | undefined, ctx: OpContext): Promise<boolean> {
+    if (known === undefined || !this.#found.has(formatAttachmentKey(known.key))) return true
+    try {
+      await this.#checkByPlugins(known, ctx)
+      return true
+    } catch (error) {
+      if (ctx.signal.aborted) throw error
+      if (!OffloadError.is(error) || error.code !== 'CHECK_FAILED') return true
+      this.#found.delete(formatAttachmentKey(known.key))
+      return false
     }
   }
 

@@ -6,6 +6,8 @@
  */
 export * from './demo/report.ts'
 export * from './demo/run.ts'
+export { askNode } from './inspect/ask.ts'
+export type { NodeView, PodView } from './inspect/view.ts'
 export * from './lab/audit/audit.ts'
 export { rowHoldings } from './lab/audit/disk.ts'
 export * from './lab/audit/holding.ts'

@@ -4,6 +4,9 @@ import { isAttachmentNote, notedAttachment } from './note.ts'
 import { PORT_IN_PROXY, ProxyNamespace, type ProxyOptions } from './proxy-namespace.ts'
 import { Splice } from './splice.ts'
 
+/** Namespaces that are looked at at a time. */
+const CONCURRENCY = 4
+
 /** The proxy namespaces of all ports that were seen, and what their notes say. */
 export class Proxies {
   readonly #net: LinuxNet
@@ -40,8 +43,17 @@ export class Proxies {
    * @param candidates - keys that a note may stand for by its hash
    */
   async spliced(candidates: readonly AttachmentKey[]): Promise<AttachmentKey[]> {
-    const found = await Promise.all([...this.#byVf.values()].map((proxy) => this.#holder(proxy, candidates)))
-    return found.filter((key) => key !== undefined)
+    const found: AttachmentKey[] = []
+    const proxies = this.#byVf.values()
+    // A few at a time: the requests of a pod's attach must not queue up behind those for all ports.
+    const look = async (): Promise<void> => {
+      for (const proxy of proxies) {
+        const key = await this.#holder(proxy, candidates)
+        if (key !== undefined) found.push(key)
+      }
+    }
+    await Promise.all(Array.from({ length: CONCURRENCY }, look))
+    return found
   }
 
   async #holder(proxy: ProxyNamespace, candidates: readonly AttachmentKey[]): Promise<AttachmentKey | undefined> {
