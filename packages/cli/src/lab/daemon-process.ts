@@ -8,6 +8,8 @@ import type { DaemonLaunch, DaemonRole } from './model.ts'
 
 const READY_FD = 3
 const GRACE_MS = 15_000
+/** A daemon undoes what a crash left before it serves, and the kernel may be busy with others. */
+const START_MS = 60_000
 
 /**
  * Starts a daemon in a network namespace, in the background, and waits until it says that it serves (one line on the
@@ -42,7 +44,7 @@ export async function startDaemon(options: {
   closeSync(log)
   const ready = child.stdio[READY_FD]
   if (ready === null || ready === undefined || !('on' in ready)) throw new OffloadError('INTERNAL', 'no readiness pipe')
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000)
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? START_MS)
   const settled = new AbortController()
   const signal = AbortSignal.any([settled.signal, timeout])
   const failed = (why: string, cause?: unknown): OffloadError =>
@@ -75,26 +77,46 @@ function tail(file: string): string {
 
 /** Whether a process is the daemon that was started with this configuration file, and not another one with its old pid. */
 export async function isDaemon(pid: number | null, config: string): Promise<boolean> {
-  if (pid === null) return false
-  const cmdline = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  return cmdline.split('\0').includes(config)
+  return pid !== null && (await argvOf(pid)).includes(config)
 }
 
 /**
- * Signals a daemon and waits until it is gone; after a grace time it is killed. A daemon that is gone already is success.
+ * Signals a daemon and waits until it is gone, with all that it has open; after a grace time it is killed. A daemon that is gone
+ * already is success.
+ *
+ * @throws OffloadError DEADLINE_EXCEEDED if not even SIGKILL ends it
  */
 export async function stopDaemon(pid: number | null, config: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-  if (pid === null || !(await isDaemon(pid, config))) return
-  signalDaemon(pid, signal)
+  if (pid === null) return
+  const began = await beganAt(pid)
+  const argv = await argvOf(pid)
+  // Of a process that is ending there is no command line any more, and still its files, sockets and locks.
+  if (began === undefined || !(argv.includes(config) || isEmpty(argv))) return
+  if (!isEmpty(argv)) signalProcess(pid, signal)
   const deadline = systemClock.monotonic() + GRACE_MS
   // A process that is not our child raises no event when it ends: its entry in /proc is all there is to look at.
-  while (await isDaemon(pid, config)) {
-    if (systemClock.monotonic() > deadline) signalDaemon(pid, 'SIGKILL')
+  while ((await beganAt(pid)) === began) {
+    const late = systemClock.monotonic() - deadline
+    if (late > GRACE_MS) throw new OffloadError('DEADLINE_EXCEEDED', `process ${pid} (${config}) does not end`)
+    if (late > 0) signalProcess(pid, 'SIGKILL')
     await systemClock.sleep(10, AbortSignal.timeout(GRACE_MS))
   }
 }
 
-function signalDaemon(pid: number, signal: NodeJS.Signals): void {
+async function argvOf(pid: number): Promise<string[]> {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+}
+
+const isEmpty = (argv: readonly string[]): boolean => argv.every((argument) => argument === '')
+
+/** When a process began, as the kernel counts; undefined if there is none, or only its exit code is left of it. */
+async function beganAt(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {

@@ -84,7 +84,8 @@ async function processHoldings(node: LabNode, netns: readonly string[]): Promise
       const name = inodes.get(await readlink(`/proc/${pid}/ns/net`).catch(() => ''))
       if (name === undefined || [node.host.pid, node.agent.pid].includes(Number(pid))) return []
       const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').join(' ').trim()
-      return [{ node: node.name, kind: 'process', what: `${command} in ${name}` }]
+      // One that is just ending has no command line any more.
+      return command === '' ? [] : [{ node: node.name, kind: 'process', what: `${command} in ${name}` }]
     }),
   )
   return found.flat()
