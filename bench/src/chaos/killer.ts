@@ -1,5 +1,5 @@
 import type { DaemonRole, Lab, LabNode } from '@cni-offload/cli'
-import type { Clock } from '@cni-offload/sdk'
+import { type Clock, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
 import type { Calls } from './calls.ts'
 import { describeKill, type PlannedKill } from './plan.ts'
@@ -60,17 +60,24 @@ export class Killer {
   }
 
   async #restart(node: LabNode, roles: readonly DaemonRole[], downMs: number): Promise<void> {
-    const { lab, clock, survivors, tally, numbers } = this.#deps
+    const { lab, clock, survivors, numbers } = this.#deps
     // Both at the same moment: the lab waits for each one's end.
     for (const role of roles) if (node[role].pid !== null && (await lab.running(node, role))) process.kill(node[role].pid, 'SIGKILL')
     for (const role of roles) await lab.kill(node, role)
     await survivors.check(node, `${roles.join(' and ')} being dead`, numbers)
     await clock.sleep(downMs, AbortSignal.timeout(2 * downMs + 1_000))
-    for (const role of roles) {
-      const began = clock.monotonic()
-      await lab.start(node, role)
-      tally.startMs[role].push(clock.monotonic() - began)
-    }
+    for (const role of roles) await this.#start(node, role)
     await survivors.check(node, `${roles.join(' and ')} being back`, numbers)
+  }
+
+  /** A start that fails is told, and tried once more: what it leaves is of interest, too. @throws OffloadError NOT_READY */
+  async #start(node: LabNode, role: DaemonRole): Promise<void> {
+    const { lab, clock, tally } = this.#deps
+    const began = clock.monotonic()
+    await lab.start(node, role).catch(async (error: unknown) => {
+      tally.defects.unexpected.push(`${role} of ${node.name} does not start: ${OffloadError.from(error).message}`)
+      await lab.start(node, role)
+    })
+    tally.startMs[role].push(clock.monotonic() - began)
   }
 }
