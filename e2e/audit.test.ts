@@ -80,5 +80,5 @@ describe.skipIf(needsRoot)('audit of a lab (needs root for namespaces)', () => {
     expect(written).toMatch(/leaked on node1: lease host\/journal\.db: vfs .* state=leased/)
     expect(written).toMatch(/leaked on node1: lease 10\.244\.1\.\d+ of p2 eth0/)
     expect(written).toMatch(/leaked on node1: lease .*hello\.db: addresses subnet=10\.245\.1\.0\/24 .*p3/)
-  })
+  }, 300_000)
 })
