@@ -50,7 +50,7 @@ const PHASES: readonly string[] = LIFECYCLE_STATES.filter((state) => state !== '
 
 const HINT = 'Is another agent running on the same stateDir? Is the disk in order?'
 
-/** {@link AttachmentJournal} in one SQLite file, which keeps to {@link LIFECYCLE}. Calls are synchronous and take some 0.1 ms. */
+/** {@link AttachmentJournal} in one SQLite file, which refuses what the lifecycle does not allow. Calls are synchronous and take some 0.1 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: string
   readonly #clock: Clock

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { LIFECYCLE_STATES, type LifecycleEvent, type LifecycleState, nextState, statesBefore } from '../../src/journal/lifecycle.ts'
 import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
@@ -64,5 +65,20 @@ describe('the lifecycle', () => {
     }
     expect([...back].toSorted()).toEqual([...LIFECYCLE_STATES].toSorted())
     expect(EVENTS.filter((event) => statesBefore(event).length === 0)).toEqual([])
+  })
+
+  test('is documented as it is', () => {
+    const page = readFileSync(new URL('../../../../docs/attachment-lifecycle.md', import.meta.url), 'utf8')
+    const section = page.split(/^## /m).find((part) => part.startsWith('On the DPU'))!
+    const drawn = [...section.matchAll(/^  (\w+) --> (\w+): (\w+)$/gm)].map(([, from, to, event]) => `${from} ${event} ${to}`)
+    const listed = [...section.matchAll(/^\| `(\w+)`/gm)].map(([, state]) => state)
+    const coded = LIFECYCLE_STATES.flatMap((state) =>
+      EVENTS.flatMap((event) => {
+        const to = nextState(state, event)
+        return to === undefined ? [] : [`${state} ${event} ${to}`]
+      }),
+    )
+    expect(drawn.toSorted()).toEqual(coded.toSorted())
+    expect(listed).toEqual(LIFECYCLE_STATES)
   })
 })

@@ -25,7 +25,7 @@ import type {
 } from './types.ts'
 import { VfTable } from './vf-table.ts'
 
-/** {@link AttachmentJournal} in one SQLite file, which keeps to {@link LIFECYCLE}. Calls are synchronous; each takes some 0.05 ms. */
+/** {@link AttachmentJournal} in one SQLite file, which refuses what the lifecycle does not allow. Calls are synchronous; each takes some 0.05 ms. */
 export class SqliteJournal implements AttachmentJournal {
   readonly #file: JournalFile
   readonly #clock: Clock

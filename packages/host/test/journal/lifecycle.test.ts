@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { systemClock, type VfId } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
 import { LEASE_STATES, type LeaseEvent, type LeaseState, nextState, statesBefore } from '../../src/journal/lifecycle.ts'
@@ -97,5 +98,20 @@ describe('the lifecycle', () => {
     }
     expect([...back].toSorted()).toEqual([...LEASE_STATES].toSorted())
     expect(EVENTS.filter((event) => statesBefore(event).length === 0)).toEqual([])
+  })
+
+  it('is documented as it is', () => {
+    const page = readFileSync(new URL('../../../../docs/attachment-lifecycle.md', import.meta.url), 'utf8')
+    const section = page.split(/^## /m).find((part) => part.startsWith('On the host'))!
+    const drawn = [...section.matchAll(/^  (\w+) --> (\w+): (\w+)$/gm)].map(([, from, to, event]) => `${from} ${event} ${to}`)
+    const listed = [...section.matchAll(/^\| `(\w+)`/gm)].map(([, state]) => state)
+    const coded = LEASE_STATES.flatMap((state) =>
+      EVENTS.flatMap((event) => {
+        const to = nextState(state, event)
+        return to === undefined ? [] : [`${state} ${event} ${to}`]
+      }),
+    )
+    expect(drawn.toSorted()).toEqual(coded.toSorted())
+    expect(listed).toEqual(LEASE_STATES)
   })
 })
