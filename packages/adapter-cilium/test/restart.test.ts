@@ -41,6 +41,8 @@ describe.skipIf(!isRoot)(`pods outlive the agent ${NEEDS_ROOT}`, { timeout: 90_0
     // An agent that does not know the pods, as one that believes to be on another node, drops their endpoints when it starts.
     await open(3, { anyPod: false })
     const [first, second] = [await connect(0), await connect(1)]
+    // From now on each knows the MAC of its gateway.
+    expect([...(await pingAll(0, second)), ...(await pingAll(1, first))]).not.toContain(false)
     await lab.agent.stop()
     await lab.agent.start()
     expect(lab.agent.endpoints).toEqual([])

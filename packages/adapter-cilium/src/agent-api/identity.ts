@@ -7,6 +7,18 @@ export function lxcName({ containerId, ifName }: AttachmentKey): string {
   return `lxc${createHash('sha256').update(`${containerId}:${ifName}`).digest('hex').slice(0, 12)}`
 }
 
+/**
+ * MAC of the agent's end: what pods know their gateway by. It is the same when the device is made anew, so that a running pod's
+ * neighbour cache stays right.
+ */
+export function gatewayMac(key: AttachmentKey): string {
+  const octets = createHash('sha256')
+    .update(`gateway of ${attachmentId(key)}`)
+    .digest()
+    .subarray(0, 5)
+  return ['02', ...Array.from(octets, (octet) => octet.toString(16).padStart(2, '0'))].join(':')
+}
+
 /** How the agent finds the endpoint of an attachment; releases from 1.16 on know this id. */
 export function endpointId(key: AttachmentKey): string {
   return `cni-attachment-id:${attachmentId(key)}`

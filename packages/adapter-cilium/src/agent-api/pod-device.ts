@@ -1,7 +1,7 @@
 import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { attachmentNote, isAttachmentNote, madeByPlugins, type ProxyNamespace, Splice } from '@cni-offload/linux/splice'
 import { type AttachmentKey, formatVfId, OffloadError } from '@cni-offload/sdk'
-import { lxcName } from './identity.ts'
+import { gatewayMac, lxcName } from './identity.ts'
 
 /** Name of the pod's end of the device inside the proxy namespace. */
 const POD_END = 'pod0'
@@ -27,6 +27,7 @@ export class PodDevice {
   readonly #home: NetnsPath
   readonly #proxy: ProxyNamespace
   readonly #note: string
+  readonly #mac: string
   readonly #splice: Splice
 
   /** Makes nothing yet. @param home - namespace of the agent */
@@ -36,6 +37,7 @@ export class PodDevice {
     this.#home = home
     this.#proxy = proxy
     this.#note = attachmentNote(key)
+    this.#mac = gatewayMac(key)
     this.#splice = new Splice(net, proxy.path, POD_END)
   }
 
@@ -49,7 +51,13 @@ export class PodDevice {
   async make(mac: string, mtu: number): Promise<AgentEnd> {
     await this.remove()
     await this.#net.apply(this.#home, [
-      { op: 'link.add-veth', dev: this.name, mtu, peer: { name: POD_END, netns: this.#proxy.path, mac, mtu, alias: this.#note } },
+      {
+        op: 'link.add-veth',
+        dev: this.name,
+        mac: this.#mac,
+        mtu,
+        peer: { name: POD_END, netns: this.#proxy.path, mac, mtu, alias: this.#note },
+      },
       // What the pod sends comes from addresses that the main table knows only when the agent has made their routes.
       { op: 'sysctl', key: `net.ipv4.conf.${this.name}.rp_filter`, value: '0' },
       { op: 'link.set', dev: this.name, up: true },
