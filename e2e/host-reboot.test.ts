@@ -40,6 +40,8 @@ describe.skipIf(needsRoot)('a host that reboots (needs root for namespaces)', ()
   }
   const freed = (): Promise<void> =>
     expect.poll(() => e2e.heldByHost(node), { timeout: 60_000, interval: 100 }).toEqual({ attachments: 0, leases: 0 })
+  // The agent is asked by a process of its own, which may take its time.
+  const nothingHeld = (): Promise<void> => expect.poll(() => e2e.held(node), { timeout: 90_000, interval: 100 }).toEqual(NOTHING_HELD)
   const leftOver = async (): Promise<string[]> => auditDifferences(empty, await auditLab(e2e.lab, e2e.net)).map(describeDifference)
 
   test('its dead pods are undone on both sides, new ones get their VFs, and what kubelet still ends is success', async () => {
@@ -47,7 +49,7 @@ describe.skipIf(needsRoot)('a host that reboots (needs root for namespaces)', ()
     const tookMs = await e2e.lab.rebootHost(node)
     console.log(`${VFS} pods: the daemon serves again after ${Math.round(tookMs)} ms`)
     await freed()
-    expect(await e2e.held(node)).toEqual(NOTHING_HELD)
+    await nothingHeld()
     expect(await readFile(node.host.log, 'utf8')).toContain('the host was rebooted')
     expect(await leftOver()).toEqual([])
     const next = await fill('next')
@@ -57,7 +59,7 @@ describe.skipIf(needsRoot)('a host that reboots (needs root for namespaces)', ()
     await delAll(next)
     for (const pod of next) await e2e.lab.deletePod(pod)
     await freed()
-  }, 120_000)
+  }, 240_000)
 
   test('while the agent is away, too: the VFs are quarantined until it is back', async () => {
     const old = await fill('away')
@@ -74,6 +76,6 @@ describe.skipIf(needsRoot)('a host that reboots (needs root for namespaces)', ()
     for (const pod of [...next, 'early']) await e2e.lab.deletePod(pod)
     await freed()
     expect(await leftOver()).toEqual([])
-    expect(await e2e.held(node)).toEqual(NOTHING_HELD)
-  }, 120_000)
+    await nothingHeld()
+  }, 240_000)
 })

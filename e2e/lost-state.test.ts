@@ -116,7 +116,7 @@ describe.skipIf(needsRoot).each(LAB_ADAPTERS)(
 
     test('and the pods leave nothing when they end', async () => {
       for (const outcome of await Promise.all(PODS.map((pod) => e2e.call(node, 'DEL', pod)))) expect(outcome).toMatchObject({ exitCode: 0 })
-      await expect.poll(() => e2e.held(node), { timeout: 60_000, interval: 100 }).toEqual(NOTHING_HELD)
+      await expect.poll(() => e2e.held(node), { timeout: 90_000, interval: 100 }).toEqual(NOTHING_HELD)
     })
   },
 )

@@ -95,9 +95,9 @@ export async function askHost(socket: string): Promise<HostView> {
 async function askAgent(hostNetns: string, hostConfig: string): Promise<readonly AgentAttachment[]> {
   const main = fileURLToPath(new URL(`../main.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
   const { stdout } = await run('nsenter', [`--net=${hostNetns}`, '--', process.execPath, main, 'attachments', '--config', hostConfig], {
-    timeout: 15_000,
+    timeout: 60_000,
   }).catch((error: Error & { stderr?: string }) => {
-    throw new OffloadError('AGENT_UNREACHABLE', error.stderr?.trim() ?? error.message, { cause: error })
+    throw new OffloadError('AGENT_UNREACHABLE', error.stderr?.trim() || error.message, { cause: error })
   })
   return parseWith(agentAttachments, JSON.parse(stdout), 'answer of the agent', 'UNDECODABLE')
 }
