@@ -35,7 +35,7 @@ const STATEMENTS = {
     VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
   adopt: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, 'attached', ?, ?, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
-  attached: `UPDATE attachments SET state = 'attached', result = ?, revision = ? WHERE ${before('attached')}`,
+  attached: `UPDATE attachments SET state = 'attached', request = json_remove(request, '$.had'), result = ?, revision = ? WHERE ${before('attached')}`,
   renewed: `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? WHERE ${before('renewed')}`,
   detaching: `UPDATE attachments SET state = 'detaching', revision = ? WHERE ${before('detaching')}`,
   abandon: `DELETE FROM attachments WHERE ${before('abandon')}`,

@@ -51,7 +51,11 @@ export interface AttachmentJournal extends Disposable {
   keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision'>[]
   /** How many attachments are in each state. */
   counts(): Readonly<Record<AttachmentPhase, number>>
-  /** Writes `attaching` and thereby claims the VF. @throws OffloadError ALREADY_EXISTS as {@link assertFree} */
+  /**
+   * Writes `attaching` and thereby claims the VF. `had` stays in the row only until it is `attached`.
+   *
+   * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
+   */
   begin(request: AttachCall, port: string): AttachmentRow
   /** Writes `attached` with the answer. */
   attached(key: AttachmentKey, result: AttachResult): void

@@ -174,6 +174,7 @@ export class Attachments implements AsyncDisposable {
     const halfDone = this.#deps.journal.all().filter((row) => row.state !== 'attached')
     await Promise.all(
       halfDone.map(async (row) => {
+        if (row.state === 'attaching' && row.request.had !== undefined) return this.#leaveToResync(row)
         this.#deps.log.info(
           { key: formatAttachmentKey(row.key), state: row.state, pod: row.request.pod },
           'undoing what a previous run left half done',
@@ -188,6 +189,15 @@ export class Attachments implements AsyncDisposable {
     )
   }
 
+  /** A running pod goes on using what it has: as where attaching it again fails, nothing is undone. */
+  #leaveToResync({ key, request: { pod } }: AttachmentRow): void {
+    this.#deps.log.warn(
+      { key: formatAttachmentKey(key), pod },
+      'the previous run did not end attaching a running pod again: left to the resync',
+    )
+    this.#deps.journal.abandon(key)
+  }
+
   /** Stops retries and everything that still undoes something. The journal remembers what is due. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new OffloadError('CANCELLED', 'the agent is stopping'))
@@ -197,7 +207,8 @@ export class Attachments implements AsyncDisposable {
   /** @param running - given where a pod runs with the attachment already */
   async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running?: Running): Promise<Attached> {
     const { journal } = this.#deps
-    const row = journal.begin(call, port.name)
+    // What the pod has stands in the row until it is attached again: whoever finds the row must not take that from the pod.
+    const row = journal.begin(running?.had === undefined ? call : { ...call, had: running.had }, port.name)
     reached('agent.attach.noted')
     try {
       const result = await askAdapter(adapter, call, port, ctx, running?.had)

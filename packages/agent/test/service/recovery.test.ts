@@ -41,6 +41,26 @@ describe('after a crash', () => {
     expect(bench.states()).toEqual({})
   })
 
+  test.each(['before', 'after'] as const)('%s the effect of attaching a running pod again, the pod keeps what it has', async (when) => {
+    await using bench = await Bench.start()
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    bench.forget('a')
+    const barrier = new Barrier()
+    if (when === 'before') bench.network.before.attach = () => barrier.pass()
+    else bench.network.afterAttach = () => barrier.pass()
+    await killAt(
+      bench,
+      barrier,
+      bench.resync([call('a', 0, { had: result })]).then(() => Promise.reject(new Error('it ended'))),
+    )
+    await bench.boot()
+    expect(bench.network.count('detach')).toBe(0)
+    expect(bench.states()).toEqual({})
+    expect(await bench.resync([call('a', 0, { had: result })])).toMatchObject([{ action: 'reattached', result }])
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
+    expect(bench.journal.get(key('a'))?.request).toEqual(call('a', 0))
+  })
+
   test('what was attached stays attached', async () => {
     await using bench = await Bench.start()
     const { result } = await bench.service.attach(call('a', 0), ctx())
