@@ -133,7 +133,8 @@ describe('the reconciler of the agent', () => {
   })
 
   test('gives way to a detach at once', async () => {
-    await using agent = await start(['a'])
+    // It would hang for an hour.
+    await using agent = await start(['a'], { callTimeoutMs: 3_600_000 })
     const { bench, look } = agent
     bench.network.connected.clear()
     const hanging = new Barrier()
