@@ -188,7 +188,12 @@ export class RuntimeLab implements AsyncDisposable {
     conflist: Partial<InstallOptions> = {},
   ): Promise<void> {
     const { lab } = this.e2e
-    const runtime = await Containerd.start({ dir: join(node.dir, 'containerd'), netns: lab.netns(node, 'host'), env: node.env, ...parts })
+    const runtime = await Containerd.start({
+      dir: join(node.dir, 'containerd'),
+      netns: lab.netns(node, 'host'),
+      env: { CNI_OFFLOAD_CONNECT_MS: '0', ...node.env },
+      ...parts,
+    })
     const added = new RuntimeNode(this.e2e, node, runtime, {
       shim: node.shim,
       network: lab.state.network,

@@ -7,7 +7,10 @@ export interface Call {
   readonly socketPath: string
   /** How long to wait for the answer, in milliseconds. */
   readonly timeoutMs: number
-  readonly request: Uint8Array
+  /** How long to wait for a daemon that is not there, in milliseconds: it may be restarting. */
+  readonly patienceMs: number
+  /** The request but for its times. */
+  readonly body: string
   readonly verb: string
   readonly stdin: string
 }
@@ -21,6 +24,13 @@ export type Lookup = (name: string) => string
 const DEFAULT_SOCKET = '/run/cni-offload/host.sock'
 const DEFAULT_TIMEOUT_MS = 110_000
 const MAX_TIMEOUT_MS = 3_600_000
+const DEFAULT_PATIENCE_MS = 15_000
+/** Who asks for the status wants to know how it is now. */
+const STATUS_PATIENCE_MS = 2_000
+/** Pause between two attempts to connect, in milliseconds. */
+export const RETRY_MS: number = 50
+/** How often a call is sent again after its connection has ended without an answer: it may be what ends the daemon. */
+export const RESENDS: number = 3
 /** Longest path that a unix socket's address holds, without the closing zero. */
 const MAX_SOCKET_PATH_BYTES = 107
 
@@ -43,25 +53,42 @@ const environmentProblem = (lookup: Lookup): string => {
   return attachmentProblem(verb, lookup('CNI_CONTAINERID'), lookup('CNI_IFNAME'), lookup('CNI_NETNS'))
 }
 
-/** A number of milliseconds; 0 for what is not one in range. */
+/** A number of milliseconds; -1 for what is not one in range. */
 const milliseconds = (text: string): number => {
-  if (text.length === 0 || text.length > 7) return 0
+  if (text.length === 0 || text.length > 7) return -1
   let value = 0
   for (let at = 0; at < text.length; at++) {
     const digit = text.charCodeAt(at) - 48
-    if (digit < 0 || digit > 9) return 0
+    if (digit < 0 || digit > 9) return -1
     value = value * 10 + digit
   }
-  return value <= MAX_TIMEOUT_MS ? value : 0
+  return value <= MAX_TIMEOUT_MS ? value : -1
 }
 
 /** What the daemon may use of the time: a tenth is kept, at most a second, so that its own answer comes before we give up. */
 const forDaemon = (timeoutMs: number): number => timeoutMs - Math.min(1000, Math.floor(timeoutMs / 10))
 
-const requestText = (lookup: Lookup, stdin: string, timeoutMs: number): string => {
+const requestBody = (lookup: Lookup, stdin: string): string => {
   const given = FORWARDED.filter((name) => lookup(name) !== '')
   const env = given.map((name) => `${JSON.stringify(name)}:${JSON.stringify(lookup(name))}`)
-  return `{"v":1,"kind":"cni","env":{${env.join(',')}},"stdin":${JSON.stringify(stdin)},"deadlineMs":${forDaemon(timeoutMs)}}`
+  return `{"v":1,"kind":"cni","env":{${env.join(',')}},"stdin":${JSON.stringify(stdin)}`
+}
+
+/**
+ * The request as it is sent.
+ *
+ * @param elapsedMs - time since the call began, as far as it was spent waiting
+ * @param again - whether it was sent before; the daemon is then told when the call began, and knows what it has made for it
+ */
+export function requestOf(call: Call, elapsedMs: number, again: boolean): Uint8Array {
+  const elapsed = Math.floor(elapsedMs)
+  const since = again ? `,"sinceMs":${elapsed}` : ''
+  return frame(`${call.body},"deadlineMs":${Math.max(1, forDaemon(call.timeoutMs - elapsed))}${since}}`)
+}
+
+/** Whether waiting for the daemon can change the answer: a call that could never succeed is told so at once. */
+export function worthWaiting(call: Call): boolean {
+  return netconfProblem(call.verb, call.stdin) === null
 }
 
 const answering = (answer: Answer): Decision => ({ kind: 'answer', answer })
@@ -88,11 +115,18 @@ export function decide(lookup: Lookup, stdin: string, readable: boolean): Decisi
   }
   const timeout = lookup('CNI_OFFLOAD_TIMEOUT_MS')
   const timeoutMs = timeout === '' ? DEFAULT_TIMEOUT_MS : milliseconds(timeout)
-  if (timeoutMs === 0) {
+  if (timeoutMs < 1) {
     const details = `A number of milliseconds from 1 to ${MAX_TIMEOUT_MS} is expected.`
     return answering(errorAnswer(stdin, INVALID_ENVIRONMENT, `CNI_OFFLOAD_TIMEOUT_MS = ${JSON.stringify(timeout.slice(0, 64))}`, details))
   }
-  return { kind: 'ask', call: { socketPath, timeoutMs, request: frame(requestText(lookup, stdin, timeoutMs)), verb, stdin } }
+  const patience = lookup('CNI_OFFLOAD_CONNECT_MS')
+  const given = patience === '' ? DEFAULT_PATIENCE_MS : milliseconds(patience)
+  if (given < 0) {
+    const details = `A number of milliseconds from 0 to ${MAX_TIMEOUT_MS} is expected.`
+    return answering(errorAnswer(stdin, INVALID_ENVIRONMENT, `CNI_OFFLOAD_CONNECT_MS = ${JSON.stringify(patience.slice(0, 64))}`, details))
+  }
+  const patienceMs = verb === 'STATUS' ? Math.min(given, STATUS_PATIENCE_MS) : given
+  return { kind: 'ask', call: { socketPath, timeoutMs, patienceMs, body: requestBody(lookup, stdin), verb, stdin } }
 }
 
 /** A call that could not have succeeded is told so, and only others to try again. */
@@ -106,7 +140,7 @@ const failed = (call: Call, msg: string, details: string): Answer => {
 export function unreachable(call: Call, present: boolean): Answer {
   const why = present ? 'nobody listens there, or this user may not connect' : 'there is no socket'
   const start =
-    'Start the daemon (offload-host --config /etc/cni-offload/host.yaml) or the service that runs it; CNI_OFFLOAD_SOCKET names another socket.'
+    'Start the daemon (offload-host --config /etc/cni-offload/host.yaml) or the service that runs it; CNI_OFFLOAD_SOCKET names another socket, CNI_OFFLOAD_CONNECT_MS how long to wait for it.'
   return failed(call, `the host daemon cannot be reached at ${call.socketPath}: ${why}`, start)
 }
 

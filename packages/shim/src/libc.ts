@@ -10,6 +10,10 @@ declare function c_setsockopt(fd: number, level: number, option: number, value: 
 declare function c_send(fd: number, bytes: Uint8Array, flags: number): number
 /** recv(2). */
 declare function c_recv(fd: number, bytes: Uint8Array, flags: number): number
+/** close(2). */
+declare function c_close(fd: number): number
+/** poll(2); no bytes are no descriptors, which makes it a pause. */
+declare function c_poll(none: Uint8Array, ms: number): number
 
 const AF_UNIX = 1
 const SOCK_STREAM_CLOEXEC = 0o2000001
@@ -61,4 +65,14 @@ export function send(fd: number, bytes: Uint8Array): number {
 /** Receives what is there, at least a byte; 0 at the end, negative on failure or when the time is over. */
 export function receive(fd: number, into: Uint8Array): number {
   return c_recv(fd, into, 0)
+}
+
+/** Closes a socket. */
+export function close(fd: number): void {
+  c_close(fd)
+}
+
+/** Waits; less if a signal comes. */
+export function pause(ms: number): void {
+  c_poll(new Uint8Array(0), ms)
 }

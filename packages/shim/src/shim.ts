@@ -1,7 +1,7 @@
 // Entry of the compiled executable: blocking calls from start to end, so that there is no event loop to set up.
 import * as fs from 'node:fs'
-import { broken, type Call, decide, timedOut, unreachable } from './decide.ts'
-import { connect, openSocket, receive, send, setTimeouts } from './libc.ts'
+import { broken, type Call, decide, requestOf, RESENDS, RETRY_MS, timedOut, unreachable, worthWaiting } from './decide.ts'
+import { close, connect, openSocket, pause, receive, send, setTimeouts } from './libc.ts'
 import { type Answer, ReplyReader } from './protocol.ts'
 
 /**
@@ -27,7 +27,8 @@ const sendAll = (fd: number, bytes: Uint8Array, deadline: number): boolean => {
   return true
 }
 
-const receiveReply = (fd: number, call: Call, deadline: number): Answer => {
+/** The reply; null if the connection ended without one. */
+const receiveReply = (fd: number, call: Call, deadline: number): Answer | null => {
   const reader = new ReplyReader()
   const chunk = new Uint8Array(65_536)
   let failures = 0
@@ -36,7 +37,7 @@ const receiveReply = (fd: number, call: Call, deadline: number): Answer => {
     if (remaining <= 0) return timedOut(call)
     setTimeouts(fd, remaining)
     const count = receive(fd, chunk)
-    if (count === 0) return broken(call, false)
+    if (count === 0) return null
     if (count < 0) {
       failures++
       continue
@@ -46,19 +47,36 @@ const receiveReply = (fd: number, call: Call, deadline: number): Answer => {
     if (state === 'complete') return reader.answer()
     if (state === 'malformed') return broken(call, true)
   }
-  return broken(call, false)
+  return null
 }
 
 const ask = (call: Call): Answer => {
-  const deadline = performance.now() + call.timeoutMs
-  const fd = openSocket()
-  if (fd < 0) return unreachable(call, true)
-  setTimeouts(fd, call.timeoutMs)
-  if (!connect(fd, call.socketPath))
-    return performance.now() >= deadline ? timedOut(call) : unreachable(call, fs.existsSync(call.socketPath))
-  // A daemon that refuses a request half way may have said why: its reply counts, also if not everything could be sent.
-  sendAll(fd, call.request, deadline)
-  return receiveReply(fd, call, deadline)
+  const began = performance.now()
+  const deadline = began + call.timeoutMs
+  let until = began + call.patienceMs
+  let sent = 0
+  let elapsed = 0
+  for (;;) {
+    const fd = openSocket()
+    if (fd < 0) return unreachable(call, true)
+    setTimeouts(fd, Math.max(1, deadline - performance.now()))
+    const connected = connect(fd, call.socketPath)
+    if (connected) {
+      // A daemon that refuses a request half way may have said why: its reply counts, also if not everything could be sent.
+      sendAll(fd, requestOf(call, elapsed, sent > 0), deadline)
+      const answer = receiveReply(fd, call, deadline)
+      if (answer !== null) return answer
+      sent++
+      until = performance.now() + call.patienceMs
+    }
+    close(fd)
+    const now = performance.now()
+    if (now >= deadline) return timedOut(call)
+    if (now >= until || sent > RESENDS || !worthWaiting(call))
+      return sent > 0 ? broken(call, false) : unreachable(call, fs.existsSync(call.socketPath))
+    pause(Math.max(1, Math.min(RETRY_MS, Math.floor(deadline - now))))
+    elapsed = performance.now() - began
+  }
 }
 
 const print = (bytes: Uint8Array): void => {

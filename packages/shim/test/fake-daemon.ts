@@ -11,6 +11,7 @@ export interface Request {
   readonly env: Record<string, string>
   readonly stdin: string
   readonly deadlineMs: number
+  readonly sinceMs?: number
 }
 
 /** A reply frame. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,7 +53,9 @@ const builds = [
 ] as const
 
 describe.each(builds)('offload-cni, %s', (build, command) => {
-  const run = (env: Record<string, string>, stdin: string | Uint8Array = CONF): Promise<Outcome> => collect(command(), env, stdin)
+  /** Without patience, unless the test is about it. */
+  const run = (env: Record<string, string>, stdin: string | Uint8Array = CONF): Promise<Outcome> =>
+    collect(command(), { CNI_OFFLOAD_CONNECT_MS: '0', ...env }, stdin)
 
   const failure = async (
     env: Record<string, string>,
@@ -118,6 +120,21 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
         msg: 'the host daemon cannot be reached at /nonexistent/host.sock: there is no socket',
       })
       expect(error.details).toContain('offload-host --config /etc/cni-offload/host.yaml')
+    })
+
+    it('waits for a daemon as long as it is told, but not where waiting could not help', async () => {
+      expect(await failure({ ...ADD, ...nowhere, CNI_OFFLOAD_CONNECT_MS: '300' })).toMatchObject({ code: 11 })
+      expect(await failure({ ...ADD, ...nowhere, CNI_OFFLOAD_CONNECT_MS: '3600000' }, '{}')).toMatchObject({ code: 7 })
+      expect(await failure({ ...ADD, ...nowhere, CNI_OFFLOAD_CONNECT_MS: '3600000', CNI_OFFLOAD_TIMEOUT_MS: '300' })).toMatchObject({
+        code: 11,
+        msg: expect.stringContaining('within 300 ms'),
+      })
+      expect(await failure({ CNI_COMMAND: 'STATUS', ...nowhere, CNI_OFFLOAD_CONNECT_MS: '3600000' })).toMatchObject({ code: 50 })
+    })
+
+    it.each(['-1', 'soon', '3600001'])('refuses the patience %j', async (limit) => {
+      const error = await failure({ ...ADD, CNI_OFFLOAD_CONNECT_MS: limit })
+      expect(error).toMatchObject({ code: 4, msg: `CNI_OFFLOAD_CONNECT_MS = ${JSON.stringify(limit)}` })
     })
 
     it('tells STATUS that it is not available', async () => {
@@ -293,6 +310,46 @@ describe.each(builds)('offload-cni, %s', (build, command) => {
       await using daemon = await FakeDaemon.listen((socket) => void socket.write(bytes))
       const error = await failure({ ...ADD, CNI_OFFLOAD_SOCKET: daemon.socketPath })
       expect(error).toMatchObject({ code: 11, msg: `the host daemon at ${daemon.socketPath} sent something that is not a reply` })
+    })
+
+    describe('that restarts', () => {
+      const patient = (daemon: FakeDaemon, verb: string): Record<string, string> => ({
+        ...ADD,
+        CNI_COMMAND: verb,
+        CNI_OFFLOAD_SOCKET: daemon.socketPath,
+        CNI_OFFLOAD_CONNECT_MS: '30000',
+      })
+
+      it('waits for the socket', async () => {
+        await using daemon = await FakeDaemon.listen((socket) => socket.end(reply(0, '{}')))
+        renameSync(daemon.socketPath, `${daemon.socketPath}.away`)
+        const outcome = run(patient(daemon, 'DEL'))
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        renameSync(`${daemon.socketPath}.away`, daemon.socketPath)
+        expect(await outcome).toMatchObject({ status: 0, stdout: '{}' })
+        expect(daemon.requests.map(({ sinceMs }) => sinceMs)).toEqual([undefined])
+      })
+
+      it.each(['ADD', 'DEL', 'CHECK', 'GC', 'STATUS'])('sends %s again that got no answer, and says when it began', async (verb) => {
+        await using daemon = await FakeDaemon.listen(
+          (socket) => void (daemon.requests.length < 3 ? socket.end() : socket.end(reply(0, 'ok'))),
+        )
+        expect(await run(patient(daemon, verb))).toMatchObject({ status: 0, stdout: 'ok' })
+        const [first, ...again] = daemon.requests
+        expect(first?.sinceMs).toBeUndefined()
+        expect(again).toHaveLength(2)
+        for (const request of again) {
+          expect(request.sinceMs).toBeGreaterThan(0)
+          expect(request.deadlineMs).toBeLessThan(first!.deadlineMs)
+          expect({ ...request, sinceMs: undefined, deadlineMs: 0 }).toEqual({ ...first, sinceMs: undefined, deadlineMs: 0 })
+        }
+      })
+
+      it('gives up on a daemon that each time goes away', async () => {
+        await using daemon = await FakeDaemon.listen((socket) => void socket.end())
+        expect(await failure(patient(daemon, 'ADD'))).toMatchObject({ code: 11, msg: expect.stringContaining('closed the connection') })
+        expect(daemon.requests).toHaveLength(4)
+      })
     })
 
     it('survives that nobody reads its output', async () => {

@@ -38,6 +38,7 @@ export class Lab implements AsyncDisposable {
   /** Its folder. */
   readonly dir: string
   readonly #net: LinuxNet
+  #saved: Promise<void> = Promise.resolve()
 
   readonly #launch: NonNullable<LabOptions['launch']>
 
@@ -267,10 +268,15 @@ export class Lab implements AsyncDisposable {
     node[role].pid = await startDaemon({ role, netns: this.netns(node, role), config, log, launch: this.#launch(role, node.index) })
   }
 
+  /** One at a time: daemons may be ended and started side by side. */
   async #save(): Promise<void> {
     const file = join(this.dir, 'state.json')
-    await writeFile(`${file}.tmp`, `${JSON.stringify(this.state, null, 2)}\n`)
-    await rename(`${file}.tmp`, file)
+    const write = async (): Promise<void> => {
+      await writeFile(`${file}.tmp`, `${JSON.stringify(this.state, null, 2)}\n`)
+      await rename(`${file}.tmp`, file)
+    }
+    this.#saved = this.#saved.then(write, write)
+    await this.#saved
   }
 }
 

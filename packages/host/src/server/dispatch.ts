@@ -73,7 +73,8 @@ async function answerCni(deps: DispatcherDeps, request: CniRequest, caller: Abor
   }
   try {
     const signal = deadline(caller, Math.max(request.deadlineMs - ANSWER_MS, request.deadlineMs / 2))
-    const output = await run(deps, request, { signal, requestId, stages })
+    const begun = request.sinceMs === undefined ? {} : { begunAt: deps.clock.now() - request.sinceMs }
+    const output = await run(deps, request, { signal, requestId, stages, ...begun })
     done('OK')
     return { exitCode: 0, output }
   } catch (error) {

@@ -13,6 +13,8 @@ export interface CniRequest {
   readonly stdin: string
   /** How long the shim waits for the answer, in milliseconds. */
   readonly deadlineMs: number
+  /** Present when the call was sent before and its connection ended without an answer: how long ago the call began, milliseconds. */
+  readonly sinceMs?: number
 }
 
 /** Asks for the daemon's state. */
@@ -35,6 +37,7 @@ const request: z.ZodType<HostRequest> = z.discriminatedUnion('kind', [
     env: z.record(z.string(), z.string()),
     stdin: z.string(),
     deadlineMs: z.number().int().min(1).max(86_400_000),
+    sinceMs: z.number().int().min(0).max(86_400_000).exactOptional(),
   }),
   z.object({ v: z.literal(1), kind: z.literal('inspect'), dpu: z.boolean().exactOptional() }),
 ])

@@ -141,7 +141,8 @@ export class SocketServer implements AsyncDisposable {
         socket.setTimeout(0)
         // Data must keep flowing, or the end of the connection is never seen.
         socket.resume()
-        if (this.#stopping) throw new OffloadError('CANCELLED', 'the host daemon is stopping', { hint: 'Try again when it is back.' })
+        // Nothing has been done for it: without an answer it comes again when there is a daemon.
+        if (this.#stopping) return void socket.destroy()
         this.#start(socket, parseRequest(content))
       } catch (error) {
         this.#options.log.warn({ err: error }, 'request refused')

@@ -28,8 +28,19 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
   using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
   using _place = await ctx.stages.time('queue', () => deps.adds.acquire(signal))
+  const answer = (row: AttachmentRow, attached: AttachResult): CniResult =>
+    cniResult({
+      ifName: env.ifName,
+      netns: env.netns,
+      attached,
+      runtimeConfig: netconf.runtimeConfig,
+      ...(row.pciAddress === undefined ? {} : { pciAddress: row.pciAddress }),
+      ...(netconf.prevResult === undefined ? {} : { previous: netconf.prevResult }),
+    })
+  const identity = await ctx.stages.time('precheck', () => precheck(deps, env))
+  const own = madeBefore(deps.journal.get(intent.key), identity, ctx)
+  if (own !== undefined) return answer(own, own.result)
   const netnsIdentity = await ctx.stages.time('precheck', async () => {
-    const identity = await precheck(deps, env)
     await clearRemains(deps, intent.key, ctx)
     await deps.fallback.clearRemains(intent.key, ctx.log)
     return identity
@@ -55,14 +66,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
     reached('host.add.file-written')
     deps.journal.wired(row.key)
     reached('host.add.wired')
-    return cniResult({
-      ifName: env.ifName,
-      netns: env.netns,
-      attached,
-      runtimeConfig: netconf.runtimeConfig,
-      ...(row.pciAddress === undefined ? {} : { pciAddress: row.pciAddress }),
-      ...(netconf.prevResult === undefined ? {} : { previous: netconf.prevResult }),
-    })
+    return answer(row, attached)
   } catch (error) {
     const failure = OffloadError.from(signal.aborted ? signal.reason : error, 'INTERNAL', `ADD ${formatAttachmentKey(row.key)}`)
     ctx.log.warn({ vf: formatVfId(row.vf), err: error, code: failure.code }, 'ADD failed, undoing it')
@@ -90,6 +94,24 @@ async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<string> {
       hint: 'Pods with hostNetwork need no CNI.',
     })
   return identity
+}
+
+/** Wall clocks are read on both ends of a duration. */
+const CLOCK_SLACK_MS = 100
+
+/**
+ * The attachment that this very call has made before its caller lost the daemon: the call is answered, as it would have been. One that
+ * is older than the call is somebody else's.
+ */
+function madeBefore(
+  row: AttachmentRow | undefined,
+  netnsIdentity: string,
+  { begunAt, log }: VerbContext,
+): (AttachmentRow & { readonly result: AttachResult }) | undefined {
+  if (begunAt === undefined || row?.phase !== 'wired' || row.result === undefined) return undefined
+  if (row.netnsIdentity !== netnsIdentity || row.createdAt < begunAt - CLOCK_SLACK_MS) return undefined
+  log.info({ vf: formatVfId(row.vf) }, 'answering an ADD again whose caller has lost the daemon')
+  return { ...row, result: row.result }
 }
 
 /** An attachment of the same key that is alive stays; what is left of a dead one goes before a new one is made. */

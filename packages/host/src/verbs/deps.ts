@@ -61,4 +61,6 @@ export interface VerbContext {
   readonly requestId: string
   /** Times of the stages. */
   readonly stages: Stages
+  /** When the call began, milliseconds since the epoch, if it was sent before and got no answer. */
+  readonly begunAt?: number
 }

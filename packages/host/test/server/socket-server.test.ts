@@ -118,7 +118,7 @@ describe('SocketServer', () => {
     early.write(frame(INSPECT))
     const chunks: Buffer[] = []
     for await (const chunk of early) chunks.push(chunk as Buffer)
-    expect(Buffer.concat(chunks).subarray(5).toString()).toContain('the host daemon is stopping')
+    expect(Buffer.concat(chunks).length, 'without an answer it comes again').toBe(0)
     await eventually(() => !existsSync(path), 'the socket is gone')
     go.resolve({ exitCode: 0, output: 'done' })
     expect((await call).output).toBe('done')

@@ -147,7 +147,7 @@ export class HostLab implements AsyncDisposable {
   call(
     verb: string,
     pod: Pick<FakePod, 'path' | 'containerId' | 'identity'>,
-    more: { env?: Record<string, string>; netconf?: object; signal?: AbortSignal; deadlineMs?: number } = {},
+    more: { env?: Record<string, string>; netconf?: object; signal?: AbortSignal; deadlineMs?: number; sinceMs?: number } = {},
   ): Promise<Answer> {
     const { namespace, name, uid } = pod.identity
     const env = {
@@ -161,7 +161,10 @@ export class HostLab implements AsyncDisposable {
     }
     return request(
       this.socket,
-      cniFrame(env, { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni', ...more.netconf }, more.deadlineMs),
+      {
+        ...cniFrame(env, { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni', ...more.netconf }, more.deadlineMs),
+        ...(more.sinceMs === undefined ? {} : { sinceMs: more.sinceMs }),
+      },
       more.signal,
     )
   }

@@ -1,3 +1,4 @@
+import { systemClock } from '@cni-offload/sdk'
 import { ping } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { HostLab } from '../support/lab.ts'
@@ -146,6 +147,25 @@ describe.skipIf(process.getuid?.() !== 0)('ADD and DEL (needs root: makes networ
     expect(answers.map(({ exitCode }) => exitCode).toSorted()).toEqual([0, 1])
     expect((await lab.inspect()).attachments).toHaveLength(1)
     await Promise.all([lab.call('DEL', pod), lab.call('DEL', pod)])
+    expect(await lab.remains()).toEqual([])
+  })
+
+  it('answers again what it has made for the very call whose caller has lost it, also after a restart', async () => {
+    await using pod = await lab.pod()
+    const began = systemClock.monotonic()
+    const first = await lab.call('ADD', pod)
+    expect(first.exitCode).toBe(0)
+    const sinceMs = (): number => Math.round(systemClock.monotonic() - began)
+    expect(await lab.call('ADD', pod, { sinceMs: sinceMs() })).toEqual(first)
+    await lab.stopHost()
+    await lab.startHost()
+    expect(await lab.call('ADD', pod, { sinceMs: sinceMs() })).toEqual(first)
+    const calls = lab.agent.calls.filter((call) => call === 'attach').length
+    expect(calls).toBe(1)
+    // A call that began later is another one, and so is one that was sent once.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    for (const more of [{ sinceMs: 0 }, {}]) expect(JSON.parse((await lab.call('ADD', pod, more)).output)).toMatchObject({ code: 100 })
+    await lab.call('DEL', pod)
     expect(await lab.remains()).toEqual([])
   })
 
