@@ -55,6 +55,7 @@ describe.each(Object.entries(JUMPS))('a wall clock that jumps %s', (_, by) => {
       listen: 'tcp://127.0.0.1:0',
       tls: certificates.agent,
       api: api({
+        status: async () => {},
         async attach(_call, { signal }) {
           jump()
           await systemClock.sleep(60_000, signal).catch((error: unknown) => (reason = error))
@@ -63,16 +64,38 @@ describe.each(Object.entries(JUMPS))('a wall clock that jumps %s', (_, by) => {
       }),
     })
     await using client = createOffloadClient({ address: server.address, tls: certificates.host, node: NODE })
-    expect(await failure(client.attach(ATTACH, ctx({ timeoutMs: 2_000 })))).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    await client.status({}, ctx({ timeoutMs: 15_000 }))
+    expect(await failure(client.attach(ATTACH, ctx({ timeoutMs: 1_000 })))).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
     // Whichever comes first: the caller's cancellation, or the deadline by the agent's own clock.
     await expect.poll(() => (reason as { code?: string } | undefined)?.code).toMatch(/^(DEADLINE_EXCEEDED|CANCELLED)$/)
   })
 
-  test('while a call waits for a connection does not make it wait for ever', async () => {
-    await using client = createOffloadClient({ address: 'tcp://127.0.0.1:9', tls: certificates.host, node: NODE })
-    const waiting = failure(client.status({}, ctx({ timeoutMs: 500 })))
-    jump()
-    expect(await waiting).toMatchObject({ code: 'AGENT_UNREACHABLE' })
+  test('while a call waits for its connection neither stretches nor cuts its time', async () => {
+    const serve = async (listen: string, attach: 'answers' | 'hangs') =>
+      await createOffloadServer({
+        listen,
+        tls: certificates.agent,
+        api: api({
+          status: async () => {},
+          attach: async (_call, { signal }) => {
+            if (attach === 'hangs') await systemClock.sleep(100_000, signal)
+            return { result: RESULT, port: 'p0' }
+          },
+        }),
+      })
+    // A clock that jumped back would stretch it, one that jumped ahead would cut it.
+    for (const attach of by < 0 ? (['answers', 'hangs'] as const) : (['answers'] as const)) {
+      const first = await serve('tcp://127.0.0.1:0', attach)
+      await using client = createOffloadClient({ address: first.address, tls: certificates.host, node: NODE, connectTimeoutMs: 15_000 })
+      await client.status({}, ctx({ timeoutMs: 15_000 }))
+      await first[Symbol.asyncDispose]()
+      const call = client.attach(ATTACH, ctx({ timeoutMs: attach === 'hangs' ? 2_500 : 10_000 }))
+      call.catch(() => {})
+      jump()
+      await using _second = await serve(first.address, attach)
+      if (attach === 'hangs') expect(await failure(call)).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+      else expect(await call).toEqual({ result: RESULT, port: 'p0' })
+    }
   })
 })
 
