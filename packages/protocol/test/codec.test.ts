@@ -145,6 +145,17 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
 ]
 
 describe.each(cases)('%s', (_name, codec, values) => {
+  test('is understood with fields that only a newer peer knows', () => {
+    // Field 1000, a number; field 1001, a text.
+    const newer = Buffer.from([0xc0, 0x3e, 0x07, 0xca, 0x3e, 0x02, 0x68, 0x69])
+    fc.assert(
+      fc.property(values, (value) => {
+        deepStrictEqual(codec.decode(Buffer.concat([codec.encode(value as never), newer])), value)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
   test('comes back from the wire as it was', () => {
     fc.assert(
       fc.property(values, (value) => {
