@@ -36,3 +36,8 @@ export function linkKey(link: Link): string | undefined {
 export function isEnd(link: Link, spec: EndSpec): boolean {
   return linkKey(link) === endKey(spec)
 }
+
+/** Whether a link is an end that was made by somebody who was killed before it had its note: all of it that can be known without. */
+export function isUnfinished(link: Link, spec: Pick<EndSpec, 'name' | 'mac'>): boolean {
+  return link.kind === 'veth' && link.alias === '' && link.name === spec.name && link.mac === spec.mac
+}

@@ -2,7 +2,7 @@ import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import type { VfId } from '@cni-offload/sdk'
 import { type Card, endOf, functionsOf } from './card.ts'
 import { searchEverywhere } from './find.ts'
-import { endKey, formatNote, linkKey } from './note.ts'
+import { endKey, formatNote, isUnfinished, linkKey } from './note.ts'
 
 /** Where a card is plugged in. */
 export interface Slot {
@@ -28,12 +28,20 @@ export interface CardInSlot extends Slot, Omit<Card, 'mtu'> {
  */
 export async function plugCard(options: CardInSlot): Promise<void> {
   const card = cardOf(options)
+  for (const vf of functionsOf(card)) await removeUnfinished(options, card, vf)
   const links = await searchEverywhere(options.net, [options.hostNetns, options.dpuNetns])
   const present = new Set(links.map(({ link }) => linkKey(link)))
   for (const vf of functionsOf(card)) {
     const ends = [endKey(endOf(card, vf, 'vf')), endKey(endOf(card, vf, 'port'))]
     if (!ends.some((key) => present.has(key))) await plugFunction(options, card, vf)
   }
+}
+
+/** Removes a function's pair if somebody was killed while making it: its host end has no note yet. */
+export async function removeUnfinished({ net, hostNetns }: Pick<Slot, 'net' | 'hostNetns'>, card: Card, vf: VfId): Promise<void> {
+  const host = endOf(card, vf, 'vf')
+  const link = await net.link(hostNetns, host.name)
+  if (link !== undefined && isUnfinished(link, host)) await net.apply(hostNetns, [{ op: 'link.del', dev: host.name, absentOk: true }])
 }
 
 /** Makes one function's pair. @throws OffloadError ALREADY_EXISTS if something else has one of its names */

@@ -15,8 +15,8 @@ import {
 import { aborted } from '@cni-offload/sdk/runtime'
 import { type Card, type EndSpec, endOf, functionsOf, pciAddresses } from './card.ts'
 import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
-import { endKey, formatNote, isEnd, linkKey } from './note.ts'
-import { plugFunction } from './plug.ts'
+import { endKey, formatNote, isEnd, isUnfinished, linkKey } from './note.ts'
+import { plugFunction, removeUnfinished } from './plug.ts'
 import { refuseIfAborted } from './refuse-if-aborted.ts'
 
 /** How long the kernel may take to clean up a namespace that was deleted with a function inside, in milliseconds. */
@@ -72,12 +72,13 @@ export class SoftHost implements HostDevice {
       const spec = endOf(this.#card, id, 'vf')
       const named = byName.get(spec.name)
       const own = byKey.get(endKey(spec))
+      const taken = named !== undefined && named !== own && !isUnfinished(named, spec)
       return {
         id,
         ...pciAddresses(this.#card, id.index),
         ...(own === undefined ? {} : { netdev: own.name }),
         mac: spec.mac,
-        health: named !== undefined && named !== own ? 'unhealthy' : 'healthy',
+        health: taken ? 'unhealthy' : 'healthy',
         capabilities: { setMac: true, maxMtu: this.#maxMtu },
       }
     })
@@ -227,6 +228,7 @@ export class SoftHost implements HostDevice {
           hint: 'set the option dpuNetns, so that a lost pair is plugged anew, or plug the card in again',
         },
       )
+    await removeUnfinished({ net: this.#net, hostNetns: this.#netns }, this.#card, spec.vf)
     const port = endOf(this.#card, spec.vf, 'port')
     const deadline = this.#clock.monotonic() + CLEANUP_MS
     for (;;) {

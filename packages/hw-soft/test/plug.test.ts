@@ -45,6 +45,20 @@ describe.skipIf(!isRoot())(`a card (${ROOT_REASON})`, () => {
     expect((await net.link(soft.hostNetns.path, 'soft0v1'))?.mac).toBe(before?.mac)
   })
 
+  it.each(['no', 'only the port'])(
+    'is made whole if somebody was killed while plugging a function in, and %s had its note',
+    async (noted) => {
+      await using soft = await softCard(net, 2)
+      const clean = async (netns: TestNetns, dev: string): Promise<void> =>
+        await net.apply(netns.path, [{ op: 'link.set', dev, alias: '' }])
+      await clean(soft.hostNetns, 'soft0v1')
+      if (noted === 'no') await clean(soft.dpuNetns, 'soft0p1')
+      await soft.plug()
+      expect((await net.link(soft.hostNetns.path, 'soft0v1'))?.alias).toMatch(/^cni-offload vf=soft0\/1 /)
+      expect((await net.link(soft.dpuNetns.path, 'soft0p1'))?.alias).toMatch(/^cni-offload port=soft0\/1 /)
+    },
+  )
+
   it('refuses a slot where something else has the name of a function', async () => {
     await using soft = await softCard(net, 1)
     await soft.unplug()

@@ -67,6 +67,13 @@ describe.skipIf(!isRoot())(`the DPU half of the software card (${ROOT_REASON})`,
     expect(warnings.map((fields) => fields['device'])).toEqual(['soft0'])
   })
 
+  it('starts when a port has no note yet, since the host was killed while it plugged the function in', async () => {
+    await using soft = await softCard(net, 2)
+    await net.apply(soft.dpuNetns.path, [{ op: 'link.set', dev: 'soft0p1', alias: '' }])
+    await soft.dpu.start(AbortSignal.timeout(20_000))
+    expect(await soft.dpu.port({ device: 'soft0', index: 1 }, ctx())).toMatchObject({ name: 'soft0p1' })
+  })
+
   it('does not take the ports of another node for its own, if it is told its node', async () => {
     await using soft = await softCard(net, 1)
     const dpu = (node: string) => new SoftDpu({ net, log: silentLogger, device: 'soft0', vfs: 1, node, netns: soft.dpuNetns.path })

@@ -84,6 +84,19 @@ describe.skipIf(!isRoot())(`the host half of the software card (${ROOT_REASON})`
     expect(await soft.host.discover(ctx())).toMatchObject([{ health: 'unhealthy' }])
   })
 
+  it('makes a function anew that a daemon was just plugging in when it was killed, and does not think it unhealthy', async () => {
+    await using soft = await softCard(net, 1)
+    const host = soft.newHost({ dpuNetns: soft.dpuNetns.path })
+    const [before, port] = [await net.link(soft.hostNetns.path, 'soft0v0'), await net.link(soft.dpuNetns.path, 'soft0p0')]
+    await net.apply(soft.hostNetns.path, [{ op: 'link.set', dev: 'soft0v0', alias: '' }])
+    await net.apply(soft.dpuNetns.path, [{ op: 'link.set', dev: 'soft0p0', alias: '' }])
+    expect(await host.discover(ctx())).toMatchObject([{ health: 'healthy' }])
+    await host.release(vf, {}, ctx())
+    expect((await net.link(soft.hostNetns.path, 'soft0v0'))?.alias).toBe(before?.alias)
+    expect((await net.link(soft.dpuNetns.path, 'soft0p0'))?.alias).toBe(port?.alias)
+    expect(await host.acquire(vf, {}, ctx())).toMatchObject({ name: 'soft0v0' })
+  })
+
   it('finds a function that a pod renamed and gave as many alternative names as the kernel takes', async () => {
     await using soft = await softCard(net, 1)
     await using pod = await TestNetns.create(net, 'swp')

@@ -45,10 +45,10 @@ export function linkAddVeth(session: NetSession, op: OpOf<'link.add-veth'>, open
   addVeth(session.socket, present({ name: dev, mac: op.mac, mtu: op.mtu }), present(peerSettings))
   session.forget()
   try {
-    if (op.alias !== undefined) setLink(session.socket, session.index(dev), { alias: op.alias })
-    if (peer.alias === undefined) return
     const home = peerSession ?? session
-    setLink(home.socket, home.index(peer.name), { alias: peer.alias })
+    if (peer.alias !== undefined) setLink(home.socket, home.index(peer.name), { alias: peer.alias })
+    // Last: whoever finds it after a crash knows that the pair is complete.
+    if (op.alias !== undefined) setLink(session.socket, session.index(dev), { alias: op.alias })
   } catch (error) {
     deleteLink(session.socket, session.index(dev))
     throw error

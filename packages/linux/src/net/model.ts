@@ -89,7 +89,10 @@ export type NetOp =
       readonly traits?: Partial<LinkTraits>
       readonly altNames?: false
     }
-  /** A pair of connected links; the peer may be made in another namespace right away. */
+  /**
+   * A pair of connected links; the peer may be made in another namespace right away. The alias of `dev` is set last: a process that is
+   * killed in the middle leaves a pair without it.
+   */
   | {
       readonly op: 'link.add-veth'
       readonly dev: string
