@@ -127,8 +127,9 @@ async function useEverything(lab: Lab, name: string): Promise<void> {
   const pods = lab.state.nodes.flatMap((node) =>
     Array.from({ length: lab.state.vfs }, (_, at): Pod => ({ name: `${name}${node.index}n${at}`, node })),
   )
-  await Promise.all(pods.map(async (pod) => [await lab.createPod(pod.name), await must(calls, 'ADD', pod)]))
+  const added = await Promise.allSettled(pods.map(async (pod) => [await lab.createPod(pod.name), await must(calls, 'ADD', pod)]))
   await Promise.all(pods.map(async (pod) => [await must(calls, 'DEL', pod), await lab.deletePod(pod.name)]))
+  for (const outcome of added) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 /**
