@@ -4,9 +4,8 @@ import { type AdapterMethods, wrapAdapter } from './wrap-adapter.ts'
 /**
  * What an adapter lies about.
  *
- * - `attach-does-nothing`: it answers like the first attach that it really did, and connects nothing.
+ * - `attach-does-nothing`: it answers like the last attach that it really did, and connects nothing.
  * - `detach-does-nothing`: it says that it has disconnected, and everything goes on.
- * - `shares-addresses`: every answer has the addresses of the first one.
  * - `repeats-differently`: a repeated attach has another address than the first one.
  * - `answers-nonsense`: the answer is no result: its addresses have no prefix length.
  * - `lists-strangers`: it lists an attachment that nobody has made. `lists-nothing`: it lists none.
@@ -15,7 +14,6 @@ import { type AdapterMethods, wrapAdapter } from './wrap-adapter.ts'
 export type AdapterLie =
   | 'attach-does-nothing'
   | 'detach-does-nothing'
-  | 'shares-addresses'
   | 'repeats-differently'
   | 'answers-nonsense'
   | 'lists-strangers'
@@ -37,15 +35,15 @@ export interface LyingAdapter {
 export function lyingAdapter(adapter: CniAdapter, ...about: readonly AdapterLie[]): LyingAdapter {
   const lies = new Set(about)
   const seen = new Map<string, number>()
-  let honest: AttachResult | undefined
+  let last: AttachResult | undefined
   const methods: Partial<AdapterMethods> = {
     async attach(req, ctx) {
       const id = formatAttachmentKey(req.key)
       const times = (seen.get(id) ?? 0) + 1
       seen.set(id, times)
-      const made = lies.has('attach-does-nothing') && honest !== undefined ? shifted(honest, seen.size) : await adapter.attach(req, ctx)
-      honest ??= made
-      if (lies.has('shares-addresses')) return { ...made, ips: honest.ips }
+      if (lies.has('attach-does-nothing') && last !== undefined) return shifted(last, seen.size)
+      const made = await adapter.attach(req, ctx)
+      last = made
       if (lies.has('answers-nonsense')) return { ...made, ips: made.ips.map(({ address }) => ({ address: address.replace(/\/.*/, '') })) }
       return lies.has('repeats-differently') ? shifted(made, times - 1) : made
     },
