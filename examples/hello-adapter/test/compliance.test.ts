@@ -11,6 +11,7 @@ async function setup(): Promise<AdapterFixture> {
   const net = createLinuxNet()
   const bench = await PortBench.create({ net, ports: 6 })
   const stateDir = await mkdtemp(join(tmpdir(), 'hello-'))
+  const options = { netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } }
   const tamper = (title: string, change: Omit<Extract<NetOp, { op: 'link.set' }>, 'op' | 'dev'>): Tamper => ({
     title,
     run: ({ request }) => net.apply(bench.dpuNetns, [{ op: 'link.set', dev: request.port.name, ...change }]),
@@ -23,12 +24,8 @@ async function setup(): Promise<AdapterFixture> {
     // Five addresses: a /29 has six hosts and one of them is the gateway.
     capacity: 5,
     requestableIps: ['10.88.0.5/29', 'fd00:88::77/64'],
-    create: () =>
-      hello({ netns: bench.dpuNetns, pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } } }).create({
-        log: silentLogger,
-        clock: systemClock,
-        stateDir,
-      }),
+    create: () => hello(options).create({ log: silentLogger, clock: systemClock, stateDir }),
+    process: { plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'hello', options }, stateDir },
     loseState: () => rm(stateDir, { recursive: true }),
     tampers: [
       tamper('took the port out of the bridge', { master: null }),

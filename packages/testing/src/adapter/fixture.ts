@@ -1,6 +1,15 @@
 import type { LinuxNet } from '@cni-offload/linux'
 import type { AttachRequest, AttachResult, CniAdapter } from '@cni-offload/sdk'
+import type { PluginReference } from '@cni-offload/sdk/runtime'
 import type { BenchPort } from '../net/port-bench.ts'
+
+/** How a process of its own makes the adapter on a fixture's state: as an agent does by its configuration. */
+export interface AdapterProcess {
+  /** The plugin: module, export and options, which must be plain data. */
+  readonly plugin: PluginReference
+  /** Folder of the adapter's state, the same as that of the fixture's instances. */
+  readonly stateDir: string
+}
 
 /** Breaks one attachment behind the adapter's back; other attachments must not be affected. */
 export interface Tamper {
@@ -27,6 +36,8 @@ export interface AdapterFixture extends AsyncDisposable {
    * CNI keep for themselves stays. Absent if the adapter keeps nothing.
    */
   loseState?(): Promise<void>
+  /** For cases that kill the adapter while it works. Absent: they are skipped. */
+  readonly process?: AdapterProcess
   /** How many attachments the address pool holds: at least two and fewer than there are ports. Absent if it is not small. */
   readonly capacity?: number
   /** Ways of breaking an attachment that `check` must notice. */

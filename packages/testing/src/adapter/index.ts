@@ -6,6 +6,7 @@
 import type { ComplianceCase } from '../kit/case.ts'
 import { registerSuite, type SuiteOptions } from '../kit/register.ts'
 import { attachCases } from './cases/attach.ts'
+import { crashCases } from './cases/crash.ts'
 import { detachCases } from './cases/detach.ts'
 import { portCases } from './cases/ports.ts'
 import { requestCases } from './cases/requests.ts'
@@ -14,7 +15,7 @@ import type { AdapterFixture } from './fixture.ts'
 
 export { CaseSkipped, type ComplianceCase } from '../kit/case.ts'
 export type { SuiteOptions } from '../kit/register.ts'
-export type { AdapterFixture, Tamper } from './fixture.ts'
+export type { AdapterFixture, AdapterProcess, Tamper } from './fixture.ts'
 
 /** All requirements on an adapter. */
 export const adapterCases: readonly ComplianceCase<AdapterFixture>[] = [
@@ -23,6 +24,7 @@ export const adapterCases: readonly ComplianceCase<AdapterFixture>[] = [
   ...stateCases,
   ...portCases,
   ...requestCases,
+  ...crashCases,
 ]
 
 /** Registers all requirements as vitest tests for one adapter. `setup` makes a fresh fixture for each of them. */

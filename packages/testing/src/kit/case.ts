@@ -4,6 +4,8 @@ export interface ComplianceCase<F> {
   readonly id: string
   /** The requirement as a sentence. */
   readonly title: string
+  /** How many times longer than others it may take. @defaultValue 1 */
+  readonly patience?: number
   /**
    * Resolves if the fixture meets the requirement.
    *

@@ -21,7 +21,7 @@ export function registerSuite<F extends AsyncDisposable>(
   const title = `${options.name} keeps the contract of ${contract}`
   describe.skipIf(!isRoot())(isRoot() ? title : `${title} (${ROOT_REASON})`, () => {
     for (const compliance of cases) {
-      it(`${compliance.id}: ${compliance.title}`, { timeout: options.timeoutMs ?? 30_000 }, async (test) => {
+      it(`${compliance.id}: ${compliance.title}`, { timeout: (options.timeoutMs ?? 30_000) * (compliance.patience ?? 1) }, async (test) => {
         await using fixture = await options.setup()
         try {
           await compliance.run(fixture)

@@ -49,8 +49,21 @@ const answering = (change: (result: AttachResult) => AttachResult): Mutation =>
 const unaborted = (): OpContext => ({ signal: AbortSignal.timeout(20_000), log: silentLogger })
 const asEth0 = (key: AttachmentKey): AttachmentKey => ({ ...key, ifName: 'eth0' })
 
+/** The adapter in the process that is killed is another one. */
+const leakingIn =
+  (method: 'attach' | 'detach'): Mutation =>
+  (sound) => ({
+    ...sound,
+    process: {
+      stateDir: sound.process?.stateDir ?? '',
+      plugin: { plugin: import.meta.resolve('./fixtures/leaky.ts'), options: { in: method, hello: sound.process?.plugin.options } },
+    },
+  })
+
 /** Broken adapters by the id of the case that must notice. */
 export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mutation>>>> = {
+  'crash.attach': { 'keeps an attachment that it had taken for a moment': leakingIn('attach') },
+  'crash.detach': { 'keeps an attachment that it had taken for a moment': leakingIn('detach') },
   'attach.valid': {
     'answers MACs in upper case': answering((result) => ({ ...result, mac: result.mac.toUpperCase() })),
     'answers an MTU that is none': answering((result) => ({ ...result, mtu: 0 })),

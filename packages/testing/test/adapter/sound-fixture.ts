@@ -8,6 +8,7 @@ import type { AdapterFixture } from '../../src/adapter/index.ts'
 import { PortBench } from '../../src/index.ts'
 
 const BRIDGE = 'hello0'
+const HELLO = import.meta.resolve('../../../../examples/hello-adapter/src/index.ts')
 
 /** A fixture that mutants can reach behind. */
 export interface SoundFixture extends AdapterFixture {
@@ -21,11 +22,12 @@ export interface SoundFixture extends AdapterFixture {
 export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
   const bench = await PortBench.create({ net, ports: 6 })
   const stateDir = await mkdtemp(join(tmpdir(), 'adapter-kit-'))
-  const plugin = hello({
+  const options = {
     bridge: BRIDGE,
     netns: bench.dpuNetns,
     pools: { ipv4: { subnet: '10.88.0.0/29' }, ipv6: { subnet: 'fd00:88::/64' } },
-  })
+  }
+  const plugin = hello(options)
   return {
     net,
     dpuNetns: bench.dpuNetns,
@@ -35,6 +37,7 @@ export async function soundFixture(net: LinuxNet): Promise<SoundFixture> {
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
     create: () => plugin.create({ log: silentLogger, clock: systemClock, stateDir }),
     loseState: () => rm(stateDir, { recursive: true }),
+    process: { plugin: { plugin: HELLO, export: 'hello', options }, stateDir },
     capacity: 5,
     tampers: [
       {

@@ -26,7 +26,7 @@ export function selfTest<F, S extends F & AsyncDisposable>({ kit, cases, mutants
 
     for (const compliance of cases) {
       for (const [title, mutate] of Object.entries(mutants[compliance.id] ?? {})) {
-        it(`${compliance.id} notices what ${title}`, async () => {
+        it(`${compliance.id} notices what ${title}`, { timeout: 30_000 * (compliance.patience ?? 1) }, async () => {
           await using fixture = await sound(net)
           const failure: unknown = await compliance.run(mutate(fixture)).then(
             () => undefined,
