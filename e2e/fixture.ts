@@ -83,5 +83,8 @@ export class E2eLab implements AsyncDisposable {
 
 export const NOTHING_HELD = { attachments: 0, leases: 0, agentAttachments: 0, vfsAway: 0 }
 
+/** Whether also what is only sampled otherwise, because it takes long, is run: `E2E_EVERYTHING=1`. */
+export const EVERYTHING: boolean = process.env['E2E_EVERYTHING'] === '1'
+
 /** End-to-end tests make network namespaces. */
 export const needsRoot: boolean = process.getuid?.() !== 0
