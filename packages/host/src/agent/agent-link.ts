@@ -218,9 +218,9 @@ export class AgentLink {
     this.#session = undefined
   }
 
-  #restarting(): void {
+  #restarting({ instanceId }: HandshakeReply): void {
     const { clock, limits, log } = this.#deps
-    log.info({ instanceId: this.#session?.instanceId, waitMs: limits.restartMs }, 'agent restarts: calls wait for it')
+    log.info({ instanceId, waitMs: limits.restartMs }, 'agent restarts: calls wait for it')
     this.#expectedUntil = clock.monotonic() + limits.restartMs
     this.#failure = new OffloadError('AGENT_UNREACHABLE', 'it restarts', { hint: 'Wait until it is back.' })
     this.#close()
@@ -232,8 +232,12 @@ export class AgentLink {
     while (!signal.aborted) {
       try {
         const session = await this.#handshake(signal)
-        const work = (alive: AbortSignal): Promise<void> => this.#serve(session, alive, onReady)
-        return await this.#heartbeat.during(session, { signal, stopping }, work, () => this.#restarting())
+        const leaving = new AbortController()
+        const work = (alive: AbortSignal): Promise<void> => this.#serve(session, alive, leaving.signal, onReady)
+        return await this.#heartbeat.during(session, { signal, stopping }, work, () => {
+          leaving.abort()
+          this.#restarting(session)
+        })
       } catch (error) {
         if (signal.aborted) return
         this.#close()
@@ -246,8 +250,11 @@ export class AgentLink {
     }
   }
 
-  /** Brings the agent in line, lets calls pass, and keeps it in line. */
-  async #serve(session: HandshakeReply, signal: AbortSignal, onReady: () => void): Promise<void> {
+  /**
+   * Brings the agent in line, lets calls pass, and keeps it in line. Of an agent that has said meanwhile that it restarts (`leaving`
+   * has aborted) nothing more is asked: calls wait for the next connection.
+   */
+  async #serve(session: HandshakeReply, signal: AbortSignal, leaving: AbortSignal, onReady: () => void): Promise<void> {
     const closed = (): void => this.#close()
     signal.addEventListener('abort', closed, { once: true })
     // Calls of before the loss end by themselves; a resync that overlapped them would take their work for strays.
@@ -255,6 +262,7 @@ export class AgentLink {
     await this.#deps.beforeResync?.(signal)
     const again = await this.#resyncer.run(signal)
     signal.throwIfAborted()
+    if (leaving.aborted) return
     this.#session = session
     this.#pools = vfPools(session)
     this.#failure = undefined

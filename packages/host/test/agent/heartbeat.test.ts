@@ -146,6 +146,29 @@ describe('heartbeats with the agent', () => {
       expect(agent.calls.filter((call) => !call.startsWith('boot')).slice(-3)).toEqual(['handshake', 'resync', 'attach'])
     })
 
+    it('let calls wait for the next connection also where it says so during the resync', async () => {
+      const agent = new BeatingAgent()
+      const resyncing = Promise.withResolvers<void>()
+      agent.before = (method) => (method === 'resync' ? resyncing.promise : undefined)
+      const { link, attach } = start(agent)
+      await eventually(() => agent.heard.length > 0 && agent.calls.includes('resync'), 'the agent hears the host, and is told what it has')
+      agent.say('restart')
+      const announced = { message: expect.stringContaining('restarts') as string }
+      await expect.poll(() => link.status({}, CTX).catch((error: unknown) => error), { timeout: 30_000 }).toMatchObject(announced)
+      const attached = attach()
+      resyncing.resolve()
+      await eventually(() => agent.resyncs.length === 1, 'the resync goes on')
+      for (let turn = 0; turn < 20; turn++) await nextTurn()
+      expect(link.connected).toBe(false)
+      agent.become('connecting')
+      agent.become('ready')
+      await attached
+      expect(agent.calls.filter((call) => ['handshake', 'resync', 'attach'].includes(call))).toEqual([
+        ...['handshake', 'resync'],
+        ...['handshake', 'resync', 'attach'],
+      ])
+    })
+
     it('have a call made again that the end of the agent has cut off', async () => {
       const agent = new BeatingAgent()
       const { link, attach } = start(agent)
