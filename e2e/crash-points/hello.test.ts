@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { EVERYTHING, needsRoot } from '../fixture.ts'
+import { needsRoot } from '../fixture.ts'
 import { CrashLab, ON_HOST, type PodCall } from './crash-lab.ts'
 import { crashTests } from './crash-tests.ts'
 import { ALL_STEPS, FALLBACK_STEPS } from './steps.ts'
 
-// The daemons' own steps are the same with every adapter: those with delegate take them in any case.
-const STEPS = ALL_STEPS.filter((step) => (EVERYTHING ? !step.startsWith('delegate.') : /^(host\.fallback-|hello\.|splice\.)/.test(step)))
+const STEPS = ALL_STEPS.filter((step) => !step.startsWith('delegate.'))
 
 /** Of the network of another adapter: then a port is taken for a pod, and returned after it. */
 const SPLICED: PodCall = { conf: { name: 'splicenet' } }
