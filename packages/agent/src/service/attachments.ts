@@ -2,8 +2,6 @@ import {
   type AttachmentKey,
   type AttachResult,
   type CniAdapter,
-  type Clock,
-  type DpuDevice,
   formatAttachmentKey,
   formatVfId,
   type Logger,
@@ -13,37 +11,15 @@ import {
 } from '@cni-offload/sdk'
 import { deadline, KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AttachCall, AttachReply } from '@cni-offload/protocol'
-import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
-import type { AgentLimits } from '../limits.ts'
+import type { AttachmentRow } from '../journal/types.ts'
 import { reached } from '../steps.ts'
+import { Addresses } from './addresses.ts'
+import type { AttachmentsDeps } from './attachments-deps.ts'
 import { askAdapter, attachFailure } from './ask-adapter.ts'
 import { refuseUnsupported } from './capabilities.ts'
 import { Claims } from './claims.ts'
 import { DetachRetries } from './detach-retries.ts'
-import type { DeviceHealth } from './device-health.ts'
-import type { Networks } from './networks.ts'
-import type { PortPlan } from './port-plan.ts'
 import { resolveWishes } from './wishes.ts'
-
-/** What {@link Attachments} works with. */
-export interface AttachmentsDeps {
-  /** What survives a crash. */
-  readonly journal: AttachmentJournal
-  /** The ports. */
-  readonly hardware: DpuDevice
-  /** The adapters. */
-  readonly networks: Networks
-  /** Whose port is whose. */
-  readonly ports: PortPlan
-  /** Which ports are out of order. */
-  readonly health: DeviceHealth
-  /** Time. */
-  readonly clock: Clock
-  /** Deadlines and concurrency. */
-  readonly limits: AgentLimits
-  /** Log of what happens without a call. */
-  readonly log: Logger
-}
 
 /** What an attach did. */
 export interface Attached extends AttachReply {
@@ -66,6 +42,7 @@ export class Attachments implements AsyncDisposable {
   /** What running pods have although they are not attached at the moment. */
   readonly claims: Claims = new Claims()
   readonly #deps: AttachmentsDeps
+  readonly #addresses = new Addresses()
   readonly #locks = new KeyedMutex()
   /** Work that gives way to a detach, by attachment. */
   readonly #yielding = new Map<string, AbortController>()
@@ -167,11 +144,13 @@ export class Attachments implements AsyncDisposable {
   }
 
   /**
-   * Ends what a previous run left half done. What cannot be ended now is retried in the background, so that one broken
-   * attachment does not keep the agent from starting.
+   * Takes over the addresses of a previous run and ends what it left half done. What cannot be ended now is retried in the
+   * background, so that one broken attachment does not keep the agent from starting.
    */
   async recover(): Promise<void> {
-    const halfDone = this.#deps.journal.all().filter((row) => row.state !== 'attached')
+    const rows = this.#deps.journal.all()
+    for (const { key, result } of rows) if (result !== undefined) this.#addresses.set(key, result)
+    const halfDone = rows.filter((row) => row.state !== 'attached')
     await Promise.all(
       halfDone.map(async (row) => {
         if (row.state === 'attaching' && row.request.had !== undefined) return this.#leaveToResync(row)
@@ -213,10 +192,14 @@ export class Attachments implements AsyncDisposable {
     try {
       const result = await askAdapter(adapter, call, port, ctx, running?.had)
       reached('agent.attach.connected')
-      if (running === undefined) this.claims.assertFree(call.key, adapter, result)
+      if (running === undefined) {
+        await this.#addresses.assertFree(call.key, adapter, result, ctx.signal)
+        this.claims.assertFree(call.key, adapter, result)
+      }
       // The caller has gone and will not use the attachment: it must not stay.
       ctx.signal.throwIfAborted()
       journal.attached(call.key, result)
+      this.#addresses.set(call.key, result)
       reached('agent.attach.finished')
       return { result, port: port.name, kept: false }
     } catch (error) {
@@ -238,6 +221,7 @@ export class Attachments implements AsyncDisposable {
       const result = await askAdapter(adapter, call, port, ctx, had)
       reached('agent.renew.connected')
       this.#deps.journal.renewed(call, port.name, result)
+      this.#addresses.set(call.key, result)
       reached('agent.renew.finished')
       return { result, port: port.name, kept: false }
     } catch (error) {
@@ -268,12 +252,14 @@ export class Attachments implements AsyncDisposable {
     reached('agent.detach.noted')
     // Refused and not repeated here: only another configuration helps, and the agent has to be started for that.
     const adapter = this.#deps.networks.ending(row.key)
+    using _ending = this.#addresses.ending(row.key)
     try {
       if (adapter === undefined)
         ctx.log.warn({ network: row.key.network, port: row.port, result: row.result }, 'forgetting an attachment, as configured')
       else await adapter.detach({ key: row.key, port: this.#deps.ports.seenBy(adapter, { vf: row.vf, name: row.port }) }, ctx)
       reached('agent.detach.disconnected')
       this.#deps.journal.remove(row.key)
+      this.#addresses.drop(row.key)
       reached('agent.detach.forgotten')
     } catch (error) {
       this.#retries.add(row.key)

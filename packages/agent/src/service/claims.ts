@@ -1,5 +1,6 @@
 import { type AttachmentKey, type AttachResult, type CniAdapter, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
+import { addressesOf } from './addresses.ts'
 
 interface Claim {
   readonly adapter: CniAdapter | undefined
@@ -45,5 +46,3 @@ export class Claims {
     }
   }
 }
-
-const addressesOf = ({ ips }: AttachResult): Set<string> => new Set(ips.map(({ address }) => address.slice(0, address.indexOf('/'))))

@@ -1,7 +1,7 @@
 import { formatAttachmentKey, OffloadError, type RepairRecord } from '@cni-offload/sdk'
 import { describe, expect, test } from 'vitest'
 import type { AgentLimits } from '../../src/limits.ts'
-import { Barrier, Bench, call, ctx, key } from '../support/bench.ts'
+import { Barrier, Bench, call, ctx, key, rejection } from '../support/bench.ts'
 import { TestClock } from '../support/clock.ts'
 
 const LOOK = 5_000
@@ -144,6 +144,32 @@ describe('the reconciler of the agent', () => {
     await bench.service.detach({ key: key('a') }, ctx())
     expect(bench.states()).toEqual({})
     expect(bench.network.connected.size).toBe(0)
+  })
+
+  test.each(['while it is attached again', 'after a restart'])('what the network has lost goes to no new pod %s', async (when) => {
+    await using agent = await start(['a'], { callTimeoutMs: 3_600_000 })
+    const { bench, look } = agent
+    const lost = bench.network.connected.get(id('a'))!.result
+    bench.network.connected.clear()
+    const hanging = new Barrier()
+    bench.network.before.attach = (of, { signal }) => (of === id('a') ? hanging.pass(signal) : undefined)
+    if (when === 'after a restart') await bench.restart()
+    else {
+      await look(2)
+      await hanging.reached
+    }
+    // The pool gives what it has lost as if it were free.
+    bench.network.afterAttach = (_id, result) => ({ ...result, ips: lost.ips })
+    const failure = await rejection(bench.service.attach(call('c', 1), ctx()))
+    expect(failure).toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringContaining(`which attachment ${id('a')} has`) })
+    expect(bench.states()).toEqual({ [id('a')]: 'attached' })
+    expect([...bench.network.connected.keys()]).toEqual([])
+    // Another network may use the same addresses.
+    await bench.service.attach(call('d', 2, { key: key('d', 'othernet') }), ctx())
+
+    hanging.open()
+    await bench.service.detach({ key: key('a') }, ctx())
+    expect((await bench.service.attach(call('c', 1), ctx())).result.ips).toEqual(lost.ips)
   })
 
   test('ends promptly when the agent stops', async () => {

@@ -280,6 +280,26 @@ describe('detach', () => {
     expect(bench.network.connected.size).toBe(0)
   })
 
+  test('may free an address before it is over: who gets that address waits for its end', async () => {
+    await using bench = await Bench.start()
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    const [letsGo, given] = [new Barrier(), new Barrier()]
+    bench.network.before.detach = () => letsGo.pass()
+    bench.network.afterAttach = (_id, fresh) => {
+      setImmediate(() => void given.pass())
+      return { ...fresh, ips: result.ips }
+    }
+    const detach = bench.service.detach({ key: key('a') }, ctx())
+    await letsGo.reached
+    const attach = bench.service.attach(call('b', 1), ctx())
+    attach.catch(() => undefined)
+    await given.reached
+    expect(bench.states()).toEqual({ 'podnet/a/eth0': 'detaching', 'podnet/b/eth0': 'attaching' })
+    letsGo.open()
+    await detach
+    expect((await attach).result.ips).toEqual(result.ips)
+  })
+
   test('waits for a running attach of the same key', async () => {
     await using bench = await Bench.start()
     const barrier = new Barrier()
