@@ -1,4 +1,4 @@
-import { hasPrefixRoute, type LinuxNet, type NetOp, normalizeIp } from '@cni-offload/linux'
+import { hasPrefixRoute, type Link, type LinuxNet, type NetOp, normalizeIp } from '@cni-offload/linux'
 import {
   type AttachResult,
   formatVfId,
@@ -56,9 +56,30 @@ export async function examine(deps: ExamineDeps, row: AttachmentRow, ctx: OpCont
     return lacks.settings.length === 0
       ? undefined
       : { found: lacks.settings, advice: 'A later plugin of the list may have done that; else restart the pod.' }
-  if (lacks.settings.length > 0 && (await lyingAtHome(deps.device, row, ctx)) !== undefined)
+  if ((await lyingAtHome(deps.device, row, ctx)) !== undefined)
     return { found: [`${key.ifName} in ${netns} is not VF ${formatVfId(row.vf)}`], advice: 'Restart the pod.' }
+  const doubts = reasonsToDoubt(has.link, result)
+  if (doubts.length > 0)
+    return {
+      found: [...doubts, ...found],
+      advice: `${key.ifName} may be somebody else's, or serve somebody else, and is not touched. If nothing in the pod wants it so, restart the pod.`,
+    }
   return { found, repair: { action: 'configure', run: () => deps.net.apply(netns, lackOps(key.ifName, lacks, result)) } }
+}
+
+/** Kinds of links that software makes: none of them is a VF, even where it has the MAC of one. */
+const NEVER_VFS: ReadonlySet<string> = new Set(['bond', 'bridge', 'dummy', 'ipvlan', 'macvlan', 'macvtap', 'team', 'tun', 'vlan', 'vxlan'])
+
+/**
+ * What speaks against an interface being the VF as the pod got it, as readable phrases. Virtual machines and bonds in pods take the VF
+ * below something of their own, and may give its name and its addresses to that.
+ */
+function reasonsToDoubt({ name, mac, kind, master }: Link, expected: AttachResult): string[] {
+  return [
+    ...(mac === expected.mac ? [] : [`MAC of ${name} is ${mac} instead of ${expected.mac}`]),
+    ...(NEVER_VFS.has(kind) ? [`${name} is a ${kind} interface`] : []),
+    ...(master === undefined ? [] : [`${name} is a port of another interface`]),
+  ]
 }
 
 interface Lacks extends Drift {

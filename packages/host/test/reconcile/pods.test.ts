@@ -67,6 +67,9 @@ describe.skipIf(process.getuid?.() !== 0)('the reconciler of the host (needs roo
   const records = async (pod: FakePod): Promise<RepairRecord[]> =>
     (await lab.inspect()).repairs.filter(({ key }) => key?.containerId === pod.containerId)
 
+  const macOf = async (pod: FakePod): Promise<string> =>
+    (await lab.inspect()).attachments.find(({ key }) => key.containerId === pod.containerId)?.mac ?? ''
+
   /** Waits for the first record of a pod that matches. */
   const recorded = async (pod: FakePod, matches: Partial<RepairRecord>): Promise<RepairRecord> => {
     const match = async (): Promise<RepairRecord | undefined> =>
@@ -170,6 +173,49 @@ describe.skipIf(process.getuid?.() !== 0)('the reconciler of the host (needs roo
     expect(await lab.net.addresses(pod.path, 'eth0')).toEqual([])
     expect((await lab.call('DEL', pod)).exitCode).toBe(0)
   }, 120_000)
+
+  describe('configures nothing that is not provably the VF', () => {
+    /** As a virtual machine in a pod does it: the VF becomes a port, and something of its own gets its name and its IPv4 address. */
+    const replaced = async (pod: FakePod, substitute: readonly string[]): Promise<void> => {
+      const ip = (...args: string[]): Promise<string> => pod.netns.output(['ip', ...args])
+      const [ipv4] = (await lab.net.addresses(pod.path, 'eth0')).filter((address) => !address.includes(':'))
+      await ip('link', 'set', 'eth0', 'down')
+      await ip('link', 'set', 'eth0', 'name', 'eth0-nic')
+      await ip('link', 'add', 'k6t', 'type', 'bridge')
+      await ip('link', 'set', 'eth0-nic', 'master', 'k6t')
+      await ip('link', 'add', 'eth0', ...substitute)
+      await ip('addr', 'add', ipv4 ?? '', 'dev', 'eth0')
+      await ip('link', 'set', 'eth0', 'up')
+    }
+    const staysAsItIs = async (pod: FakePod, phrase: string): Promise<void> => {
+      const before = await seen(pod)
+      await expect.poll(async () => (await records(pod)).flatMap(({ found }) => found), { timeout: 60_000 }).toContain(phrase)
+      await round()
+      expect(await seen(pod)).toBe(before)
+      expect(new Set((await records(pod)).map(({ action }) => action))).toEqual(new Set(['report']))
+      expect((await lab.call('DEL', pod)).exitCode).toBe(0)
+    }
+
+    it('where something with another MAC has its name', async () => {
+      await using pod = await added('substituted')
+      await replaced(pod, ['address', '02:00:00:00:66:01', 'type', 'veth', 'peer', 'name', 'tap0'])
+      await staysAsItIs(pod, `MAC of eth0 is 02:00:00:00:66:01 instead of ${await macOf(pod)}`)
+    }, 120_000)
+
+    it('where something has its name and its MAC', async () => {
+      await using pod = await added('doubled')
+      await replaced(pod, ['address', await macOf(pod), 'type', 'bridge'])
+      await staysAsItIs(pod, 'eth0 is a bridge interface')
+    }, 120_000)
+
+    it('where it has become a port of something that has its addresses', async () => {
+      await using pod = await added('enslaved')
+      await pod.netns.output(['ip', 'link', 'add', 'br0', 'type', 'bridge'])
+      await pod.netns.output(['ip', 'link', 'set', 'eth0', 'master', 'br0'])
+      await lab.net.apply(pod.path, [{ op: 'addr.flush', dev: 'eth0' }])
+      await staysAsItIs(pod, 'eth0 is a port of another interface')
+    }, 120_000)
+  })
 
   it('says why it could not repair, and tries again', async () => {
     await using pod = await added('refused')
