@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LabNode } from '@cni-offload/cli'
+import { PLUGIN_OWNER } from '@cni-offload/sdk/exec'
 import { exec, inNetns, ping } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
@@ -50,7 +51,7 @@ describe.skipIf(needsRoot)('mixed pods (needs root for namespaces)', () => {
   const pluginPid = (): string => readFileSync(join(dir, 'pid'), 'utf8').trim()
   const pluginRuns = (): boolean => {
     try {
-      return readFileSync(`/proc/${pluginPid()}/environ`, 'latin1').includes('CNI_OFFLOAD_HOST_STATE=')
+      return readFileSync(`/proc/${pluginPid()}/environ`, 'latin1').includes(`${PLUGIN_OWNER}=`)
     } catch {
       // It was never started, has ended, or is just ending.
       return false
