@@ -77,8 +77,9 @@ export class Reconciler implements AsyncDisposable {
   async #keep(adapter: CniAdapter): Promise<void> {
     const { clock, limits } = this.#deps
     const agenda = new Agenda(clock)
+    const strays = new Set<string>()
     await Promise.all([
-      this.#repeat(limits.reconcileMs, () => this.#look(adapter, agenda)),
+      this.#repeat(limits.reconcileMs, () => this.#look(adapter, agenda, strays)),
       this.#repeat(limits.checkEveryMs, () => this.#checkNext(adapter, agenda)),
     ])
   }
@@ -98,7 +99,8 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
-  async #look(adapter: CniAdapter, agenda: Agenda): Promise<number> {
+  /** @param strays - those of the look before; becomes those of this one */
+  async #look(adapter: CniAdapter, agenda: Agenda, strays: Set<string>): Promise<number> {
     const { clock, journal, ledger, limits, networks } = this.#deps
     const began = clock.monotonic()
     // Before the network is asked: what is attached after that may be missing in its answer.
@@ -113,7 +115,7 @@ export class Reconciler implements AsyncDisposable {
       if (held.has(id)) ledger.fine(id)
       else if (ledger.confirms(id) && ledger.mayRepair(id)) missing.push(row)
     }
-    this.#reportStrays(held, known)
+    this.#reportStrays(held, known, strays)
     agenda.set(own.map(({ key }) => key))
     const places = new Limiter(Math.min(CONCURRENCY, limits.concurrency))
     await Promise.all(missing.map((row) => places.run(this.#stop.signal, () => this.#repair(adapter, row))))
@@ -135,14 +137,20 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
-  #reportStrays(held: ReadonlyMap<string, AttachmentKey>, known: readonly Known[]): void {
+  #reportStrays(held: ReadonlyMap<string, AttachmentKey>, known: readonly Known[], strays: Set<string>): void {
     const { journal, ledger } = this.#deps
     const before = new Set(known.map(({ key }) => formatAttachmentKey(key)))
-    const strays = [...held].filter(([id]) => !before.has(id))
-    if (strays.length === 0) return
+    const candidates = [...held].filter(([id]) => !before.has(id))
+    if (candidates.length === 0 && strays.size === 0) return
     const now = new Set(journal.keys().map(({ key }) => formatAttachmentKey(key)))
+    const current = new Map(candidates.filter(([id]) => !now.has(id)))
+    for (const id of strays) if (!current.has(id)) ledger.fine(`stray ${id}`)
+    strays.clear()
     const found = ['the network holds it and nobody has asked for it: the next resync of the host ends it']
-    for (const [id, key] of strays) if (!now.has(id) && ledger.confirms(id)) ledger.report(id, { key, found })
+    for (const [id, key] of current) {
+      strays.add(id)
+      if (ledger.confirms(`stray ${id}`)) ledger.report(`stray ${id}`, { key, found })
+    }
   }
 
   async #repair(adapter: CniAdapter, { key, revision }: Known): Promise<void> {

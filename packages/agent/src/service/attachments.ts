@@ -76,6 +76,8 @@ export class Attachments implements AsyncDisposable {
     const call = resolveWishes(asked, adapter)
     using _lock = await this.#locks.acquire(formatAttachmentKey(call.key), ctx.signal)
     using _slot = await this.#slots.acquire(ctx.signal)
+    // A detach that came first has dropped what the host says.
+    if (believe !== undefined) this.claims.hold(call.key, had, adapter)
     const row = this.#deps.journal.get(call.key)
     const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(call.vf)
     if (current && row.result !== undefined && (believe?.(row) ?? true)) return { result: row.result, port: row.port, kept: true }
@@ -275,5 +277,6 @@ export class Attachments implements AsyncDisposable {
     const row = this.#deps.journal.get(key)
     if (row === undefined || row.state === 'attached') return
     await this.#release(row, { signal: deadline(signal, this.#deps.limits.compensationTimeoutMs), log: this.#deps.log.child({ key: id }) })
+    this.claims.drop(key)
   }
 }

@@ -1,5 +1,4 @@
 import { type AttachmentKey, type AttachResult, type CniAdapter, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
-import type { AttachCall } from '@cni-offload/protocol'
 import { addressesOf } from './addresses.ts'
 
 interface Claim {
@@ -15,7 +14,7 @@ export class Claims {
   readonly #byKey = new Map<string, Claim>()
 
   /** Holds what a running pod has, until {@link drop}. Nothing to hold where the host does not tell. */
-  hold({ key, had }: AttachCall, adapter: CniAdapter | undefined): void {
+  hold(key: AttachmentKey, had: AttachResult | undefined, adapter: CniAdapter | undefined): void {
     if (had !== undefined && had.ips.length > 0) this.#byKey.set(formatAttachmentKey(key), { adapter, addresses: addressesOf(had) })
   }
 

@@ -73,7 +73,7 @@ export async function* resync(
 
   const restore = async (call: AttachCall): Promise<ResyncEvent> => {
     const id = formatAttachmentKey(call.key)
-    deps.attachments.claims.hold(call, deps.networks.find(call.key.network))
+    deps.attachments.claims.hold(call.key, call.had, deps.networks.find(call.key.network))
     const adapter = deps.networks.require(call.key.network)
     const unknown = snapshot.broken.get(adapter)
     if (unknown !== undefined) throw unknown

@@ -194,6 +194,29 @@ describe('the reconciler of the agent', () => {
     expect(count).toEqual(['cni_offload_agent_reconciler_actions_total{action="report",outcome="reported"} 2'])
   })
 
+  test('what was nobody’s for a while is reported again when it comes back, and waits for a second look once it is somebody’s', async () => {
+    await using agent = await start([])
+    const { bench, look } = agent
+    const stray = { key: key('a'), port: 'port0', result: bench.network.newResult() }
+    const reported = async (): Promise<string | undefined> =>
+      /outcome="reported"} (\d+)/.exec(await bench.runtime.metrics.registry.metrics())?.[1]
+    bench.network.connected.set(id('a'), stray)
+    await look(3)
+    bench.network.connected.clear()
+    await look()
+    expect(await reported()).toBe('1')
+    bench.network.connected.set(id('a'), stray)
+    await look(2)
+    expect(await reported()).toBe('2')
+    await bench.service.attach(call('a', 0), ctx())
+    bench.network.connected.clear()
+    const attaches = bench.network.count('attach')
+    await look()
+    expect(bench.network.count('attach'), 'one look is not enough').toBe(attaches)
+    await look()
+    expect(bench.network.connected.has(id('a'))).toBe(true)
+  })
+
   describe('checks thoroughly', () => {
     const CHECKS = { checkEveryMs: 1_000, checkAgainMs: 600_000 }
 

@@ -120,6 +120,42 @@ describe('resync', () => {
     })
   })
 
+  test('what the host says that a pod has is free once its detach, that failed at first, has been repeated', async () => {
+    const clock = new TestClock()
+    await using bench = await Bench.start({ clock })
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    bench.network.connected.clear()
+    bench.network.before.attach = () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'not yet'))
+    expect(shortly(await bench.resync([call('a', 0, { had: result })]))).toEqual({ a: 'failed' })
+    bench.network.before.detach = () => Promise.reject(new Error('busy'))
+    await rejection(bench.service.detach({ key: key('a') }, ctx()))
+    bench.network.before = {}
+    await clock.wake()
+    await expect.poll(() => bench.states(), { timeout: 30_000 }).toEqual({})
+    bench.network.afterAttach = (_id, fresh) => ({ ...fresh, ips: result.ips })
+    expect((await bench.service.attach(call('b', 1), ctx())).result.ips).toEqual(result.ips)
+  })
+
+  test('what the host says that a pod has is held although a detach ends just before', async () => {
+    const clock = new TestClock()
+    await using bench = await Bench.start({ clock })
+    const { result } = await bench.service.attach(call('a', 0), ctx())
+    bench.network.before.detach = () => Promise.reject(new Error('busy'))
+    await rejection(bench.service.detach({ key: key('a') }, ctx()))
+    const letsGo = new Barrier()
+    bench.network.before = { detach: () => letsGo.pass(), attach: () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'not yet')) }
+    await clock.wake()
+    await letsGo.reached
+    const events = bench.resync([call('a', 0, { had: result })])
+    // Gives the resync every chance to wait for the detach.
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+    letsGo.open()
+    expect(shortly(await events)).toEqual({ a: 'failed' })
+    bench.network.before = {}
+    bench.network.afterAttach = (_id, fresh) => ({ ...fresh, ips: result.ips })
+    expect(await rejection(bench.service.attach(call('b', 1), ctx()))).toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+  })
+
   test('an attachment that fails does not stop the others', async () => {
     await using bench = await Bench.start({ networks: ['podnet'] })
     const { result } = await bench.service.attach(call('bad', 0), ctx())
