@@ -60,8 +60,11 @@ export class FreeVfs {
       if (!ledger.confirms(subject) || !ledger.mayRepair(subject)) return
       this.#withdraw(id)
       await this.#bringHome(id, ['it is away although nobody has it'], signal)
-    } else if (withdrawn) await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal)
-    else ledger.fine(subject)
+    } else if (withdrawn) {
+      // An event of the hardware may have called it healthy meanwhile: it must not be leased while it is brought home.
+      this.#withdraw(id)
+      await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal)
+    } else ledger.fine(subject)
   }
 
   #withdraw(id: VfId): void {
@@ -72,13 +75,19 @@ export class FreeVfs {
   async #bringHome(id: VfId, found: readonly string[], signal: AbortSignal): Promise<void> {
     const { device, journal, ledger, limits, log } = this.#deps
     const subject = `vf ${formatVfId(id)}`
+    const ctx = { signal: deadline(signal, limits.undoMs), log }
+    let now: VirtualFunction | undefined
     try {
-      await device.release(id, {}, { signal: deadline(signal, limits.undoMs), log })
+      await device.release(id, {}, ctx)
+      // What it was found to be before may be over.
+      now = (await device.discover(ctx)).find((vf) => formatVfId(vf.id) === formatVfId(id))
     } catch (error) {
       if (signal.aborted) return
       const reason = `${OffloadError.from(error).message}; it is not leased`
       return ledger.repaired(subject, { action: 'reclaim', found, outcome: 'failed', reason })
     }
+    // A later look sees to it again.
+    if (now?.health !== 'healthy') return
     journal.setHealth(id, 'healthy')
     this.#withdrawn.delete(formatVfId(id))
     ledger.repaired(subject, { action: 'reclaim', found, outcome: 'repaired' })
