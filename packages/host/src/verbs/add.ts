@@ -96,8 +96,12 @@ async function precheck(deps: VerbDeps, env: CniEnvironment): Promise<string> {
   return identity
 }
 
-/** Wall clocks are read on both ends of a duration. */
-const CLOCK_SLACK_MS = 100
+/**
+ * A call's age is fixed before its caller connects, and read when a daemon that has just started gets round to it, among many others.
+ * A generous slack is harmless: the row has the same key, is wired, and in the very same namespace, so that it is this call's, or that
+ * of an earlier call for the same interface of the same sandbox.
+ */
+const CLOCK_SLACK_MS = 5_000
 
 /**
  * The attachment that this very call has made before its caller lost the daemon: the call is answered, as it would have been. One that
