@@ -100,14 +100,23 @@ export class Deletions implements AsyncDisposable {
     const { signal } = this.#stop
     for (let failures = 0; !signal.aborted;) {
       this.#added = Promise.withResolvers<void>()
-      const { store, clock } = this.#parts
-      const ripe = store.deletions().filter(({ notBefore = 0 }) => notBefore <= clock.now())
-      for (const { key } of ripe) await this.#retry(key).catch((error: unknown) => this.#tell(key, error))
-      const left = signal.aborted ? 0 : store.deletions().length
-      failures = left === 0 ? 0 : failures + 1
-      if (left === 0) await Promise.race([this.#added.promise, aborted(signal)])
+      const { clock, log } = this.#parts
+      const done = await this.#retryRipe().catch((error: unknown) => {
+        log.error({ error }, 'the deletions that are due cannot be read; they are looked for again')
+        return false
+      })
+      failures = done ? 0 : failures + 1
+      if (done) await Promise.race([this.#added.promise, aborted(signal)])
       else await clock.sleep(this.#pause(failures), signal).catch(() => {})
     }
+  }
+
+  /** @returns whether nothing is left to be done */
+  async #retryRipe(): Promise<boolean> {
+    const { store, clock } = this.#parts
+    const ripe = store.deletions().filter(({ notBefore = 0 }) => notBefore <= clock.now())
+    for (const { key } of ripe) await this.#retry(key).catch((error: unknown) => this.#tell(key, error))
+    return this.#stop.signal.aborted || store.deletions().length === 0
   }
 
   async #retry(key: AttachmentKey): Promise<void> {
