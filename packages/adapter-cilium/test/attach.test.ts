@@ -1,8 +1,9 @@
 import { OffloadError, silentLogger } from '@cni-offload/sdk'
 import { ping, reaches, wirePod } from '@cni-offload/testing'
 import { type FakeCiliumOptions, type Fault, IP_EXPIRATION_MS } from '@cni-offload/testing/cilium'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { lxcName } from '../src/agent-api/identity.ts'
+import { AttachmentStore } from '../src/state/attachment-store.ts'
 import { FastClock, ManualClock } from './clocks.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from './lab.ts'
 
@@ -151,7 +152,10 @@ describe.skipIf(!isRoot)(`an attach that fails leaves nothing ${NEEDS_ROOT}`, { 
     lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'cut', when: 'after' } })
     expect((await lab.adapter.attach(lab.request(0), ctx())).ips).toHaveLength(2)
     expect(lab.agent.count('PUT /endpoint/{id}')).toBe(1)
+    const all = vi.spyOn(AttachmentStore.prototype, 'all')
     expect(await lab.adapter.list(ctx())).toEqual([lab.request(0).key])
+    expect(all, 'a list is asked for all the time').not.toHaveBeenCalled()
+    all.mockRestore()
   })
 
   it('an endpoint that appears after its attach was given up is removed when it has appeared', async () => {

@@ -169,7 +169,7 @@ export class CiliumAdapter implements CniAdapter {
     const { client, store } = this.#parts
     const [endpoints, spliced] = await Promise.all([
       client.endpoints({ ...ctx, patience: NO_PATIENCE }),
-      this.#proxies.spliced(store.all().map(({ request }) => request.key)),
+      this.#proxies.spliced(store.keys()),
     ])
     const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
     const links = new Map((await this.#parts.net.links(this.#parts.proxies.home)).map((link) => [link.name, link]))

@@ -1,4 +1,4 @@
-import { type AttachmentKey, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { type AttachmentKey, OffloadError } from '@cni-offload/sdk'
 import { Limiter } from '@cni-offload/sdk/runtime'
 import { CiliumApiError } from '../api/api-error.ts'
 import type { CiliumClient } from '../api/client.ts'
@@ -60,7 +60,7 @@ export class AddressBook {
             passed.push(...held)
             throw OffloadError.from(caller.signal.reason, 'CANCELLED', 'taking addresses')
           }
-          if (held.some(({ ip }) => this.#others(key).has(ip))) {
+          if (held.some(({ ip }) => this.#store.othersHave(ip, key))) {
             passed.push(...held)
             continue
           }
@@ -99,10 +99,9 @@ export class AddressBook {
   async giveBack(key: AttachmentKey, ips: readonly string[], owner: string, caller: Caller): Promise<void> {
     if (ips.length === 0) return
     await this.#gate.run(caller.signal, async () => {
-      const others = this.#others(key)
       const holders = await this.#holders(caller)
       for (const ip of ips)
-        if (!others.has(ip) && belongsTo(holders.get(ip), owner))
+        if (!this.#store.othersHave(ip, key) && belongsTo(holders.get(ip), owner))
           await this.#client.release(ip, caller).catch((error: unknown) => {
             // An endpoint has it by now: then it is no longer ours to give back.
             if (!(error instanceof CiliumApiError) || error.status !== 500) throw error
@@ -151,13 +150,6 @@ export class AddressBook {
   async #holders(caller: Caller): Promise<ReadonlyMap<string, string>> {
     const { ipam } = await this.#client.health(caller, false)
     return new Map(Object.entries(ipam?.allocations ?? {}).map(([ip, owner]) => [ip.slice(ip.lastIndexOf('/') + 1), owner]))
-  }
-
-  /** Addresses of all attachments but one. */
-  #others(key: AttachmentKey): ReadonlySet<string> {
-    const id = formatAttachmentKey(key)
-    const rows = this.#store.all().filter(({ request }) => formatAttachmentKey(request.key) !== id)
-    return new Set(rows.flatMap(({ ips, again }) => [...ips, ...(again?.ips ?? [])]))
   }
 }
 

@@ -17,6 +17,7 @@ import {
 } from '@cni-offload/sdk'
 import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 import { z } from 'zod'
+import { AttachmentIndex } from './attachment-index.ts'
 
 /** What a running pod has and must keep. */
 export interface PodAddresses {
@@ -74,6 +75,7 @@ export class AttachmentStore implements Disposable {
   readonly #file: string
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  readonly #index = new AttachmentIndex()
 
   /**
    * Opens or makes the database file. One that cannot be read is set aside.
@@ -94,6 +96,12 @@ export class AttachmentStore implements Disposable {
     })
     this.#db = db
     this.setAside = setAside
+    try {
+      for (const attachment of this.all()) this.#index.set(attachment)
+    } catch (error) {
+      db.close()
+      throw error
+    }
   }
 
   /** One attachment. @throws OffloadError JOURNAL_FAILURE */
@@ -101,9 +109,19 @@ export class AttachmentStore implements Disposable {
     return this.#read('SELECT body FROM attachments WHERE key = ?', stored, formatAttachmentKey(key))[0]
   }
 
-  /** All attachments. @throws OffloadError JOURNAL_FAILURE */
+  /** All attachments, each one read: for once in a while. @throws OffloadError JOURNAL_FAILURE */
   all(): StoredAttachment[] {
     return this.#read('SELECT body FROM attachments', stored)
+  }
+
+  /** Keys of all attachments; nothing is read. */
+  keys(): AttachmentKey[] {
+    return this.#index.keys()
+  }
+
+  /** Whether any attachment but one has an address, or has to get it back; nothing is read. */
+  othersHave(ip: string, key: AttachmentKey): boolean {
+    return this.#index.othersHave(ip, key)
   }
 
   /** Attachments that hold a port, more than one only if something went wrong. @throws OffloadError JOURNAL_FAILURE */
@@ -120,11 +138,13 @@ export class AttachmentStore implements Disposable {
       formatVfId(port.vf),
       JSON.stringify(attachment),
     )
+    this.#index.set(attachment)
   }
 
   /** Forgets an attachment; an unknown one is success. @throws OffloadError JOURNAL_FAILURE */
   delete(key: AttachmentKey): void {
     this.#write('DELETE FROM attachments WHERE key = ?', formatAttachmentKey(key))
+    this.#index.delete(key)
   }
 
   /** Deletions that are due, the one that waits longest first. @throws OffloadError JOURNAL_FAILURE */
@@ -151,6 +171,7 @@ export class AttachmentStore implements Disposable {
         throw error
       }
     })
+    this.#index.delete(deletion.key)
   }
 
   /** A deletion was done. @throws OffloadError JOURNAL_FAILURE */
