@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import type { Clock } from '../contracts/clock.ts'
 import type { Logger } from '../contracts/logger.ts'
 import { OffloadError } from '../errors/offload-error.ts'
@@ -8,6 +9,9 @@ import { deadline } from '../runtime/deadline.ts'
 export const PLUGIN_OWNER = 'CNI_OFFLOAD_PLUGIN_OWNER'
 
 const LOOK_AGAIN_MS = 10
+
+/** Arguments among which a plugin's own path is: `nsenter --net=… -- path` has it last. */
+const PROGRAM_AMONG = 4
 
 /** A process that was killed ends within milliseconds, unless it hangs in the kernel. */
 const LIMIT_MS = 10_000
@@ -27,7 +31,7 @@ export interface OrphansDeps {
 /**
  * Kills plugins that outlived the daemon that started them, and waits until they are gone. Without it a plugin whose daemon was
  * killed could finish its ADD after the next daemon has undone it. Whoever runs plugins calls it when it starts, before it undoes or
- * runs anything.
+ * runs anything. What a plugin has started goes with it; a daemon that it left in a session of its own serves running pods and stays.
  *
  * @param owner - as given to the {@link PluginExecutor} that started them; nobody else's are touched
  * @returns how many there were
@@ -35,8 +39,9 @@ export interface OrphansDeps {
  */
 export async function endOrphans(owner: string, { clock, log, signal: caller, limitMs = LIMIT_MS }: OrphansDeps): Promise<number> {
   const signal = deadline(caller, limitMs)
-  const seen = new Set<number>()
-  for (let left = await ownedBy(owner); left.length > 0; left = await ownedBy(owner)) {
+  const [seen, sessions] = [new Set<number>(), new Set<string>()]
+  const look = (): Promise<number[]> => pluginsOf(owner, sessions)
+  for (let left = await look(); left.length > 0; left = await look()) {
     for (const pid of left) {
       if (!seen.has(pid)) log.warn({ pid }, 'killing a plugin of an earlier run')
       seen.add(pid)
@@ -55,13 +60,31 @@ export async function endOrphans(owner: string, { clock, log, signal: caller, li
   return seen.size
 }
 
-async function ownedBy(owner: string): Promise<number[]> {
+/** Programs of the plugin folders, and what runs in a session of theirs. @param sessions - those that were found; they are added to */
+async function pluginsOf(owner: string, sessions: Set<string>): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
   const entry = `${PLUGIN_OWNER}=${owner}`
-  const has = async (pid: number): Promise<boolean> =>
-    pid !== process.pid && (await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '')).split('\0').includes(entry)
-  const found = await Promise.all(pids.map(async (pid) => ((await has(pid)) ? [pid] : [])))
-  return found.flat()
+  const look = async (pid: number): Promise<{ pid: number; session: string }[]> => {
+    const environ = (await readProc(pid, 'environ')).split('\0')
+    if (pid === process.pid || !environ.includes(entry)) return []
+    const [argv, stat] = await Promise.all([readProc(pid, 'cmdline'), readProc(pid, 'stat')])
+    const session = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3] ?? ''
+    if (runsPlugin(argv.split('\0'), environ)) sessions.add(session)
+    return [{ pid, session }]
+  }
+  const owned = (await Promise.all(pids.map(look))).flat()
+  return owned.filter(({ session }) => sessions.has(session)).map(({ pid }) => pid)
+}
+
+/** Plugins are executed by their path in a folder of CNI_PATH, by themselves, by the interpreter of a script or by nsenter. */
+function runsPlugin(argv: readonly string[], environ: readonly string[]): boolean {
+  const cniPath = environ.find((variable) => variable.startsWith('CNI_PATH='))?.slice('CNI_PATH='.length)
+  const folders = cniPath?.split(':') ?? []
+  return argv.slice(0, PROGRAM_AMONG).some((arg) => folders.some((folder) => folder !== '' && join(folder, basename(arg)) === arg))
+}
+
+async function readProc(pid: number, file: string): Promise<string> {
+  return await readFile(`/proc/${pid}/${file}`, 'latin1').catch(() => '')
 }
 
 function kill(pid: number): void {
