@@ -17,7 +17,7 @@ import {
   type PortRef,
   type RememberedAttachment,
 } from '@cni-offload/sdk'
-import { listCapabilities, type ListRunner, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
+import { listCapabilities, type ListRunner, PluginError, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
 import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
@@ -113,13 +113,15 @@ export class DelegateAdapter implements CniAdapter {
     const here = known !== undefined && sameVf(known.port, req.port) ? known : undefined
     const complete = here?.result
     const wanted = complete !== undefined && (had === undefined || sameAddresses(podAddresses(complete), had))
-    if (wanted && (await this.#buildup.restore(req, complete)) && (await this.#stands(here, ctx))) return complete
+    const forwards = wanted && (await this.#buildup.restore(req, complete))
+    if (forwards && (await this.#stands(here, ctx))) return complete
 
     const proxy = this.#proxies.of(req.port)
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
     const attachment = plannedAttachment(req, list)
-    const again = await this.#buildup.clear(attachment, proxy, known, had)
+    const again = await this.#buildup.clear(attachment, proxy, known, { had, forwards })
+    this.#found.delete(formatAttachmentKey(req.key))
     this.#store.put(withAgain(attachment, again))
     reached('delegate.attach.noted')
     if (known !== undefined && !sameVf(known.port, req.port)) await this.#teardown.letGo(known.port)
@@ -162,7 +164,7 @@ export class DelegateAdapter implements CniAdapter {
       this.#found.add(formatAttachmentKey(known.key))
     } catch (error) {
       const failure = OffloadError.from(error)
-      throw failure.code === 'ADAPTER_FAILED' ? new OffloadError('CHECK_FAILED', failure.message, { cause: failure.cause }) : failure
+      throw differs(failure.cause) ? new OffloadError('CHECK_FAILED', failure.message, { cause: failure.cause }) : failure
     }
   }
 
@@ -177,9 +179,7 @@ export class DelegateAdapter implements CniAdapter {
       return true
     } catch (error) {
       if (ctx.signal.aborted) throw error
-      if (!OffloadError.is(error) || error.code !== 'CHECK_FAILED') return true
-      this.#found.delete(formatAttachmentKey(known.key))
-      return false
+      return !OffloadError.is(error) || error.code !== 'CHECK_FAILED'
     }
   }
 
@@ -222,6 +222,18 @@ export class DelegateAdapter implements CniAdapter {
       log.warn({ key: formatAttachmentKey(request.key), pod: request.pod }, 'attachment taken over from the agent')
     }
   }
+}
+
+/**
+ * Whether a plugin's answer to CHECK says that something is not as it was. Codes below 100 are the specification's own and say that the
+ * plugin could not look (5 input and output, 11 try again later, …), but for 3: the container is unknown. One that says nothing was killed
+ * or crashed.
+ *
+ * @see https://www.cni.dev/docs/spec/#error
+ */
+function differs(cause: unknown): boolean {
+  if (!(cause instanceof PluginError) || cause.pluginCode === undefined) return false
+  return cause.pluginCode >= 100 || cause.pluginCode === 3
 }
 
 const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')

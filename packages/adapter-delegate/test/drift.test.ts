@@ -1,3 +1,5 @@
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Link } from '@cni-offload/linux'
 import { ping, wirePod } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -45,5 +47,53 @@ describe.skipIf(!isRoot)(`what the plugins made and somebody has changed ${NEEDS
       expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
     }
     expect((await branch()).index).toBe(before.index)
+  })
+
+  describe('where a plugin is not itself', () => {
+    const pass = 'sed "s/.*\\"prevResult\\"://; s/}$//"'
+    const code = (number: number): string => `{ echo "{\\"code\\": ${number}, \\"msg\\": \\"away\\"}"; exit 1; }`
+    const file = (name: string): string => join(lab.folder, name)
+
+    /** A plugin that answers CHECK and DEL with these commands where the file `check` or `del` is there. */
+    const attached = async (onCheck: string, onDel: string) => {
+      const [check, del] = [`[ ! -e ${file('check')} ] || ${onCheck}`, `[ ! -e ${file('del')} ] || ${onDel}`]
+      await lab.script('moody', `case $CNI_COMMAND in ADD) ${pass} ;; CHECK) ${check} ;; DEL) ${del} ;; esac`)
+      await lab.start([lab.bridge(), { type: 'moody' }])
+      const result = await lab.adapter.attach(lab.request(0), ctx())
+      await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
+      const asked = { key: lab.request(0).key, port: lab.at(0).port, expected: result }
+      await lab.adapter.check(asked, ctx())
+      await Promise.all([writeFile(file('check'), ''), writeFile(file('del'), '')])
+      return { result, check: () => lab.adapter.check(asked, ctx()), before: (await branch()).index }
+    }
+
+    it.each([
+      ['says "try again later"', code(11)],
+      ['cannot read', code(5)],
+      ['says nothing that can be understood', '{ echo oops; exit 1; }'],
+    ])('a pod that is well goes on when its CHECK %s', async (_what, answer) => {
+      const { before, check, result } = await attached(answer, code(11))
+      const pinging = ping(lab.at(0).pod.path, '10.77.0.1', { count: 10 })
+      await expect(check()).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
+      expect(await pinging).toEqual({ sent: 10, received: 10 })
+      expect((await branch()).index).toBe(before)
+    })
+
+    it('it goes on where CHECK finds damage and DEL fails, and is made anew once DEL succeeds', async () => {
+      const { before, check, result } = await attached(code(999), code(11))
+      for (let turn = 0; turn < 2; turn++) {
+        await expect(check()).rejects.toMatchObject({ code: 'CHECK_FAILED' })
+        await expect(lab.adapter.attach(lab.request(0), ctx())).rejects.toMatchObject({ message: expect.stringMatching(/moody", DEL/) })
+        expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+      }
+      expect((await branch()).index).toBe(before)
+      await Promise.all([rm(file('check')), rm(file('del'))])
+      await check()
+      await writeFile(file('check'), '')
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
+      expect((await branch()).index).not.toBe(before)
+      expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+    })
   })
 })

@@ -73,6 +73,7 @@ export class Buildup {
    * Makes the port free for an ADD.
    *
    * @param had - what the running pod has, where the host tells
+   * @param forwards - whether the attachment serves its pod at the moment: it goes on to when its plugins fail to undo it
    * @returns addresses that the attachment had: a pod that outlived the DPU's network still uses them. They are on record before
    * anything is undone and until the ADD has succeeded, however many it takes
    */
@@ -80,7 +81,7 @@ export class Buildup {
     attachment: StoredAttachment,
     proxy: ProxyNamespace,
     known: StoredAttachment | undefined,
-    had: PodAddresses | undefined,
+    { had, forwards }: { readonly had: PodAddresses | undefined; readonly forwards: boolean },
   ): Promise<PodAddresses | undefined> {
     const { key, port } = attachment
     const other = this.#store.byPort(port).find((candidate) => formatAttachmentKey(candidate.key) !== formatAttachmentKey(key))
@@ -92,13 +93,20 @@ export class Buildup {
     const own = remains.find(({ alias }) => alias === note)
     const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
     const again = had ?? (known === undefined ? undefined : addressesOf(known)) ?? noted
-    if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT)
+    const goOn = known !== undefined && forwards ? (): Promise<void> => this.#goOn(known) : undefined
+    if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT, goOn)
     else if (own !== undefined) {
       this.#store.put(withAgain(attachment, again))
       await this.#teardown.removeForgotten({ key, port }, PATIENT)
     }
     await this.#teardown.deleteLinks(proxy)
     return again
+  }
+
+  /** Has an attachment forward again that could not be undone, as far as its plugins have left it. */
+  async #goOn(known: StoredAttachment): Promise<void> {
+    this.#store.put(known)
+    if (known.result !== undefined) await this.restore(known, known.result)
   }
 
   /**

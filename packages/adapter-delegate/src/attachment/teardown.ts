@@ -47,8 +47,12 @@ export class Teardown {
     reached('delegate.detach.forgotten')
   }
 
-  /** Undoes an attachment in whatever state it is, all but its row. */
-  async undo(attachment: StoredAttachment, signal: AbortSignal): Promise<void> {
+  /**
+   * Undoes an attachment in whatever state it is, all but its row.
+   *
+   * @param refused - called before it throws what the plugins failed with
+   */
+  async undo(attachment: StoredAttachment, signal: AbortSignal, refused?: () => Promise<void>): Promise<void> {
     const { result: _undone, ...undoing } = attachment
     this.#store.put(undoing)
     reached('delegate.detach.noted')
@@ -59,7 +63,12 @@ export class Teardown {
     const own = links !== undefined && !foreign
     if (own) await proxy.neutral()
     reached('delegate.detach.cut')
-    await this.#runner.del(listCall(attachment, own ? proxy.path : ''), attachment.raw, signal)
+    try {
+      await this.#runner.del(listCall(attachment, own ? proxy.path : ''), attachment.raw, signal)
+    } catch (error) {
+      await refused?.()
+      throw error
+    }
     reached('delegate.detach.unmade')
     if (own) await this.deleteLinks(proxy)
     reached('delegate.detach.links-deleted')

@@ -48,7 +48,7 @@ const GONE = 'the network does not hold it any more'
  * Keeps the networks as the journal has them while the agent runs, whether the host is connected or not.
  *
  * It looks at what each adapter holds every few seconds, and has an adapter check each attachment thoroughly now and then. What is missing
- * or damaged is attached again; the pod keeps its addresses. What an adapter holds and nobody has asked for is only reported: which
+ * or damaged is attached again; the pod keeps its addresses. An adapter that cannot tell is only reported: the pod may be well. What an adapter holds and nobody has asked for is only reported: which
  * pods run is known to the host alone, and its resync ends strays.
  */
 export class Reconciler implements AsyncDisposable {
@@ -160,7 +160,8 @@ export class Reconciler implements AsyncDisposable {
       attachments.aside(key, this.#context({ key: id }), async (row, again, ctx) => {
         // Whoever has written it since has asked the adapter itself.
         if (row.revision !== revision) return
-        const why = (await problem(adapter, row, ctx)) ?? GONE
+        const { wrong, untold } = await look(adapter, row, ctx)
+        const why = wrong ?? untold ?? GONE
         ledger.repaired(id, await repair(row, why, again))
       }),
     )
@@ -172,16 +173,21 @@ export class Reconciler implements AsyncDisposable {
     const key = agenda.next()
     if (key === undefined) return 0
     const id = formatAttachmentKey(key)
-    const subject = `check ${id}`
+    const [subject, asking] = [`check ${id}`, `ask about ${id}`]
     agenda.put(key, limits.checkAgainMs)
     await this.#aside(id, () =>
       attachments.aside(key, this.#context({ key: id }), async (row, again, ctx) => {
-        const why = await problem(adapter, row, ctx)
-        if (why === undefined) return ledger.fine(subject)
+        const { wrong, untold } = await look(adapter, row, ctx)
+        if (untold !== undefined) {
+          if (!ledger.confirms(asking)) return agenda.put(key, limits.reconcileMs)
+          return ledger.report(asking, { key, found: [`the network cannot tell whether it is sound: ${untold}`] })
+        }
+        ledger.fine(asking)
+        if (wrong === undefined) return ledger.fine(subject)
         if (!ledger.confirms(subject)) return agenda.put(key, limits.reconcileMs)
         if (!ledger.mayRepair(subject)) return agenda.put(key, limits.repairPauseMs)
-        const verify = (): Promise<string | undefined> => problem(adapter, row, ctx)
-        ledger.repaired(subject, await repair(row, why, again, verify))
+        const verify = async (): Promise<string | undefined> => (await look(adapter, row, ctx)).wrong
+        ledger.repaired(subject, await repair(row, wrong, again, verify))
       }),
     )
     return 0
@@ -202,15 +208,24 @@ export class Reconciler implements AsyncDisposable {
   }
 }
 
-/** What the adapter says is wrong with an attachment, undefined if nothing is. @throws the signal's reason */
-async function problem(adapter: CniAdapter, row: AttachmentRow, ctx: OpContext): Promise<string | undefined> {
+/** What an adapter says of an attachment: nothing where all is well. */
+interface Finding {
+  /** What differs. */
+  readonly wrong?: string
+  /** Why it could not tell. */
+  readonly untold?: string
+}
+
+/** Asks the adapter about an attachment. @throws the signal's reason */
+async function look(adapter: CniAdapter, row: AttachmentRow, ctx: OpContext): Promise<Finding> {
   const { key, vf, port, result } = row
-  if (result === undefined) return 'its result is not known'
+  if (result === undefined) return { wrong: 'its result is not known' }
   try {
     await adapter.check({ key, port: { vf, name: port }, expected: result }, ctx)
-    return undefined
+    return {}
   } catch (error) {
     ctx.signal.throwIfAborted()
-    return OffloadError.from(error, 'ADAPTER_FAILED').message
+    const { code, message } = OffloadError.from(error, 'ADAPTER_FAILED')
+    return code === 'CHECK_FAILED' ? { wrong: message } : { untold: message }
   }
 }

@@ -238,6 +238,19 @@ describe('the reconciler of the agent', () => {
       expect(bench.network.count('check')).toBe(6)
     })
 
+    test('and only reports, once, that the network cannot tell', async () => {
+      await using agent = await start(['a'], CHECKS)
+      const { bench, look, records } = agent
+      const attaches = bench.network.count('attach')
+      bench.network.before.check = () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'the API server is away'))
+      await look(400)
+      expect(bench.network.count('check')).toBeGreaterThan(3)
+      expect(bench.network.count('attach')).toBe(attaches)
+      expect(await records('a')).toMatchObject([
+        { action: 'report', found: ['the network cannot tell whether it is sound: the API server is away'] },
+      ])
+    })
+
     test('and attaches again what is found wrong twice; whether that has helped is checked', async () => {
       await using agent = await start(['a'], CHECKS)
       const { bench, look, records } = agent

@@ -123,7 +123,12 @@ export interface CniAdapter {
    * @throws OffloadError ADAPTER_FAILED, retried by the agent
    */
   detach(req: DetachRequest, ctx: OpContext): Promise<void>
-  /** Compares what is with what `attach` answered. @throws OffloadError CHECK_FAILED that says what differs */
+  /**
+   * Compares what is with what `attach` answered.
+   *
+   * @throws OffloadError CHECK_FAILED that says what differs: the agent attaches such an attachment again, although its pod runs. Whatever
+   * else is thrown says that it cannot be told at the moment, and is only reported
+   */
   check(req: CheckRequest, ctx: OpContext): Promise<void>
   /** Whether an attach could be served now. @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY with the reason */
   status(ctx: OpContext): Promise<void>
