@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Clock } from '../contracts/clock.ts'
 import type { Logger } from '../contracts/logger.ts'
@@ -31,7 +31,8 @@ export interface OrphansDeps {
 /**
  * Kills plugins that outlived the daemon that started them, and waits until they are gone. Without it a plugin whose daemon was
  * killed could finish its ADD after the next daemon has undone it. Whoever runs plugins calls it when it starts, before it undoes or
- * runs anything. What a plugin has started goes with it; a daemon that it left in a session of its own serves running pods and stays.
+ * runs anything. What a plugin has started goes with it; a daemon that it left in a session of its own, without the plugin's output,
+ * serves running pods and stays.
  *
  * @param owner - as given to the {@link PluginExecutor} that started them; nobody else's are touched
  * @returns how many there were
@@ -60,7 +61,7 @@ export async function endOrphans(owner: string, { clock, log, signal: caller, li
   return seen.size
 }
 
-/** Programs of the plugin folders, and what runs in a session of theirs. @param sessions - those that were found; they are added to */
+/** Programs of the plugin folders, what still holds a plugin's output open, and what runs in a session of theirs. @param sessions - those that were found; they are added to */
 async function pluginsOf(owner: string, sessions: Set<string>): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
   const entry = `${PLUGIN_OWNER}=${owner}`
@@ -69,7 +70,7 @@ async function pluginsOf(owner: string, sessions: Set<string>): Promise<number[]
     if (pid === process.pid || !environ.includes(entry)) return []
     const [argv, stat] = await Promise.all([readProc(pid, 'cmdline'), readProc(pid, 'stat')])
     const session = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3] ?? ''
-    if (runsPlugin(argv.split('\0'), environ)) sessions.add(session)
+    if (runsPlugin(argv.split('\0'), environ) || (await speaksToUs(pid))) sessions.add(session)
     return [{ pid, session }]
   }
   const owned = (await Promise.all(pids.map(look))).flat()
@@ -81,6 +82,14 @@ function runsPlugin(argv: readonly string[], environ: readonly string[]): boolea
   const cniPath = environ.find((variable) => variable.startsWith('CNI_PATH='))?.slice('CNI_PATH='.length)
   const folders = cniPath?.split(':') ?? []
   return argv.slice(0, PROGRAM_AMONG).some((arg) => folders.some((folder) => folder !== '' && join(folder, basename(arg)) === arg))
+}
+
+/**
+ * Whether somebody holds the output of a plugin open, which Node makes a socket: its run has not ended then, whatever program it has
+ * become. A daemon lets go of it, or the plugin's call would never end.
+ */
+async function speaksToUs(pid: number): Promise<boolean> {
+  return (await readlink(`/proc/${pid}/fd/1`).catch(() => '')).startsWith('socket:')
 }
 
 async function readProc(pid: number, file: string): Promise<string> {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -8,13 +8,13 @@ import { ScriptFolder } from './scripts.ts'
 
 describe('endOrphans', () => {
   const deps = { clock: systemClock, log: silentLogger, signal: AbortSignal.timeout(20_000) }
-  const started: { kill(): boolean }[] = []
+  const started: ChildProcess[] = []
   let scripts: ScriptFolder
   beforeAll(async () => {
     scripts = await ScriptFolder.create()
   })
   afterAll(() => scripts[Symbol.asyncDispose]())
-  afterEach(() => started.splice(0).forEach((child) => child.kill()))
+  afterEach(() => started.splice(0).forEach(endGroup))
 
   /** A plugin with an owner, that has begun. */
   const start = async (owner: string, body: string) => {
@@ -52,6 +52,15 @@ describe('endOrphans', () => {
     }
   })
 
+  it('ends a plugin that has become another program', async () => {
+    const owner = `/state/${process.pid}-became`
+    const child = await start(owner, 'echo begun; exec sleep 600')
+    const gone = once(child, 'exit')
+    await expect.poll(() => readFile(`/proc/${child.pid}/comm`, 'utf8'), { timeout: 20_000 }).toBe('sleep\n')
+    expect(await endOrphans(owner, deps)).toBe(1)
+    expect(await gone).toEqual([null, 'SIGKILL'])
+  })
+
   it('ends an IPAM plugin whose plugin is gone, also one in a session of its own', async () => {
     const owner = `/state/${process.pid}-ipam`
     await scripts.add('ipam', 'sleep 600; :')
@@ -71,6 +80,15 @@ describe('endOrphans', () => {
     })
   })
 })
+
+/** Ends a plugin with what it has started. */
+function endGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // ESRCH: all have ended.
+  }
+}
 
 /** Whether a process is there, and leads a session of its own. */
 async function isSession(pid: number): Promise<boolean> {
