@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { LinuxNet } from '@cni-offload/linux'
 import { Proxies, type ProxyOptions, Splice } from '@cni-offload/linux/splice'
 import {
@@ -45,6 +46,9 @@ export interface DelegateParts {
   readonly proxies: ProxyOptions
 }
 
+/** How often an attachment is made anew for plugins that find it damaged, until they have found it well again. */
+const TIMES_ANEW = 3
+
 /**
  * Runs a stock CNI plugin list against proxy namespaces on the DPU, and splices what the list makes there to the ports of
  * the VFs. The CNI believes that the pod is local.
@@ -60,8 +64,8 @@ export class DelegateAdapter implements CniAdapter {
   readonly #proxies: Proxies
   readonly #teardown: Teardown
   readonly #buildup: Buildup
-  /** Attachments that the plugins have found as they had made them, in this run. */
-  readonly #found = new Set<string>()
+  /** Attachments that the plugins found damaged when they were asked last, and how often they were made anew for it since they were well. */
+  readonly #damaged = new Map<string, number>()
 
   /** Makes nothing yet. */
   constructor(parts: DelegateParts) {
@@ -108,6 +112,7 @@ export class DelegateAdapter implements CniAdapter {
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
     refuseUnsupported(req)
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
+    const id = formatAttachmentKey(req.key)
     const known = this.#store.get(req.key)
     const had = req.had === undefined ? undefined : podAddresses(req.had)
     const here = known !== undefined && sameVf(known.port, req.port) ? known : undefined
@@ -119,14 +124,16 @@ export class DelegateAdapter implements CniAdapter {
     const proxy = this.#proxies.of(req.port)
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
-    const attachment = plannedAttachment(req, list)
+    const found = known?.found === true && isDeepStrictEqual(known.list, list)
+    const attachment = { ...plannedAttachment(req, list), ...(found ? { found } : {}) }
     const again = await this.#buildup.clear(attachment, proxy, known, { had, forwards })
-    this.#found.delete(formatAttachmentKey(req.key))
     this.#store.put(withAgain(attachment, again))
     reached('delegate.attach.noted')
     if (known !== undefined && !sameVf(known.port, req.port)) await this.#teardown.letGo(known.port)
     try {
-      return await this.#buildup.add(attachment, proxy, again, ctx)
+      const result = await this.#buildup.add(attachment, proxy, again, ctx)
+      if (forwards) this.#damaged.set(id, (this.#damaged.get(id) ?? 0) + 1)
+      return result
     } catch (error) {
       await (again === undefined ? this.#teardown.undoFailed(attachment, error, ctx) : this.#teardown.putOff(proxy, error, ctx))
       throw error
@@ -134,7 +141,7 @@ export class DelegateAdapter implements CniAdapter {
   }
 
   async detach(req: DetachRequest, ctx: OpContext): Promise<void> {
-    this.#found.delete(formatAttachmentKey(req.key))
+    this.#damaged.delete(formatAttachmentKey(req.key))
     const known = this.#store.get(req.key)
     const forgotten = known === undefined ? await this.#teardown.removeForgotten(req, ctx.signal) : undefined
     if (known !== undefined) await this.#teardown.remove(known, ctx.signal)
@@ -156,24 +163,42 @@ export class DelegateAdapter implements CniAdapter {
   }
 
   /** @throws OffloadError CHECK_FAILED, or why the plugins could not be asked */
-  async #checkByPlugins(known: StoredAttachment, { signal }: OpContext): Promise<void> {
+  async #checkByPlugins(known: StoredAttachment, { signal, log }: OpContext): Promise<void> {
     // Plugins compare with what they once printed, and nobody else has that.
     if (known.raw === undefined) return
+    const id = formatAttachmentKey(known.key)
     try {
       await this.#runner.check(listCall(known, this.#proxies.of(known.port).path), known.raw, signal)
-      this.#found.add(formatAttachmentKey(known.key))
     } catch (error) {
       const failure = OffloadError.from(error)
-      throw differs(failure.cause) ? new OffloadError('CHECK_FAILED', failure.message, { cause: failure.cause }) : failure
+      if (!differs(failure.cause)) throw failure
+      // One that has ended meanwhile is of no interest any more.
+      if (this.#store.get(known.key) !== undefined) this.#damaged.set(id, this.#damaged.get(id) ?? 0)
+      throw new OffloadError('CHECK_FAILED', failure.message, { cause: failure.cause })
+    }
+    this.#damaged.delete(id)
+    this.#noteFound(known, log)
+  }
+
+  #noteFound({ key, raw }: StoredAttachment, log: OpContext['log']): void {
+    try {
+      const now = this.#store.get(key)
+      // It may have been ended or made anew while they looked.
+      if (now?.result !== undefined && now.found !== true && isDeepStrictEqual(now.raw, raw)) this.#store.put({ ...now, found: true })
+    } catch (error) {
+      // The attachment is well all the same, and is looked at again.
+      log.warn({ key: formatAttachmentKey(key), error }, 'that its plugins found the attachment well could not be stored')
     }
   }
 
   /**
-   * Whether the plugins still find what they made. It counts only where they have found it before: there are plugins that never do,
-   * and a running pod must not be made anew for them.
+   * Whether the plugins still find what they made. What they say against it counts only where they have found it before, and only so often:
+   * there are plugins that never do, and a running pod must not be made anew for them.
    */
   async #stands(known: StoredAttachment | undefined, ctx: OpContext): Promise<boolean> {
-    if (known === undefined || !this.#found.has(formatAttachmentKey(known.key))) return true
+    if (known?.found !== true) return true
+    const anew = this.#damaged.get(formatAttachmentKey(known.key))
+    if (anew === undefined || anew >= TIMES_ANEW) return true
     try {
       await this.#checkByPlugins(known, ctx)
       return true

@@ -33,6 +33,42 @@ describe.skipIf(!isRoot)(`what the plugins made and somebody has changed ${NEEDS
     expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
   })
 
+  describe('is made anew as well', () => {
+    const attached = async () => {
+      const list = [lab.bridge()]
+      await lab.start(list)
+      const result = await lab.adapter.attach(lab.request(0), ctx())
+      await wirePod(lab.net, lab.at(0).pod.path, 'eth0', result)
+      const asked = { key: lab.request(0).key, port: lab.at(0).port, expected: result }
+      await lab.adapter.check(asked, ctx())
+      const spoil = async (): Promise<void> =>
+        lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.set', dev: (await branch()).name, master: null }])
+      const mends = async (): Promise<void> => {
+        await expect(lab.adapter.check(asked, ctx())).rejects.toMatchObject({ code: 'CHECK_FAILED' })
+        expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
+        await lab.adapter.check(asked, ctx())
+        expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })
+      }
+      return { list, result, spoil, mends }
+    }
+
+    it('when it was damaged while no adapter ran', async () => {
+      const { list, spoil, mends } = await attached()
+      await lab.stop()
+      await spoil()
+      await lab.start(list)
+      await mends()
+    })
+
+    it('when it was damaged after it had been made anew for another reason, before any CHECK', async () => {
+      const { result, spoil, mends } = await attached()
+      await lab.net.apply(lab.proxy(0).path, [{ op: 'link.del', dev: 'eth0' }])
+      expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
+      await spoil()
+      await mends()
+    })
+  })
+
   it('stays as it is for a CHECK that never has: the pod runs', async () => {
     await lab.script(
       'grumbler',
@@ -80,6 +116,17 @@ describe.skipIf(!isRoot)(`what the plugins made and somebody has changed ${NEEDS
       expect((await branch()).index).toBe(before)
     })
 
+    it('it is made anew three times at most for a CHECK that goes on to find damage', async () => {
+      const { before, check, result } = await attached(code(999), 'true')
+      const seen = new Set([before])
+      for (let turn = 0; turn < 6; turn++) {
+        await expect(check()).rejects.toMatchObject({ code: 'CHECK_FAILED' })
+        expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
+        seen.add((await branch()).index)
+      }
+      expect(seen.size).toBe(4)
+    })
+
     it('it goes on where CHECK finds damage and DEL fails, and is made anew once DEL succeeds', async () => {
       const { before, check, result } = await attached(code(999), code(11))
       for (let turn = 0; turn < 2; turn++) {
@@ -91,6 +138,7 @@ describe.skipIf(!isRoot)(`what the plugins made and somebody has changed ${NEEDS
       await Promise.all([rm(file('check')), rm(file('del'))])
       await check()
       await writeFile(file('check'), '')
+      await expect(check()).rejects.toMatchObject({ code: 'CHECK_FAILED' })
       expect(await lab.adapter.attach(lab.request(0), ctx())).toEqual(result)
       expect((await branch()).index).not.toBe(before)
       expect(await ping(lab.at(0).pod.path, '10.77.0.1')).toEqual({ sent: 3, received: 3 })

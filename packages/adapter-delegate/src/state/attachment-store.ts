@@ -32,6 +32,8 @@ export interface StoredAttachment {
   readonly result?: AttachResult
   /** What a running pod has, from when its attachment is undone to be made anew until that has succeeded. */
   readonly again?: PodAddresses
+  /** CHECK of this list has found this attachment as ADD had left it at least once: when it finds damage later, that counts. */
+  readonly found?: boolean
 }
 
 const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
@@ -40,6 +42,7 @@ const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
   raw: z.record(z.string(), z.unknown()).exactOptional(),
   result: attachResult.exactOptional(),
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
+  found: z.boolean().exactOptional(),
 })
 
 /** Version of the tables. */
