@@ -51,6 +51,9 @@ export interface AgentLinkDeps {
 
 const RETRY_MS = 1_000
 
+/** How many turns of the event loop a message may need from the packet to its reader. */
+const TURNS = 10
+
 /** How calls fail that an agent on its way down does not take, or does not finish. */
 const CUT_OFF: ReadonlySet<string> = new Set(['AGENT_UNREACHABLE', 'CANCELLED', 'NOT_READY'])
 
@@ -71,6 +74,8 @@ export class AgentLink {
   #failure: OffloadError | undefined
   /** Until when the agent is expected to come, or to come back, by the monotonic clock. */
   #expectedUntil: number
+  /** Settled once all is read that came over a connection that has just been lost: the agent may have said that it restarts. */
+  #parting: Promise<void> | undefined
 
   constructor(deps: AgentLinkDeps) {
     this.#deps = deps
@@ -101,7 +106,9 @@ export class AgentLink {
     try {
       for await (const state of this.#deps.client.states(signal)) {
         connection.abort(new OffloadError('AGENT_UNREACHABLE', 'the connection to the agent was lost'))
+        this.#parting = established
         await established
+        this.#parting = undefined
         this.#close()
         if (state !== 'ready') continue
         connection = new AbortController()
@@ -148,7 +155,7 @@ export class AgentLink {
    * @throws OffloadError NOT_READY, LIMITED_CONNECTIVITY, AGENT_UNREACHABLE
    */
   async status(call: Parameters<OffloadApi['status']>[0], ctx: CallContext): Promise<void> {
-    using _pass = await this.#enter(ctx.signal, this.#deps.limits.agentMs)
+    using _pass = await this.#enter(ctx.signal, () => this.#deps.limits.agentMs)
     await this.#deps.client.status(call, ctx)
   }
 
@@ -159,25 +166,30 @@ export class AgentLink {
    * `limits.restartMs` where the agent restarts
    */
   async ready(signal: AbortSignal): Promise<void> {
-    using _pass = await this.#enter(signal, this.#patienceMs)
+    using _pass = await this.#enter(signal, () => this.#patienceMs)
   }
 
   /** Where the agent restarts, waits for it and makes a call again that its end has cut off: all calls are idempotent. */
   async #patiently<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
     for (;;) {
-      const pass = await this.#enter(signal, this.#patienceMs)
+      const pass = await this.#enter(signal, () => this.#patienceMs)
       try {
         return await call()
       } catch (error) {
         const failure = OffloadError.from(error)
-        // What the agent said before it refused may be in the same packet.
-        if (CUT_OFF.has(failure.code)) await nextTurn()
+        if (CUT_OFF.has(failure.code)) await this.#lastWords()
         if (signal.aborted || this.#gate.isOpen || !this.#isExpected || !CUT_OFF.has(failure.code)) throw error
         this.#deps.log.info({ code: failure.code, reason: failure.message }, 'a call is made again when the agent is back')
       } finally {
         pass[Symbol.dispose]()
       }
     }
+  }
+
+  /** What the agent said before it refused a call, or before its connection went, may be in the same packet. */
+  async #lastWords(): Promise<void> {
+    for (let turn = 0; turn < TURNS && this.#gate.isOpen; turn++) await nextTurn()
+    await this.#parting
   }
 
   get #isExpected(): boolean {
@@ -188,10 +200,11 @@ export class AgentLink {
     return Math.max(this.#deps.limits.agentMs, this.#expectedUntil - this.#deps.clock.monotonic())
   }
 
-  async #enter(signal: AbortSignal, patienceMs: number): Promise<Disposable> {
+  async #enter(signal: AbortSignal, patienceMs: () => number): Promise<Disposable> {
     if (this.#gate.isOpen) return this.#gate.enter(signal)
+    await this.#parting
     try {
-      return await this.#gate.enter(deadline(signal, patienceMs))
+      return await this.#gate.enter(deadline(signal, patienceMs()))
     } catch (error) {
       if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'waiting for the agent')
       throw this.#unreachable(error)

@@ -12,8 +12,18 @@ export interface HeartbeatDeps {
   readonly clock: Clock
 }
 
-/** How long the agent may take to hear that this daemon stops, milliseconds. */
+/** How long the stream outlives its connection or this daemon: for what the other side has said last to be read. Milliseconds. */
 const FAREWELL_MS = 500
+
+/** What ends heartbeats. */
+interface Ends {
+  /** What was to be done while the agent lives is done, or has failed. */
+  readonly done: AbortSignal
+  /** The connection is lost, or the daemon stops. */
+  readonly signal: AbortSignal
+  /** The daemon stops. */
+  readonly stopping: AbortSignal
+}
 
 /** The host's end of the heartbeats. */
 export class Heartbeat {
@@ -40,7 +50,7 @@ export class Heartbeat {
     if (!features.includes(HEARTBEAT)) return await work(signal)
     const silent = new AbortController()
     const done = new AbortController()
-    const beating = this.#beat(AbortSignal.any([done.signal, signal]), stopping, restarting).catch((error: unknown) => {
+    const beating = this.#beat({ done: done.signal, signal, stopping }, restarting).catch((error: unknown) => {
       if (!signal.aborted && !done.signal.aborted) silent.abort(OffloadError.from(error))
     })
     try {
@@ -53,16 +63,17 @@ export class Heartbeat {
   }
 
   /** Resolves once the agent has said that it restarts, or the end has come. */
-  async #beat(end: AbortSignal, stopping: AbortSignal, restarting: () => void): Promise<void> {
+  async #beat({ done, signal, stopping }: Ends, restarting: () => void): Promise<void> {
     const { client, clock, limits } = this.#deps
-    // The stream outlives the daemon's stop by the time of a farewell; any other end cuts it off.
+    const end = AbortSignal.any([done, signal])
+    // The stream outlives the daemon's stop and the loss of its connection by the time of a farewell; any other end cuts it off.
     const cut = new AbortController()
     const ended = (): void => cut.abort()
     const farewell = (): void => void clock.sleep(FAREWELL_MS, cut.signal).then(ended, () => {})
-    end.addEventListener('abort', () => (stopping.aborted ? farewell() : ended()), { once: true })
+    end.addEventListener('abort', () => (signal.aborted ? farewell() : ended()), { once: true })
     const silence = { clock, silenceMs: limits.silenceMs, who: 'the agent' }
     try {
-      const beats = client.heartbeat(this.#beats(end), { signal: cut.signal })
+      const beats = client.heartbeat(this.#beats(AbortSignal.any([stopping, cut.signal])), { signal: cut.signal })
       for await (const beat of untilSilent<AgentBeat>(beats, silence, cut.signal)) if (beat.restarting) return restarting()
       if (!end.aborted) throw new OffloadError('AGENT_UNREACHABLE', 'the agent has ended its heartbeats without a word')
     } finally {

@@ -169,6 +169,21 @@ describe('heartbeats with the agent', () => {
       ])
     })
 
+    it('let calls wait for it also where its word is read after the connection has gone', async () => {
+      const agent = new BeatingAgent()
+      const { link, attach } = start(agent)
+      await link.ready(CTX.signal)
+      agent.become('connecting')
+      const attached = attach()
+      await nextTurn()
+      attached.catch(() => {})
+      agent.say('restart')
+      // This one waits as long as calls wait for an agent that was lost.
+      await expect(link.status({}, CTX)).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' })
+      agent.become('ready')
+      await attached
+    })
+
     it('have a call made again that the end of the agent has cut off', async () => {
       const agent = new BeatingAgent()
       const { link, attach } = start(agent)
