@@ -29,7 +29,7 @@ const STATEMENTS = {
   get: `SELECT * FROM attachments WHERE ${BY_KEY}`,
   holder: 'SELECT * FROM attachments WHERE device = ? AND vf_index = ?',
   all: 'SELECT * FROM attachments ORDER BY created_ms, revision',
-  keys: 'SELECT network, container_id, if_name, state, revision FROM attachments',
+  keys: "SELECT network, container_id, if_name, state, revision, json_extract(request, '$.madeBy') AS made_by FROM attachments",
   counts: 'SELECT state, count(*) AS n FROM attachments GROUP BY state',
   begin: `INSERT INTO attachments (network, container_id, if_name, device, vf_index, port, state, request, result, revision, created_ms)
     VALUES (?, ?, ?, ?, ?, ?, 'attaching', ?, NULL, ?, ?) ON CONFLICT (network, container_id, if_name) DO NOTHING`,
@@ -38,6 +38,7 @@ const STATEMENTS = {
   attached: `UPDATE attachments SET state = 'attached', request = json_remove(request, '$.had'), result = ?, revision = ? WHERE ${before('attached')}`,
   renewed: `UPDATE attachments SET port = ?, request = ?, result = ?, revision = ? WHERE ${before('renewed')}`,
   detaching: `UPDATE attachments SET state = 'detaching', revision = ? WHERE ${before('detaching')}`,
+  sign: `UPDATE attachments SET request = json_set(request, '$.madeBy', ?), revision = ? WHERE ${BY_KEY} AND json_extract(request, '$.madeBy') IS NULL`,
   abandon: `DELETE FROM attachments WHERE ${before('abandon')}`,
   remove: `DELETE FROM attachments WHERE ${before('remove')}`,
 } as const
@@ -123,7 +124,12 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision'>[] {
     return this.#guard('read', () =>
-      this.#sql.keys.all().map((row) => ({ key: keyOf(row), state: this.#phase(row), revision: Number(row['revision']) })),
+      this.#sql.keys.all().map((row) => ({
+        key: keyOf(row),
+        state: this.#phase(row),
+        revision: Number(row['revision']),
+        ...(typeof row['made_by'] === 'string' ? { madeBy: row['made_by'] } : {}),
+      })),
     )
   }
 
@@ -135,12 +141,12 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
-  begin(request: AttachCall, port: string): AttachmentRow {
+  begin(request: AttachCall, port: string, madeBy: string): AttachmentRow {
     const { key, vf } = request
     this.assertFree(vf, key)
     const revision = this.#next()
-    this.#write(key, 'begin', ...keyColumns(key), vf.device, vf.index, port, JSON.stringify(request), revision, this.#clock.now())
-    return { key, vf, port, state: 'attaching', request, revision }
+    this.#write(key, 'begin', ...keyColumns(key), vf.device, vf.index, port, written(request, madeBy), revision, this.#clock.now())
+    return { key, vf, port, state: 'attaching', request, madeBy, revision }
   }
 
   /** @inheritDoc */
@@ -154,17 +160,22 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
-  renewed(request: AttachCall, port: string, result: AttachResult): void {
+  renewed(request: AttachCall, port: string, result: AttachResult, madeBy: string): void {
     const { key } = request
-    this.#write(key, 'renewed', port, JSON.stringify(request), JSON.stringify(result), this.#next(), ...keyColumns(key))
+    this.#write(key, 'renewed', port, written(request, madeBy), JSON.stringify(result), this.#next(), ...keyColumns(key))
   }
 
   /** @inheritDoc */
-  adopt(request: AttachCall, port: string, result: AttachResult): void {
+  adopt(request: AttachCall, port: string, result: AttachResult, madeBy: string): void {
     const { key, vf } = request
     this.assertFree(vf, key)
-    const texts = [port, JSON.stringify(request), JSON.stringify(result)] as const
+    const texts = [port, written(request, madeBy), JSON.stringify(result)] as const
     this.#write(key, 'adopt', ...keyColumns(key), vf.device, vf.index, ...texts, this.#next(), this.#clock.now())
+  }
+
+  /** @inheritDoc */
+  sign(key: AttachmentKey, madeBy: string): void {
+    this.#guard('write', () => this.#sql.sign.run(madeBy, this.#next(), ...keyColumns(key)))
   }
 
   /** @inheritDoc */
@@ -203,7 +214,7 @@ export class SqliteJournal implements AttachmentJournal {
       vf: { device: text('device'), index: Number(row['vf_index']) },
       port: text('port'),
       state: this.#phase(row),
-      request: requestOf(text('request'), key, this.#file),
+      ...readRequest(text('request'), key, this.#file),
       ...(typeof result === 'string'
         ? { result: parseWith(attachResult, JSON.parse(result), `journal ${this.#file}, result`, 'JOURNAL_FAILURE') }
         : {}),
@@ -230,13 +241,16 @@ const keyOf = (row: Row): AttachmentKey => ({
 
 const isPhase = (text: string): text is AttachmentPhase => PHASES.includes(text)
 
-/** Written by begin() from a request that was validated at the border; a damaged one does not name the key of its row any more. */
-const requestOf = (json: string, key: AttachmentKey, file: string): AttachCall => {
-  const request = JSON.parse(json) as AttachCall
+/** Who made it stands within the request, where an older agent, to which an upgrade may be rolled back, does not mind it. */
+const written = (request: AttachCall, madeBy: string): string => JSON.stringify({ ...request, madeBy })
+
+/** Written from a request that was validated at the border; a damaged one does not name the key of its row any more. */
+const readRequest = (json: string, key: AttachmentKey, file: string): Pick<AttachmentRow, 'request' | 'madeBy'> => {
+  const { madeBy, ...request } = JSON.parse(json) as AttachCall & { readonly madeBy?: string }
   if (
     formatAttachmentKey(parseWith(attachmentKeySchema, request.key, `journal ${file}, request`, 'JOURNAL_FAILURE')) !==
     formatAttachmentKey(key)
   )
     throw new OffloadError('JOURNAL_FAILURE', `journal ${file}: the request of ${formatAttachmentKey(key)} names another attachment`)
-  return request
+  return { request, ...(madeBy === undefined ? {} : { madeBy }) }
 }

@@ -24,6 +24,8 @@ export interface AttachmentRow {
   readonly state: AttachmentPhase
   /** What the host asked for. */
   readonly request: AttachCall
+  /** The adapter that made it, by `Networks.idOf`, and the only one to end it; undefined in rows that an older agent has written. */
+  readonly madeBy?: string
   /** What the adapter answered; present once it was attached. */
   readonly result?: AttachResult
   /** Grows with every change of any row: equal revision, unchanged row. */
@@ -48,7 +50,7 @@ export interface AttachmentJournal extends Disposable {
   /** All attachments, oldest first. */
   all(): AttachmentRow[]
   /** What there is, without the rest of the rows: cheap enough to be asked every few seconds. */
-  keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision'>[]
+  keys(): Pick<AttachmentRow, 'key' | 'state' | 'revision' | 'madeBy'>[]
   /** How many attachments are in each state. */
   counts(): Readonly<Record<AttachmentPhase, number>>
   /**
@@ -56,7 +58,7 @@ export interface AttachmentJournal extends Disposable {
    *
    * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
    */
-  begin(request: AttachCall, port: string): AttachmentRow
+  begin(request: AttachCall, port: string, madeBy: string): AttachmentRow
   /** Writes `attached` with the answer. */
   attached(key: AttachmentKey, result: AttachResult): void
   /** Forgets an attachment that could not be made and of which nothing is to be undone, as a running pod has it. */
@@ -65,13 +67,15 @@ export interface AttachmentJournal extends Disposable {
    * Writes request, port and answer of an attachment that was attached again. Nothing is written before that: until then it
    * stays `attached` as it was, whatever happens.
    */
-  renewed(request: AttachCall, port: string, result: AttachResult): void
+  renewed(request: AttachCall, port: string, result: AttachResult, madeBy: string): void
   /**
    * Writes `attached` of an attachment that only its adapter remembers.
    *
    * @throws OffloadError ALREADY_EXISTS as {@link assertFree}
    */
-  adopt(request: AttachCall, port: string, result: AttachResult): void
+  adopt(request: AttachCall, port: string, result: AttachResult, madeBy: string): void
+  /** Notes who made an attachment whose row does not tell; any other is left as it is. */
+  sign(key: AttachmentKey, madeBy: string): void
   /** Writes `detaching`. */
   detaching(key: AttachmentKey): void
   /** Forgets the attachment and frees its VF. */

@@ -34,7 +34,7 @@ export interface ReconcilerDeps {
   readonly log: Logger
 }
 
-type Known = Pick<AttachmentRow, 'key' | 'state' | 'revision'>
+type Known = Pick<AttachmentRow, 'key' | 'state' | 'revision' | 'madeBy'>
 
 /** How many times as long as it took to look at a network it is left alone afterwards, at least. */
 const REST = 4
@@ -108,14 +108,18 @@ export class Reconciler implements AsyncDisposable {
     const held = await this.#held(adapter)
     const restMs = REST * (clock.monotonic() - began)
     if (held === undefined) return restMs
-    const own = known.filter(({ key, state }) => state === 'attached' && networks.find(key.network) === adapter)
+    const own = known.filter((row) => row.state === 'attached' && networks.makerOf(row) === adapter)
     const missing: Known[] = []
     for (const row of own) {
       const id = formatAttachmentKey(row.key)
       if (held.has(id)) ledger.fine(id)
       else if (ledger.confirms(id) && ledger.mayRepair(id)) missing.push(row)
     }
-    this.#reportStrays(held, known, strays)
+    this.#reportStrays(
+      [...held].filter(([, key]) => networks.find(key.network) === adapter),
+      known,
+      strays,
+    )
     agenda.set(own.map(({ key }) => key))
     const places = new Limiter(Math.min(CONCURRENCY, limits.concurrency))
     await Promise.all(missing.map((row) => places.run(this.#stop.signal, () => this.#repair(adapter, row))))
@@ -123,12 +127,12 @@ export class Reconciler implements AsyncDisposable {
   }
 
   async #held(adapter: CniAdapter): Promise<ReadonlyMap<string, AttachmentKey> | undefined> {
-    const { ledger, limits, networks } = this.#deps
+    const { ledger, limits } = this.#deps
     const subject = `adapter ${adapter.name}`
     try {
       const keys = await heldKeys(adapter, this.#context({ adapter: adapter.name }), limits.callTimeoutMs)
       ledger.fine(subject)
-      return new Map(keys.filter(({ network }) => networks.find(network) === adapter).map((key) => [formatAttachmentKey(key), key]))
+      return new Map(keys.map((key) => [formatAttachmentKey(key), key]))
     } catch (error) {
       if (this.#stop.signal.aborted) return undefined
       const found = [`the adapter cannot tell what it holds: ${OffloadError.from(error).message}`]
@@ -137,10 +141,10 @@ export class Reconciler implements AsyncDisposable {
     }
   }
 
-  #reportStrays(held: ReadonlyMap<string, AttachmentKey>, known: readonly Known[], strays: Set<string>): void {
+  #reportStrays(held: readonly (readonly [string, AttachmentKey])[], known: readonly Known[], strays: Set<string>): void {
     const { journal, ledger } = this.#deps
     const before = new Set(known.map(({ key }) => formatAttachmentKey(key)))
-    const candidates = [...held].filter(([id]) => !before.has(id))
+    const candidates = held.filter(([id]) => !before.has(id))
     if (candidates.length === 0 && strays.size === 0) return
     const now = new Set(journal.keys().map(({ key }) => formatAttachmentKey(key)))
     const current = new Map(candidates.filter(([id]) => !now.has(id)))

@@ -25,7 +25,7 @@ import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
 import { DeviceHealth } from '../service/device-health.ts'
 import { HostPresence } from '../service/host-presence.ts'
-import { knownTo, recall } from '../service/memory.ts'
+import { knownTo, recall, sign } from '../service/memory.ts'
 import { ANY_NETWORK, Networks } from '../service/networks.ts'
 import { PortPlan } from '../service/port-plan.ts'
 import { reportMissing } from '../service/report-missing.ts'
@@ -194,7 +194,8 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   const plan = new PortPlan(served, options.ports ?? {}, ports)
   scope.value(NETWORKS, served).value(PORTS, plan)
   const memory = { journal, networks: served, ports: plan }
-  const inUse = new Map(journal.all().map(({ key, vf }) => [formatVfId(vf), served.find(key.network)]))
+  sign(memory)
+  const inUse = new Map(journal.all().map((row) => [formatVfId(row.vf), served.makerOf(row)]))
   for (const adapter of served.adapters) {
     // A port that an attachment of another adapter still has, or of a network that none serves any more, is not to be touched.
     const seen = ports.map((port) => {

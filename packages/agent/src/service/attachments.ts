@@ -71,15 +71,16 @@ export class Attachments implements AsyncDisposable {
    * @throws OffloadError INVALID_NETCONF, INVALID_ENVIRONMENT, UNSUPPORTED_FIELD, ALREADY_EXISTS, HARDWARE_FAILURE, or what the adapter throws
    */
   async attach({ had, ...asked }: AttachCall, ctx: OpContext, believe?: (row: AttachmentRow) => boolean): Promise<Attached> {
-    const adapter = this.#deps.networks.require(asked.key.network)
+    using _lock = await this.#locks.acquire(formatAttachmentKey(asked.key), ctx.signal)
+    using _slot = await this.#slots.acquire(ctx.signal)
+    const row = this.#deps.journal.get(asked.key)
+    const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(asked.vf)
+    // What is there stays with the adapter that made it, whatever the configuration says by now.
+    const adapter = current ? this.#deps.networks.requireMaker(row) : this.#deps.networks.require(asked.key.network)
     refuseUnsupported(asked, adapter)
     const call = resolveWishes(asked, adapter)
-    using _lock = await this.#locks.acquire(formatAttachmentKey(call.key), ctx.signal)
-    using _slot = await this.#slots.acquire(ctx.signal)
     // A detach that came first has dropped what the host says.
     if (believe !== undefined) this.claims.hold(call.key, had, adapter)
-    const row = this.#deps.journal.get(call.key)
-    const current = row?.state === 'attached' && formatVfId(row.vf) === formatVfId(call.vf)
     if (current && row.result !== undefined && (believe?.(row) ?? true)) return { result: row.result, port: row.port, kept: true }
     // Whatever can be refused is refused before the attachment's old port is given up.
     this.#deps.health.assertUsable(call.vf)
@@ -189,7 +190,11 @@ export class Attachments implements AsyncDisposable {
   async #connect(adapter: CniAdapter, call: AttachCall, port: PortRef, ctx: OpContext, running?: Running): Promise<Attached> {
     const { journal } = this.#deps
     // What the pod has stands in the row until it is attached again: whoever finds the row must not take that from the pod.
-    const row = journal.begin(running?.had === undefined ? call : { ...call, had: running.had }, port.name)
+    const row = journal.begin(
+      running?.had === undefined ? call : { ...call, had: running.had },
+      port.name,
+      this.#deps.networks.idOf(adapter),
+    )
     reached('agent.attach.noted')
     try {
       const result = await askAdapter(adapter, call, port, ctx, running?.had)
@@ -222,7 +227,7 @@ export class Attachments implements AsyncDisposable {
     try {
       const result = await askAdapter(adapter, call, port, ctx, had)
       reached('agent.renew.connected')
-      this.#deps.journal.renewed(call, port.name, result)
+      this.#deps.journal.renewed(call, port.name, result, this.#deps.networks.idOf(adapter))
       this.#addresses.set(call.key, result)
       reached('agent.renew.finished')
       return { result, port: port.name, kept: false }
@@ -235,7 +240,7 @@ export class Attachments implements AsyncDisposable {
 
   async #again(row: AttachmentRow, ctx: OpContext): Promise<Attached> {
     const { health, hardware, networks, ports } = this.#deps
-    const adapter = networks.require(row.key.network)
+    const adapter = networks.requireMaker(row)
     health.assertUsable(row.vf)
     return await this.#renew(adapter, row.request, ports.seenBy(adapter, await hardware.port(row.vf, ctx)), ctx, row.result)
   }
@@ -253,7 +258,7 @@ export class Attachments implements AsyncDisposable {
     this.#deps.journal.detaching(row.key)
     reached('agent.detach.noted')
     // Refused and not repeated here: only another configuration helps, and the agent has to be started for that.
-    const adapter = this.#deps.networks.ending(row.key)
+    const adapter = this.#deps.networks.ending(row)
     using _ending = this.#addresses.ending(row.key)
     try {
       if (adapter === undefined)

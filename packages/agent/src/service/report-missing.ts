@@ -20,9 +20,11 @@ export async function reportMissing({ journal, networks, callTimeoutMs }: Report
     networks.adapters.map(async (adapter) => {
       try {
         const held = new Set((await heldKeys(adapter, ctx, callTimeoutMs)).map(formatAttachmentKey))
-        for (const { key, pod } of attached.map((row) => ({ key: row.key, pod: row.request.pod })))
-          if (networks.find(key.network) === adapter && !held.has(formatAttachmentKey(key)))
-            ctx.log.warn({ key: formatAttachmentKey(key), pod }, 'attachment is missing and waits for the resync of the host')
+        for (const row of attached) {
+          const key = formatAttachmentKey(row.key)
+          if (networks.makerOf(row) === adapter && !held.has(key))
+            ctx.log.warn({ key, pod: row.request.pod }, 'attachment is missing and waits for the resync of the host')
+        }
       } catch (error) {
         ctx.log.warn({ adapter: adapter.name, err: error }, 'the adapter cannot tell yet what it holds')
       }

@@ -24,6 +24,7 @@ export interface ResyncDeps {
 /** Journal and networks as they were when the resync began. */
 interface Snapshot {
   readonly rows: ReadonlyMap<string, AttachmentRow>
+  /** What the adapters list of their own: what they made, and of what nobody knows who made it, that of the networks that they serve. */
   readonly held: ReadonlyMap<string, AttachmentKey>
   readonly broken: ReadonlyMap<CniAdapter, OffloadError>
 }
@@ -36,7 +37,10 @@ const takeSnapshot = async (deps: ResyncDeps, ctx: OpContext): Promise<Snapshot>
     deps.networks.adapters.map(async (adapter) => {
       try {
         const keys = await heldKeys(adapter, ctx, deps.callTimeoutMs)
-        for (const key of keys) if (deps.networks.find(key.network) === adapter) held.set(formatAttachmentKey(key), key)
+        for (const key of keys) {
+          const id = formatAttachmentKey(key)
+          if (deps.networks.makerOf(rows.get(id) ?? { key }) === adapter) held.set(id, key)
+        }
       } catch (error) {
         broken.set(adapter, OffloadError.from(error, 'ADAPTER_FAILED', `adapter "${adapter.name}" cannot list its attachments`))
       }
@@ -73,9 +77,9 @@ export async function* resync(
 
   const restore = async (call: AttachCall): Promise<ResyncEvent> => {
     const id = formatAttachmentKey(call.key)
-    deps.attachments.claims.hold(call.key, call.had, deps.networks.find(call.key.network))
-    const adapter = deps.networks.require(call.key.network)
-    const unknown = snapshot.broken.get(adapter)
+    const maker = deps.networks.makerOf(snapshot.rows.get(id) ?? call)
+    deps.attachments.claims.hold(call.key, call.had, maker)
+    const unknown = maker === undefined ? undefined : snapshot.broken.get(maker)
     if (unknown !== undefined) throw unknown
     // A row that changed since the snapshot was written by a call that has just asked the adapter itself.
     const believe = (row: AttachmentRow): boolean => snapshot.held.has(id) || row.revision !== snapshot.rows.get(id)?.revision
@@ -136,8 +140,9 @@ export async function* resync(
 const strays = (deps: ResyncDeps, snapshot: Snapshot, seen: ReadonlySet<string>): AttachmentKey[] => {
   const candidates = new Map([...snapshot.held, ...[...snapshot.rows].map(([id, row]) => [id, row.key] as const)])
   return [...candidates].flatMap(([id, key]) => {
-    const adapter = deps.networks.find(key.network)
-    return seen.has(id) || adapter === undefined || snapshot.broken.has(adapter) ? [] : [key]
+    const made = snapshot.rows.get(id) ?? { key }
+    const maker = deps.networks.makerOf(made)
+    return seen.has(id) || !deps.networks.canEnd(made) || (maker !== undefined && snapshot.broken.has(maker)) ? [] : [key]
   })
 }
 

@@ -115,9 +115,7 @@ export class OffloadService implements OffloadApi {
           throw new OffloadError('CHECK_FAILED', `attachment ${id} is ${row === undefined ? 'not known' : row.state} on the DPU`)
         if (call.expected !== undefined) assertSame(id, row.result, call.expected)
         this.#deps.health.assertUsable(row.vf)
-        await this.#deps.networks
-          .require(call.key.network)
-          .check({ key: call.key, port: { vf: row.vf, name: row.port }, expected: row.result }, op)
+        await this.#deps.networks.requireMaker(row).check({ key: call.key, port: { vf: row.vf, name: row.port }, expected: row.result }, op)
       }),
     )
   }

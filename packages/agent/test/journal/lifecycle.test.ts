@@ -12,23 +12,23 @@ const RESULT = new FakeNetwork().newResult()
 /** Brings an attachment to a state. */
 const REACH: Readonly<Record<LifecycleState, (journal: AttachmentJournal) => void>> = {
   absent: () => {},
-  attaching: (journal) => void journal.begin(call('a', 0), 'port0'),
+  attaching: (journal) => void journal.begin(call('a', 0), 'port0', '*/fake'),
   attached(journal) {
-    journal.begin(call('a', 0), 'port0')
+    journal.begin(call('a', 0), 'port0', '*/fake')
     journal.attached(key('a'), RESULT)
   },
   detaching(journal) {
-    journal.begin(call('a', 0), 'port0')
+    journal.begin(call('a', 0), 'port0', '*/fake')
     journal.detaching(key('a'))
   },
 }
 
 const HAPPEN: Readonly<Record<LifecycleEvent, (journal: AttachmentJournal) => void>> = {
-  begin: (journal) => void journal.begin(call('a', 1), 'port1'),
+  begin: (journal) => void journal.begin(call('a', 1), 'port1', '*/fake'),
   attached: (journal) => journal.attached(key('a'), RESULT),
-  adopt: (journal) => journal.adopt(call('a', 1), 'port1', RESULT),
+  adopt: (journal) => journal.adopt(call('a', 1), 'port1', RESULT, '*/fake'),
   abandon: (journal) => journal.abandon(key('a')),
-  renewed: (journal) => journal.renewed(call('a', 0), 'port0', RESULT),
+  renewed: (journal) => journal.renewed(call('a', 0), 'port0', RESULT, '*/fake'),
   detaching: (journal) => journal.detaching(key('a')),
   remove: (journal) => journal.remove(key('a')),
 }

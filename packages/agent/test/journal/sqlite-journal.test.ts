@@ -34,10 +34,10 @@ describe('the journal', () => {
     const result = new FakeNetwork().newResult()
     {
       using journal = open()
-      journal.begin(call('a', 0), 'port0')
-      journal.begin(call('b', 1), 'port1')
+      journal.begin(call('a', 0), 'port0', '*/fake')
+      journal.begin(call('b', 1), 'port1', '*/fake')
       journal.attached(key('b'), result)
-      journal.begin(call('c', 2), 'port2')
+      journal.begin(call('c', 2), 'port2', '*/fake')
       journal.attached(key('c'), result)
       journal.detaching(key('c'))
     }
@@ -57,34 +57,34 @@ describe('the journal', () => {
 
   test('gives a VF to one attachment at a time, in every state', () => {
     using journal = open()
-    journal.begin(call('a', 0), 'port0')
+    journal.begin(call('a', 0), 'port0', '*/fake')
     for (const step of [
       () => undefined,
       () => journal.attached(key('a'), new FakeNetwork().newResult()),
       () => journal.detaching(key('a')),
     ]) {
       step()
-      const error = thrown(() => journal.begin(call('b', 0), 'port0'))
+      const error = thrown(() => journal.begin(call('b', 0), 'port0', '*/fake'))
       expect(error.code).toBe('ALREADY_EXISTS')
       expect(error.message).toContain('podnet/a/eth0')
       expect(error.message).toContain('card/0')
       expect(journal.get(key('b'))).toBeUndefined()
     }
     journal.remove(key('a'))
-    journal.begin(call('b', 0), 'port0')
+    journal.begin(call('b', 0), 'port0', '*/fake')
     expect(journal.get(key('b'))?.vf).toEqual({ device: 'card', index: 0 })
   })
 
   test('renewed writes request, port and answer at once, only of what is attached', () => {
     using journal = open()
     const [first, second] = [new FakeNetwork().newResult(), { ...new FakeNetwork().newResult(), mtu: 1400 }]
-    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first)).code).toBe('JOURNAL_FAILURE')
-    journal.begin(call('a', 0), 'port0')
-    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first)).code).toBe('JOURNAL_FAILURE')
+    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first, '*/fake')).code).toBe('JOURNAL_FAILURE')
+    journal.begin(call('a', 0), 'port0', '*/fake')
+    expect(thrown(() => journal.renewed(call('a', 0), 'port0', first, '*/fake')).code).toBe('JOURNAL_FAILURE')
     journal.attached(key('a'), first)
     const before = journal.get(key('a'))!
     const again = call('a', 0, { vlan: 7 })
-    journal.renewed(again, 'renamed0', second)
+    journal.renewed(again, 'renamed0', second, '*/fake')
     const after = journal.get(key('a'))!
     expect(after).toMatchObject({ state: 'attached', port: 'renamed0', request: again, result: second })
     expect(after.revision).toBeGreaterThan(before.revision)
@@ -95,7 +95,7 @@ describe('the journal', () => {
     for (const name of ['a', 'b']) {
       using journal = open()
       const note = (): void => void seen.push(journal.get(key(name))!.revision)
-      journal.begin(call(name, name === 'a' ? 0 : 1), 'port')
+      journal.begin(call(name, name === 'a' ? 0 : 1), 'port', '*/fake')
       note()
       journal.attached(key(name), new FakeNetwork().newResult())
       note()
@@ -134,13 +134,13 @@ describe('the journal', () => {
     journal[Symbol.dispose]()
     journal[Symbol.dispose]()
     expect(thrown(() => journal.all()).code).toBe('JOURNAL_FAILURE')
-    expect(thrown(() => journal.begin(call('a', 0), 'port0')).code).toBe('JOURNAL_FAILURE')
+    expect(thrown(() => journal.begin(call('a', 0), 'port0', '*/fake')).code).toBe('JOURNAL_FAILURE')
   })
 
   test('a journal with a damaged result is set aside, and the field named', () => {
     {
       using journal = open()
-      journal.begin(call('a', 0), 'port0')
+      journal.begin(call('a', 0), 'port0', '*/fake')
       journal.attached(key('a'), new FakeNetwork().newResult())
     }
     const db = new DatabaseSync(file())

@@ -100,7 +100,7 @@ describe('after a crash', () => {
       expect(told).toEqual(['old'])
       expect(await rejection(bench.service.detach({ key: old.key }, ctx()))).toMatchObject({
         code: 'NOT_READY',
-        message: 'network "old" is not served any more: attachment old/a/eth0 cannot be ended without its adapter',
+        message: 'the adapter old/fake that made attachment old/a/eth0 is not configured any more, and no other one knows of it',
         hint: expect.stringContaining('"forget"'),
       })
       expect(bench.states()).toEqual({ 'old/a/eth0': 'detaching' })

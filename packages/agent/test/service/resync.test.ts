@@ -402,7 +402,7 @@ describe('resync', () => {
 
   test('attachments of networks that the agent does not serve are left alone', async () => {
     await using bench = await Bench.start({ networks: ['podnet'] })
-    bench.journal.begin(call('x', 0, { key: key('x', 'other') }), 'port0')
+    bench.journal.begin(call('x', 0, { key: key('x', 'other') }), 'port0', '*/fake')
     bench.network.connected.set('other/y/eth0', { key: key('y', 'other'), port: 'port1', result: bench.network.newResult() })
     expect(await bench.resync([])).toEqual([])
     expect(bench.network.calls).toEqual([])

@@ -82,7 +82,8 @@ export class Bench implements AsyncDisposable {
     const { vfs = 8, limits = {}, capabilities = {}, networks = ['*'], forget = [] } = this.#options
     this.device = new FakeDevice(vfs)
     this.adapter = new FakeAdapter(this.network, capabilities)
-    const plugin = adapterPlugin(() => this.adapter)
+    // As in a configuration file, each network has an adapter of its own; all are of the same network beneath.
+    const others = networks.slice(1).map((name) => [name, adapterPlugin(() => new FakeAdapter(this.network, capabilities))] as const)
     this.#scope = Scope.root()
     this.runtime = await startRuntime(
       this.#scope,
@@ -90,7 +91,7 @@ export class Bench implements AsyncDisposable {
         node: 'n1',
         stateDir: this.dir,
         hardware: devicePlugin(() => this.device),
-        adapters: Object.fromEntries(networks.map((name) => [name, plugin])),
+        adapters: Object.fromEntries([[networks[0]!, adapterPlugin(() => this.adapter)] as const, ...others]),
         forget,
         log: this.#options.log ?? silentLogger,
         clock: this.#clock,

@@ -56,7 +56,7 @@ export class FakeNetwork {
 
 /** One run of an adapter over a {@link FakeNetwork}; it complains about calls that should have been serialised. */
 export class FakeAdapter implements CniAdapter {
-  readonly name = 'fake'
+  readonly name: string
   readonly specVersion = 'v1'
   readonly capabilities: AdapterCapabilities
   started: readonly PortRef[] | undefined
@@ -68,7 +68,8 @@ export class FakeAdapter implements CniAdapter {
   readonly #network: FakeNetwork
   readonly #busy = new Set<string>()
 
-  constructor(network: FakeNetwork, capabilities: Partial<AdapterCapabilities> = {}) {
+  constructor(network: FakeNetwork, capabilities: Partial<AdapterCapabilities> = {}, name = 'fake') {
+    this.name = name
     this.#network = network
     this.capabilities = { families: ['ipv4', 'ipv6'], runtimeConfig: ['bandwidth'], fixedMac: false, ...capabilities }
   }
