@@ -10,7 +10,7 @@ import { needsRoot } from './fixture.ts'
 const run = promisify(execFile)
 const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 
-test.skipIf(needsRoot).each(['delegate', 'hello'])(
+test.skipIf(needsRoot).each(['delegate', 'hello', 'cilium'])(
   'the demo succeeds with adapter %s and says so in its JSON (needs root for namespaces)',
   async (adapter) => {
     const dir = await mkdtemp(join(tmpdir(), 'cni-offload-demo-test-'))

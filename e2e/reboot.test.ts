@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises'
+import { LAB_ADAPTERS } from '@cni-offload/cli'
 import { systemClock } from '@cni-offload/sdk'
 import { ping } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
 
 const PODS = 16
-const ADAPTERS = ['delegate', 'hello'] as const
+/** With cilium, e2e/cilium shows it for a few pods. */
+const ADAPTERS = EVERYTHING ? LAB_ADAPTERS : (['delegate', 'hello'] as const)
 
 interface Running {
   readonly pod: string

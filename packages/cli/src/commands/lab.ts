@@ -7,7 +7,7 @@ import { parseQuery } from '../inspect/query.ts'
 import { select } from '../inspect/select.ts'
 import { inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
-import { type DaemonRole, type LabAdapter, type LabHardware, type LabNetwork, LARGEST_POOL, type LabNode } from '../lab/model.ts'
+import { type LabAdapter, type LabHardware, type LabNetwork, type LabRole, LARGEST_POOL, type LabNode } from '../lab/model.ts'
 import { show } from './inspect.ts'
 import { adapterOption, count, hardwareOption, networkOption, requireRoot } from './options.ts'
 
@@ -57,7 +57,7 @@ export function labCommand(): Command {
     .action(inspect)
   for (const verb of ['kill', 'start'] as const) {
     const command = sub(verb, verb === 'kill' ? 'end a daemon by a signal' : 'start a daemon that does not run')
-      .argument('<daemon>', 'host or agent', daemonRole)
+      .argument('<daemon>', 'host, agent or cilium', labRole)
       .option('--node <n>', 'node', count, 1)
     if (verb === 'kill') command.option('--signal <name>', 'signal', 'SIGKILL').action(kill)
     else command.action(start)
@@ -96,18 +96,15 @@ async function status(options: Common): Promise<void> {
   await using lab = await Lab.open(resolve(options.state))
   const rows = await Promise.all(
     lab.state.nodes.flatMap((node) =>
-      (['host', 'agent'] as const).map(async (role) => ({
-        node: node.name,
-        daemon: role,
-        pid: node[role].pid,
-        running: await lab.running(node, role),
-        log: node[role].log,
-      })),
+      lab.roles(node).map(async (role) => {
+        const { pid, log } = lab.process(node, role)
+        return { node: node.name, daemon: role, pid, running: await lab.running(node, role), log }
+      }),
     ),
   )
   if (options.json === true) say(JSON.stringify(rows, null, 2))
   else
-    for (const row of rows) say(`${row.node} ${row.daemon.padEnd(5)} ${row.running ? `runs, pid ${row.pid}` : 'does not run'}   ${row.log}`)
+    for (const row of rows) say(`${row.node} ${row.daemon.padEnd(6)} ${row.running ? `runs, pid ${row.pid}` : 'does not run'}   ${row.log}`)
   if (rows.some((row) => !row.running)) process.exitCode = 1
 }
 
@@ -139,18 +136,19 @@ async function inspect(what: string | undefined, options: Common & { node?: numb
   }
 }
 
-async function kill(role: DaemonRole, options: Common & { node: number; signal: NodeJS.Signals }): Promise<void> {
+async function kill(role: LabRole, options: Common & { node: number; signal: NodeJS.Signals }): Promise<void> {
   requireRoot('ending a daemon')
   await using lab = await Lab.open(resolve(options.state))
   await lab.kill(lab.node(options.node), role, options.signal)
   say(`${role} of node${options.node} is gone`)
 }
 
-async function start(role: DaemonRole, options: Common & { node: number }): Promise<void> {
+async function start(role: LabRole, options: Common & { node: number }): Promise<void> {
   requireRoot('starting a daemon')
   await using lab = await Lab.open(resolve(options.state))
-  await lab.start(lab.node(options.node), role)
-  say(`${role} of node${options.node} runs, pid ${lab.node(options.node)[role].pid}`)
+  const node = lab.node(options.node)
+  await lab.start(node, role)
+  say(`${role} of ${node.name} runs, pid ${lab.process(node, role).pid}`)
 }
 
 async function reboot(what: 'host' | 'dpu', options: Common & { node: number; loseDisk?: boolean }): Promise<void> {
@@ -173,8 +171,9 @@ function hostOrDpu(text: string): 'host' | 'dpu' {
   return text
 }
 
-function daemonRole(text: string): DaemonRole {
-  if (text !== 'host' && text !== 'agent') throw new OffloadError('INVALID_CONFIG', `daemon "${text}": host or agent is expected`)
+function labRole(text: string): LabRole {
+  if (text !== 'host' && text !== 'agent' && text !== 'cilium')
+    throw new OffloadError('INVALID_CONFIG', `daemon "${text}": host, agent or cilium is expected`)
   return text
 }
 
@@ -192,10 +191,11 @@ function describeNode(lab: Lab, node: LabNode): object {
     adapter: lab.state.adapter,
     vfs: lab.state.vfs,
     journals: { host: node.host.journal, agent: node.agent.journal },
-    pids: { host: node.host.pid, agent: node.agent.pid },
+    pids: { host: node.host.pid, agent: node.agent.pid, cilium: node.cilium?.pid },
     metrics: { host: node.host.metrics, agent: node.agent.metrics },
-    logs: { host: node.host.log, agent: node.agent.log },
-    configs: { host: node.host.config, agent: node.agent.config },
+    logs: { host: node.host.log, agent: node.agent.log, cilium: node.cilium?.log },
+    configs: { host: node.host.config, agent: node.agent.config, cilium: node.cilium?.config },
+    ciliumSocket: node.cilium?.socket,
   }
 }
 
@@ -212,7 +212,8 @@ function nodeText(lab: Lab, node: LabNode): string {
     `  host netns    ${node.hostNetns}      DPU netns ${node.dpuNetns}`,
     `  daemon socket ${node.socket}      agent ${node.agentAddress} (from the host netns)`,
     `  journals      ${node.host.journal}  ${node.agent.journal}`,
-    `  pids          host ${node.host.pid}  agent ${node.agent.pid}`,
+    `  pids          host ${node.host.pid}  agent ${node.agent.pid}${node.cilium === undefined ? '' : `  cilium ${node.cilium.pid}`}`,
+    ...(node.cilium === undefined ? [] : [`  cilium-agent  ${node.cilium.socket} (a fake)`]),
     `  metrics       ${node.host.metrics} (host netns)  ${node.agent.metrics} (DPU netns)`,
     '  try it:       ip netns add mypod && \\',
     `    ${env} CNI_COMMAND=ADD CNI_CONTAINERID=mypod CNI_NETNS=/run/netns/mypod CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin \\`,

@@ -1,9 +1,13 @@
 import type { PortInspection } from '../lab/inspect.ts'
-import type { LabState } from '../lab/model.ts'
+import type { LabAdapter, LabState } from '../lab/model.ts'
 import { underlayAddresses } from '../lab/addresses.ts'
 import type { DemoPod } from './report.ts'
 
-const CONNECTED = { delegate: 'spliced into the stock "bridge" plugin', hello: 'in the bridge of the adapter "hello"' } as const
+const CONNECTED: Readonly<Record<LabAdapter, string>> = {
+  delegate: 'spliced into the stock "bridge" plugin',
+  hello: 'in the bridge of the adapter "hello"',
+  cilium: 'spliced to an endpoint of cilium-agent',
+}
 
 const HOST = 44
 const DPU = 44

@@ -42,7 +42,7 @@ export interface Leaks {
   readonly netns: number
   /** Interfaces in the machine's own namespace that were not there before. */
   readonly links: number
-  /** Leases and attachments in the journals. */
+  /** Leases and attachments in the journals, endpoints and addresses in cilium-agent. */
   readonly leases: number
 }
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { formatVfId, OffloadError } from '@cni-offload/sdk'
 import { decodeResult } from '@cni-offload/sdk/cni'
+import { ciliumHoldings } from '../lab/audit/cilium.ts'
 import { callCni, type CniOutcome } from '../lab/cni-runtime.ts'
 import { findPorts, inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
@@ -150,6 +151,7 @@ async function leaksInside(lab: Lab, net: LinuxNet): Promise<Omit<Leaks, 'netns'
     if ('error' in host) throw new OffloadError('IO_FAILURE', host.error)
     if ('error' in agent) throw new OffloadError('AGENT_UNREACHABLE', agent.error)
     leases += host.attachments.length + host.leases.filter((lease) => lease.state !== 'free').length
+    leases += (await ciliumHoldings(node)).length
     const pristine = (await net.links(lab.netns(node, 'host'))).filter((link) => link.name.startsWith(`${lab.state.device}v`) && !link.up)
     vfs += lab.state.vfs - pristine.length
     ports += agent.attachments.length + (lab.state.vfs - found.length)

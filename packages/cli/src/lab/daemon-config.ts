@@ -34,6 +34,8 @@ export interface NodeConfigInput {
   readonly tls: Readonly<Record<DaemonRole, TlsFiles>>
   /** What stands for the file system of the host. */
   readonly hostRoot: string
+  /** Unix socket of the DPU's cilium-agent, if it has one. */
+  readonly ciliumSocket: string | undefined
   /** Settings laid over what is written by default. */
   readonly extra: LabExtra
 }
@@ -60,6 +62,7 @@ export interface NodeConfigPaths {
 const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
   delegate: ['mac', 'ips', 'portMappings', 'bandwidth'],
   hello: ['mac', 'ips'],
+  cilium: ['mac'],
 }
 
 /** Writes `host.yaml`, `agent.yaml` and a netconf for each network of a node. */
@@ -139,6 +142,12 @@ function adapterConfig(
 ): { plugin: string; export: string; options: object } {
   const pods = podSubnets(input.index, input.pool, number)
   const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
+  if (adapter === 'cilium')
+    return {
+      plugin: moduleOf('@cni-offload/adapter-cilium'),
+      export: 'cilium',
+      options: { socket: input.ciliumSocket, nodeName: input.name, families: ['ipv4', 'ipv6'], proxyPrefix: input.proxyPrefix },
+    }
   if (adapter === 'hello')
     return {
       plugin: moduleOf('@cni-offload/example-hello-adapter'),

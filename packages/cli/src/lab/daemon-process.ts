@@ -4,7 +4,13 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
-import type { DaemonLaunch, DaemonRole } from './model.ts'
+import type { DaemonLaunch, LabRole } from './model.ts'
+
+const PROGRAMS: Readonly<Record<LabRole, string>> = {
+  host: '@cni-offload/host/main',
+  agent: '@cni-offload/agent/main',
+  cilium: '@cni-offload/testing/cilium/main',
+}
 
 const READY_FD = 3
 const GRACE_MS = 15_000
@@ -19,14 +25,14 @@ const START_MS = 60_000
  * @throws OffloadError NOT_READY with the end of its log if it ends or stays silent
  */
 export async function startDaemon(options: {
-  role: DaemonRole
+  role: LabRole
   netns: string
   config: string
   log: string
   launch?: DaemonLaunch
   timeoutMs?: number
 }): Promise<number> {
-  const main = fileURLToPath(import.meta.resolve(`@cni-offload/${options.role}/main`))
+  const main = fileURLToPath(import.meta.resolve(PROGRAMS[options.role]))
   const log = openSync(options.log, 'a')
   const compileCache = process.env['NODE_COMPILE_CACHE']
   const { execArgv = [], env = {} } = options.launch ?? {}

@@ -6,6 +6,7 @@ import { createAuthority, issueCertificate } from '@cni-offload/protocol/pki'
 import { cniName, OffloadError, parseWith, systemClock } from '@cni-offload/sdk'
 import { shimPath } from '@cni-offload/shim/build'
 import { ADDRESSES } from './addresses.ts'
+import { prepareCilium, rebootCilium } from './cilium.ts'
 import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
 import { writeNodeConfig } from './daemon-config.ts'
 import {
@@ -18,6 +19,8 @@ import {
   type LabNetwork,
   type LabNode,
   type LabOptions,
+  type LabProcess,
+  type LabRole,
   type LabState,
   labState,
 } from './model.ts'
@@ -87,6 +90,7 @@ export class Lab implements AsyncDisposable {
       progress('starting agents and host daemons …')
       await Promise.all(
         state.nodes.map(async (node) => {
+          if (node.cilium !== undefined) await lab.#start(node, 'cilium')
           await lab.#start(node, 'agent')
           await lab.#start(node, 'host')
         }),
@@ -113,25 +117,42 @@ export class Lab implements AsyncDisposable {
     return node
   }
 
-  /** Path of the namespace of a node's host or DPU. */
-  netns(node: LabNode, role: DaemonRole): string {
+  /** The processes that a node has, whether they run or not. */
+  roles({ cilium }: LabNode): readonly LabRole[] {
+    return cilium === undefined ? ['host', 'agent'] : ['host', 'agent', 'cilium']
+  }
+
+  /** A process of a node. @throws OffloadError NOT_FOUND for a cilium-agent where there is none */
+  process(node: LabNode, role: LabRole): LabProcess {
+    const found = node[role]
+    if (found === undefined)
+      throw new OffloadError('NOT_FOUND', `${node.name} has no cilium-agent: the adapter of this lab is "${this.state.adapter}"`, {
+        hint: 'make one with "lab up --adapter cilium"',
+      })
+    return found
+  }
+
+  /** Path of the namespace of a node's host or DPU, in which a process of this role runs. */
+  netns(node: LabNode, role: LabRole): string {
     return `${NETNS_DIR}/${role === 'host' ? node.hostNetns : node.dpuNetns}`
   }
 
-  /** Whether a daemon runs. */
-  running(node: LabNode, role: DaemonRole): Promise<boolean> {
-    return isDaemon(node[role].pid, node[role].config)
+  /** Whether a process of a node runs. @throws OffloadError NOT_FOUND for a cilium-agent where there is none */
+  async running(node: LabNode, role: LabRole): Promise<boolean> {
+    const { pid, config } = this.process(node, role)
+    return await isDaemon(pid, config)
   }
 
-  /** Ends a daemon by a signal and waits until it is gone. */
-  async kill(node: LabNode, role: DaemonRole, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    await stopDaemon(node[role].pid, node[role].config, signal)
-    node[role].pid = null
+  /** Ends a process of a node by a signal and waits until it is gone. @throws OffloadError NOT_FOUND as {@link running} */
+  async kill(node: LabNode, role: LabRole, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const process = this.process(node, role)
+    await stopDaemon(process.pid, process.config, signal)
+    process.pid = null
     await this.#save()
   }
 
-  /** Starts a daemon that does not run, and waits until it serves. */
-  async start(node: LabNode, role: DaemonRole): Promise<void> {
+  /** Starts a process of a node that does not run, and waits until it serves. @throws OffloadError NOT_FOUND as {@link running} */
+  async start(node: LabNode, role: LabRole): Promise<void> {
     if (await this.running(node, role)) return
     await this.#start(node, role)
     await this.#save()
@@ -139,7 +160,7 @@ export class Lab implements AsyncDisposable {
 
   /**
    * Reboots the DPU of a node: its agent is killed, its whole system is destroyed and set up anew, and the agent starts. The host
-   * and its pods are not touched.
+   * and its pods are not touched. A cilium-agent on the DPU goes and comes with it and has lost all its endpoints, as a real one.
    *
    * @param disk - whether what agent and adapters keep on the DPU's disk is still there afterwards
    * @returns milliseconds from the agent's end until it served again
@@ -147,7 +168,12 @@ export class Lab implements AsyncDisposable {
   async rebootDpu(node: LabNode, disk: DpuDisk = 'kept'): Promise<number> {
     await this.kill(node, 'agent')
     const began = systemClock.monotonic()
+    if (node.cilium !== undefined) {
+      await this.kill(node, 'cilium')
+      await rebootCilium(node.dir, node.cilium)
+    }
     await rebootDpu(this.#net, this.state, node, disk)
+    if (node.cilium !== undefined) await this.start(node, 'cilium')
     await this.start(node, 'agent')
     return systemClock.monotonic() - began
   }
@@ -189,8 +215,8 @@ export class Lab implements AsyncDisposable {
   /** Ends the daemons and removes every namespace, interface and file of the lab. Works on what is left of a broken one, too. */
   async down(): Promise<void> {
     // The host daemon first: it may still want to tell the agent something.
-    for (const role of ['host', 'agent'] as const)
-      await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role].pid, node[role].config)))
+    for (const role of ['host', 'agent', 'cilium'] as const)
+      await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role]?.pid ?? null, node[role]?.config ?? '')))
     for (const name of await labNamespaces(this.state.prefix)) await this.#net.deleteNetns(name)
     await rm(this.dir, { recursive: true, force: true })
     await this.#net[Symbol.asyncDispose]()
@@ -218,6 +244,7 @@ export class Lab implements AsyncDisposable {
       issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
     await newBoot(dir)
+    const cilium = this.state.adapter === 'cilium' ? await prepareCilium({ dir, name, index, pool }) : undefined
     const paths = await writeNodeConfig({
       dir,
       name,
@@ -232,6 +259,7 @@ export class Lab implements AsyncDisposable {
       proxyPrefix: names.proxyPrefix(index),
       tls: { host, agent },
       hostRoot: hostRoot(dir),
+      ciliumSocket: cilium?.socket,
       extra,
     })
     return {
@@ -260,12 +288,14 @@ export class Lab implements AsyncDisposable {
         journal: join(paths.agentState, 'journal.db'),
         metrics: `http://${ADDRESSES.metrics.agent}/metrics`,
       },
+      cilium,
     }
   }
 
-  async #start(node: LabNode, role: DaemonRole): Promise<void> {
-    const { config, log } = node[role]
-    node[role].pid = await startDaemon({ role, netns: this.netns(node, role), config, log, launch: this.#launch(role, node.index) })
+  async #start(node: LabNode, role: LabRole): Promise<void> {
+    const process = this.process(node, role)
+    const launch = role === 'cilium' ? {} : this.#launch(role, node.index)
+    process.pid = await startDaemon({ role, netns: this.netns(node, role), config: process.config, log: process.log, launch })
   }
 
   /** One at a time: daemons may be ended and started side by side. */
@@ -303,6 +333,14 @@ function checkOptions(options: {
   range('network: number of networks', options.networks.length, LARGEST_NETWORKS)
   options.networks.forEach(({ name, adapter }, at) => {
     oneOf(`network ${name}`, adapter, LAB_ADAPTERS)
+    if (adapter === 'cilium' && at > 0)
+      throw new OffloadError(
+        'INVALID_CONFIG',
+        `--network ${name}=cilium: Cilium gives pods their default routes and so is the first network`,
+        {
+          hint: 'use --adapter cilium, and delegate or hello for the others',
+        },
+      )
     if (!cniName.safeParse(name).success || options.networks.findIndex((network) => network.name === name) !== at)
       throw new OffloadError('INVALID_CONFIG', `--network ${name}: a network name that no other network has is expected`)
   })

@@ -7,10 +7,13 @@ export const LARGEST_POOL = 253
 export const LARGEST_NETWORKS = 10
 
 /** Adapters that a lab can run. */
-export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello']
+export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello', 'cilium']
 
-/** An adapter that a lab can run: `delegate` runs Debian's stock bridge plugin, `hello` is the native example. */
-export type LabAdapter = 'delegate' | 'hello'
+/**
+ * An adapter that a lab can run: `delegate` runs Debian's stock bridge plugin, `hello` is the native example, `cilium` drives a fake
+ * cilium-agent on each DPU.
+ */
+export type LabAdapter = 'delegate' | 'hello' | 'cilium'
 
 /** Hardware backends that a lab can run. */
 export const LAB_HARDWARE: readonly LabHardware[] = ['soft']
@@ -81,14 +84,27 @@ export interface LabOptions {
 /** One of the two daemons of a node. */
 export type DaemonRole = 'host' | 'agent'
 
-/** A daemon of a lab's node. */
-export interface LabDaemon {
+/** A process that a lab runs for a node: one of its daemons, or the fake cilium-agent of its DPU. */
+export type LabRole = DaemonRole | 'cilium'
+
+/** A process of a lab's node. */
+export interface LabProcess {
   /** Its process; null while it does not run. */
   pid: number | null
   /** Its configuration file. */
   readonly config: string
   /** File that it logs to. */
   readonly log: string
+}
+
+/** The fake cilium-agent of a lab's node. */
+export interface LabCilium extends LabProcess {
+  /** Unix socket of its API. */
+  readonly socket: string
+}
+
+/** A daemon of a lab's node. */
+export interface LabDaemon extends LabProcess {
   /** Its journal, an SQLite database. */
   readonly journal: string
   /** URL of its metrics, reachable inside its own namespace. */
@@ -123,15 +139,13 @@ export interface LabNode {
   readonly host: LabDaemon
   /** The agent. */
   readonly agent: LabDaemon
+  /** The fake cilium-agent of the DPU; absent unless the adapter is `cilium`. */
+  readonly cilium?: LabCilium | undefined
 }
 
-const daemon: z.ZodType<LabDaemon> = z.object({
-  pid: z.number().int().positive().nullable(),
-  config: z.string(),
-  log: z.string(),
-  journal: z.string(),
-  metrics: z.string(),
-})
+const process = z.object({ pid: z.number().int().positive().nullable(), config: z.string(), log: z.string() })
+
+const daemon: z.ZodType<LabDaemon> = process.extend({ journal: z.string(), metrics: z.string() })
 
 const labNode: z.ZodType<LabNode> = z.object({
   name: z.string(),
@@ -147,16 +161,17 @@ const labNode: z.ZodType<LabNode> = z.object({
   agentAddress: z.string(),
   host: daemon,
   agent: daemon,
+  cilium: process.extend({ socket: z.string() }).optional(),
 })
 
 /** Schema of a lab's `state.json`. */
 export const labState: z.ZodType<LabState> = z.object({
   prefix: z.string(),
-  adapter: z.enum(['delegate', 'hello']),
+  adapter: z.enum(LAB_ADAPTERS),
   hardware: z.enum(['soft']),
   vfs: z.number().int(),
   network: z.string(),
-  networks: z.array(z.object({ name: z.string(), adapter: z.enum(['delegate', 'hello']), ports: z.array(z.string()).optional() })),
+  networks: z.array(z.object({ name: z.string(), adapter: z.enum(LAB_ADAPTERS), ports: z.array(z.string()).optional() })),
   device: z.string(),
   nodes: z.array(labNode),
 })

@@ -28,6 +28,8 @@ export interface FakeCiliumOptions {
   readonly clock?: Clock
   /** Ranges of the pods; IPv6 ones end in `::`. Both families by default. */
   readonly ranges?: PodRanges
+  /** How many addresses of each range pods may have. All by default. */
+  readonly poolSize?: number
   /** Name of the node that it believes to be on. `node-1` by default. */
   readonly nodeName?: string
   /** How it is configured. */
@@ -201,7 +203,7 @@ export class FakeCiliumAgent implements AsyncDisposable {
 
   #prepare(): Run {
     const traits = traitsOf(this.#version)
-    const ipam = new FakeIpam(this.#clock, this.#options.ranges ?? { ipv4: '10.0.0.0/24', ipv6: 'fd00:10::/64' })
+    const ipam = new FakeIpam(this.#clock, this.#options.ranges ?? { ipv4: '10.0.0.0/24', ipv6: 'fd00:10::/64' }, this.#options.poolSize)
     const stop = new AbortController()
     const endpoints = new FakeEndpoints({
       clock: this.#clock,

@@ -32,13 +32,15 @@ interface Holder {
 export class FakeIpam {
   readonly #clock: Clock
   readonly #ranges: PodRanges
+  readonly #size: number
   readonly #held = new Map<string, Holder>()
   readonly #last: Record<Family, number> = { ipv4: 1, ipv6: 1 }
 
-  /** The first address of each range is the router's. */
-  constructor(clock: Clock, ranges: PodRanges) {
+  /** The first address of each range is the router's. @param size - how many of the others there are at most */
+  constructor(clock: Clock, ranges: PodRanges, size: number = Number.POSITIVE_INFINITY) {
     this.#clock = clock
     this.#ranges = ranges
+    this.#size = size
   }
 
   /** Who holds what. */
@@ -113,16 +115,21 @@ export class FakeIpam {
     return this.#ranges[family] ?? ''
   }
 
+  /** Offset of the last address that a pod may have. */
+  #lastOffset(cidr: string): number {
+    return Math.min(lastOffset(cidr), this.#size + 1)
+  }
+
   #contains(family: Family, ip: string): boolean {
     const cidr = this.#range(family)
     const offset = offsetOf(cidr, ip)
-    return offset >= 1 && offset <= lastOffset(cidr)
+    return offset >= 1 && offset <= this.#lastOffset(cidr)
   }
 
   /** Goes round, so that an address that was just given back is not given out at once. */
   #next(family: Family, owner: string, expires: boolean): Allocated {
     const cidr = this.#range(family)
-    const last = lastOffset(cidr)
+    const last = this.#lastOffset(cidr)
     for (let step = 1; step < last; step += 1) {
       const offset = 2 + ((this.#last[family] - 1 + step - 1) % (last - 1))
       const ip = addressAt(cidr, offset)

@@ -3,19 +3,20 @@ import { formatAttachmentKey } from '@cni-offload/sdk'
 import { askHost } from '../inspect.ts'
 import type { Lab } from '../lab.ts'
 import type { LabNode } from '../model.ts'
+import { ciliumHoldings } from './cilium.ts'
 import { fileHoldings, rowHoldings } from './disk.ts'
 import type { Holding } from './holding.ts'
 import { kernelHoldings } from './kernel.ts'
 
 /**
  * Everything that the nodes of a lab hold anywhere, seen from outside: VFs, ports, namespaces, links, addresses, queueing
- * disciplines, processes, files, addresses of `host-local`, and what the host daemons say that they have. Namespaces of pods are
+ * disciplines, processes, files, addresses of `host-local`, endpoints and addresses of cilium-agent, and what the host daemons say that they have. Namespaces of pods are
  * their owner's and are not looked into.
  *
  * Compare it by {@link auditDifferences} with an audit from before. Give every node a pod once, and end it, before the first one: a
  * bridge, for example, is made with the first pod and stays by design.
  *
- * @throws OffloadError whatever a host daemon that does not answer fails with
+ * @throws OffloadError whatever a host daemon or a cilium-agent that does not answer fails with
  */
 export async function auditLab(lab: Lab, net: LinuxNet): Promise<Holding[]> {
   return await eachNode(lab, async (node) => [...(await outside(lab, net, node)), ...(await hostHoldings(node))])
@@ -23,7 +24,7 @@ export async function auditLab(lab: Lab, net: LinuxNet): Promise<Holding[]> {
 
 /**
  * As {@link auditLab}, but the daemons are stopped first, by SIGTERM, and what they and their adapters have written down is read from
- * their files, on both sides. They stay stopped.
+ * their files, on both sides. They stay stopped; a cilium-agent goes on, as it belongs to neither.
  */
 export async function auditStoppedLab(lab: Lab, net: LinuxNet): Promise<Holding[]> {
   // The host daemons first: they may still want to tell the agents something.
@@ -36,7 +37,7 @@ async function eachNode(lab: Lab, look: (node: LabNode) => Promise<Holding[]>): 
 }
 
 async function outside(lab: Lab, net: LinuxNet, node: LabNode): Promise<Holding[]> {
-  return [...(await kernelHoldings(net, lab.state.prefix, node)), ...(await fileHoldings(node))]
+  return [...(await kernelHoldings(net, lab.state.prefix, node)), ...(await fileHoldings(node)), ...(await ciliumHoldings(node))]
 }
 
 async function hostHoldings(node: LabNode): Promise<Holding[]> {

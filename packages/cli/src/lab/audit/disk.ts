@@ -17,7 +17,12 @@ const HELD_ROWS: Readonly<Record<string, string>> = {
   addresses: 'key IS NOT NULL',
 }
 
-const KINDS: Readonly<Record<string, HoldingKind>> = { vfs: 'lease', addresses: 'lease', detach_queue: 'queued clean-up' }
+const KINDS: Readonly<Record<string, HoldingKind>> = {
+  vfs: 'lease',
+  addresses: 'lease',
+  detach_queue: 'queued clean-up',
+  deletions: 'queued clean-up',
+}
 
 /** Columns that tell what a row is about; in the others are contents, and numbers that differ each time. */
 const TELLING: ReadonlySet<string> = new Set([

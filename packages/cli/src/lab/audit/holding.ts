@@ -9,6 +9,7 @@ export type HoldingKind =
   | 'process'
   | 'journal row'
   | 'lease'
+  | 'endpoint'
   | 'queued clean-up'
   | 'file'
 
