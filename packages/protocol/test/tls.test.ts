@@ -30,7 +30,7 @@ const attempt = async (
   over: Partial<Parameters<typeof createOffloadServer>[0]> = {},
 ): Promise<OffloadError> => {
   await using server = await serve(agent, over)
-  await using client = createOffloadClient({ address: server.address, tls: host, node: NODE, connectTimeoutMs: 1500 })
+  await using client = createOffloadClient({ address: server.address, tls: host, node: NODE, connectTimeoutMs: 3000 })
   return await failure(client.status({}, ctx()))
 }
 
@@ -54,7 +54,8 @@ const future = { notBefore: new Date(Date.now() + DAY), notAfter: new Date(Date.
 const HOST = `spiffe://cni-offload/host/${NODE}`
 const AGENT = `spiffe://cni-offload/agent/${NODE}`
 
-describe('the client refuses', () => {
+// A client that is refused goes on trying for a while before it tells: these wait side by side.
+describe.concurrent('the client refuses', () => {
   test.each([
     ['an expired certificate', { uris: [AGENT], ...past }, /agent's certificate has expired/],
     ['a certificate that is not valid yet', { uris: [AGENT], ...future }, /agent's certificate is not valid yet/],
@@ -88,7 +89,7 @@ describe('the client refuses', () => {
   })
 })
 
-describe('NODE_TLS_REJECT_UNAUTHORIZED=0 does not keep the client from refusing', () => {
+describe.concurrent('NODE_TLS_REJECT_UNAUTHORIZED=0 does not keep the client from refusing', () => {
   /** Code and message of one call from a process that has the variable set. */
   const elsewhere = async (agent: TlsFiles): Promise<string> => {
     await using server = await serve(agent)
@@ -120,7 +121,7 @@ describe('NODE_TLS_REJECT_UNAUTHORIZED=0 does not keep the client from refusing'
   })
 })
 
-describe('the server refuses', () => {
+describe.concurrent('the server refuses', () => {
   test.each([
     ['an expired certificate', { uris: [HOST], ...past }, /refuses the host's certificate: it has expired .*expired on \d{4}-\d\d-/],
     [
