@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { createLinuxNet } from '@cni-offload/linux'
 import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { parseAllDocuments } from 'yaml'
 import { askNode } from '../inspect/ask.ts'
 import { parseQuery } from '../inspect/query.ts'
 import { select } from '../inspect/select.ts'
@@ -62,6 +64,10 @@ export function labCommand(): Command {
     if (verb === 'kill') command.option('--signal <name>', 'signal', 'SIGKILL').action(kill)
     else command.action(start)
   }
+  for (const verb of ['apply', 'delete'] as const)
+    sub(verb, `${verb === 'apply' ? 'tell the cilium-agents of' : 'take back'} pods and CiliumNetworkPolicies, as kubectl does`)
+      .argument('<file>', 'manifests, YAML')
+      .action((file: string, options: Common) => change(verb, file, options))
   sub('reboot', 'destroy the system of a DPU, under running pods, or of a host with its pods, and set it up anew')
     .argument('<what>', 'host or dpu', hostOrDpu)
     .option('--node <n>', 'node', count, 1)
@@ -149,6 +155,12 @@ async function start(role: LabRole, options: Common & { node: number }): Promise
   const node = lab.node(options.node)
   await lab.start(node, role)
   say(`${role} of ${node.name} runs, pid ${lab.process(node, role).pid}`)
+}
+
+async function change(verb: 'apply' | 'delete', file: string, options: Common): Promise<void> {
+  await using lab = await Lab.open(resolve(options.state))
+  const manifests = parseAllDocuments(await readFile(file, 'utf8')).map((document): unknown => document.toJS())
+  for (const what of await lab.cluster[verb](manifests)) say(`${what} ${verb === 'apply' ? 'applied' : 'deleted'}`)
 }
 
 async function reboot(what: 'host' | 'dpu', options: Common & { node: number; loseDisk?: boolean }): Promise<void> {

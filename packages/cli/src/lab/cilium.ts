@@ -15,6 +15,8 @@ export interface CiliumInput {
   readonly index: number
   /** Addresses that pods may get. */
   readonly pool: number
+  /** Folder of the cluster that the agents of all nodes share. */
+  readonly cluster: string
 }
 
 /** Limits that docs/guides/cilium.md recommends for a DPU; a stock agent begins with a tenth. */
@@ -32,7 +34,7 @@ export function ciliumStateFile(nodeDir: string): string {
 }
 
 /** Writes the configuration of a node's fake cilium-agent. */
-export async function prepareCilium({ dir, name, index, pool }: CiliumInput): Promise<LabCilium> {
+export async function prepareCilium({ dir, name, index, pool, cluster }: CiliumInput): Promise<LabCilium> {
   const cilium: LabCilium = {
     pid: null,
     config: join(dir, 'cilium.yaml'),
@@ -50,6 +52,7 @@ export async function prepareCilium({ dir, name, index, pool }: CiliumInput): Pr
     limits: LIMITS,
     // Whoever calls the shim of a lab need not have told anybody of the pod.
     anyPod: true,
+    cluster,
   }
   await mkdir(join(dir, 'cilium'), { recursive: true, mode: 0o700 })
   await writeFile(cilium.config, stringify(config))

@@ -5,6 +5,7 @@ import type { TlsFiles } from '@cni-offload/protocol'
 import { createAuthority, issueCertificate } from '@cni-offload/protocol/pki'
 import { cniName, OffloadError, parseWith, systemClock } from '@cni-offload/sdk'
 import { shimPath } from '@cni-offload/shim/build'
+import { FakeCluster } from '@cni-offload/testing/cilium'
 import { ADDRESSES } from './addresses.ts'
 import { prepareCilium, rebootCilium } from './cilium.ts'
 import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
@@ -132,6 +133,16 @@ export class Lab implements AsyncDisposable {
     return found
   }
 
+  /** What the cilium-agents of all nodes learn pods and policies from. @throws OffloadError NOT_FOUND where there are none */
+  get cluster(): FakeCluster {
+    for (const node of this.state.nodes) this.process(node, 'cilium')
+    return new FakeCluster(this.#clusterDir)
+  }
+
+  get #clusterDir(): string {
+    return join(this.dir, 'cluster')
+  }
+
   /** Path of the namespace of a node's host or DPU, in which a process of this role runs. */
   netns(node: LabNode, role: LabRole): string {
     return `${NETNS_DIR}/${role === 'host' ? node.hostNetns : node.dpuNetns}`
@@ -244,7 +255,7 @@ export class Lab implements AsyncDisposable {
       issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
     await newBoot(dir)
-    const cilium = this.state.adapter === 'cilium' ? await prepareCilium({ dir, name, index, pool }) : undefined
+    const cilium = this.state.adapter === 'cilium' ? await prepareCilium({ dir, name, index, pool, cluster: this.#clusterDir }) : undefined
     const paths = await writeNodeConfig({
       dir,
       name,

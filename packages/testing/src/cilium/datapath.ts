@@ -59,7 +59,8 @@ export class NetnsDatapath implements FakeDatapath {
   readonly #net: LinuxNet
   readonly #netns: NetnsPath
   #routers: PodRanges = {}
-  #protecting = false
+  /** Whether there are certainly no rules; an earlier run of the agent may have left some. */
+  #bare = false
 
   /** Makes nothing yet. @param netns - the agent's namespace */
   constructor(net: LinuxNet, netns: NetnsPath) {
@@ -113,10 +114,10 @@ export class NetnsDatapath implements FakeDatapath {
   }
 
   async protect(addresses: readonly ProtectedAddress[]): Promise<void> {
-    if (addresses.length === 0 && !this.#protecting) return
-    this.#protecting = true
+    if (addresses.length === 0 && this.#bare) return
     const { code, stderr } = await exec(inNetns(this.#netns, ['nft', '-f', '-']), { input: rulesFor(addresses) })
     if (code !== 0) throw new OffloadError('INTERNAL', `nft refused the rules of the fake agent's policies: ${stderr}`)
+    this.#bare = addresses.length === 0
   }
 }
 

@@ -10,9 +10,10 @@ import { type FakeEndpoint, FakeEndpoints, ipsOf } from './endpoints.ts'
 import { Faults } from './faults.ts'
 import { type ApiAnswer, type ApiCall, type HandlerDeps, HANDLERS } from './handlers.ts'
 import { ApiServer } from './http-server.ts'
+import type { ClusterView } from './fake-cluster.ts'
 import { FakeIpam, type PodRanges } from './ipam.ts'
 import { FakeIdentities, type FakeIdentity, type FakePodObject } from './labels.ts'
-import { type FakePolicy, protectedAddresses } from './policy.ts'
+import { type FakePolicy, type PolicySubject, protectedAddresses } from './policy.ts'
 import { type ApiLimit, DEFAULT_LIMITS, type LimitedGroup, RateLimit } from './rate-limit.ts'
 import { type CiliumVersion, traitsOf } from './version.ts'
 
@@ -42,6 +43,8 @@ export interface FakeCiliumOptions {
   readonly buildMs?: number
   /** Whether pods of any name are taken for pods of this node: for a fake without anybody who tells it of pods. */
   readonly anyPod?: boolean
+  /** Told of its endpoints whenever they, their addresses or their labels are others than before. */
+  readonly published?: (endpoints: readonly PolicySubject[]) => Promise<void>
 }
 
 /** A request that was served. */
@@ -93,6 +96,9 @@ export class FakeCiliumAgent implements AsyncDisposable {
   readonly #annotatedMacs = new Map<string, string>()
   readonly #identities = new FakeIdentities()
   #policies: readonly FakePolicy[] = []
+  #elsewhere: readonly PolicySubject[] = []
+  #published = ''
+  #protecting: Promise<void> = Promise.resolve()
   #saving: Promise<void> = Promise.resolve()
   #starting = false
   #run: Run | undefined
@@ -172,6 +178,15 @@ export class FakeCiliumAgent implements AsyncDisposable {
   /** These policies are in force from when it resolves; earlier ones are not any more. */
   async setPolicies(policies: readonly FakePolicy[]): Promise<void> {
     this.#policies = policies
+    await this.#protect()
+  }
+
+  /** What there is in the cluster is this, and nothing of what was told before. In force from when it resolves. */
+  async learn({ pods, policies, elsewhere }: ClusterView): Promise<void> {
+    this.#pods.clear()
+    for (const pod of pods) this.#pods.set(`${pod.namespace}/${pod.name}`, pod)
+    this.#policies = policies
+    this.#elsewhere = elsewhere
     await this.#protect()
   }
 
@@ -280,9 +295,19 @@ export class FakeCiliumAgent implements AsyncDisposable {
     return this.#saving
   }
 
-  async #protect(): Promise<void> {
-    const subjects = this.endpoints.map((endpoint) => ({ identity: this.#identityOf(endpoint), ips: ipsOf(endpoint) }))
-    await this.#datapath.protect(protectedAddresses(this.#policies, subjects))
+  /** One after the other, as {@link #save}. */
+  #protect(): Promise<void> {
+    const protect = async (): Promise<void> => {
+      if (this.#run === undefined) return
+      const subjects = this.endpoints.map((endpoint) => ({ identity: this.#identityOf(endpoint), ips: ipsOf(endpoint) }))
+      await this.#datapath.protect(protectedAddresses(this.#policies, subjects, this.#elsewhere))
+      const text = JSON.stringify(subjects)
+      if (text === this.#published) return
+      await this.#options.published?.(subjects)
+      this.#published = text
+    }
+    this.#protecting = this.#protecting.then(protect, protect)
+    return this.#protecting
   }
 }
 

@@ -46,8 +46,17 @@ export interface ProtectedAddress {
 const selects = (selector: LabelSelector, { labels }: FakeIdentity): boolean =>
   Object.entries(selector).every(([key, value]) => labels.includes(`k8s:${key}=${value}`))
 
-/** What policies mean for the endpoints that there are. Addresses that no policy selects are not in the answer. */
-export function protectedAddresses(policies: readonly FakePolicy[], endpoints: readonly PolicySubject[]): ProtectedAddress[] {
+/**
+ * What policies mean for the endpoints that there are. Addresses that no policy selects are not in the answer.
+ *
+ * @param elsewhere - endpoints of other nodes, which are protected there
+ */
+export function protectedAddresses(
+  policies: readonly FakePolicy[],
+  endpoints: readonly PolicySubject[],
+  elsewhere: readonly PolicySubject[] = [],
+): ProtectedAddress[] {
+  const everybody = [...endpoints, ...elsewhere]
   return endpoints.flatMap(({ identity, ips }) => {
     const rules = policies.filter(({ endpointSelector }) => selects(endpointSelector, identity))
     if (rules.length === 0) return []
@@ -55,7 +64,7 @@ export function protectedAddresses(policies: readonly FakePolicy[], endpoints: r
       const isV6 = ip.includes(':')
       const allowed = rules.flatMap(({ ingress }) =>
         ingress.map(({ fromEndpoints, toPorts }): AllowedTraffic => ({
-          ...(fromEndpoints === undefined ? {} : { from: sources(fromEndpoints, endpoints).filter((from) => from.includes(':') === isV6) }),
+          ...(fromEndpoints === undefined ? {} : { from: sources(fromEndpoints, everybody).filter((from) => from.includes(':') === isV6) }),
           ...(toPorts === undefined ? {} : { ports: toPorts }),
         })),
       )

@@ -29,6 +29,8 @@ export interface FakeProcessConfig {
   readonly buildMs?: number
   /** Whether pods of any name are taken for pods of this node. */
   readonly anyPod?: boolean
+  /** Folder of the {@link FakeCluster} that it learns of pods, policies and other nodes from. */
+  readonly cluster?: string
 }
 
 const limit: z.ZodType<ApiLimit> = z.strictObject({
@@ -68,6 +70,7 @@ const processConfig: z.ZodType<FakeProcessConfig> = z.strictObject({
     .exactOptional(),
   buildMs: z.int().min(0).exactOptional(),
   anyPod: z.boolean().exactOptional(),
+  cluster: z.string().min(1).exactOptional(),
 })
 
 /** Reads the configuration of a fake agent that is a process. @throws OffloadError INVALID_CONFIG */
