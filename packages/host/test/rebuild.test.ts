@@ -33,6 +33,19 @@ describe.skipIf(process.getuid?.() !== 0)('a daemon whose journal cannot be read
     await eventually(async () => (await lab.remains()).length === 0, 'nothing is left')
   })
 
+  it('takes over what a newer agent has in a state that is not known here: its pod may be running', async () => {
+    await using lab = await HostLab.start({ vfs: 1 })
+    await using pod = await lab.pod()
+    expect((await lab.call('ADD', pod)).exitCode).toBe(0)
+    await lab.stopHost()
+    await writeFile(lab.journal, GARBAGE)
+    lab.agent.state = 'unknown'
+    await lab.startHost()
+    await eventually(() => lab.agent.resyncs.at(-1)?.length === 1, 'the agent is told of it, so that it is no stray')
+    expect((await lab.call('DEL', pod)).exitCode).toBe(0)
+    await eventually(async () => (await lab.remains()).length === 0, 'nothing is left')
+  })
+
   it('leases no VF whose owner nobody knows, until it has come home', async () => {
     await using lab = await HostLab.start({ vfs: 1 })
     await using next = await lab.pod('next')

@@ -101,8 +101,8 @@ export interface AttachmentState {
   readonly vf: VfId
   /** Name of its port. */
   readonly port: string
-  /** Where it stands. */
-  readonly state: 'attaching' | 'attached' | 'detaching'
+  /** Where it stands. `unknown`: as only a newer agent knows it. */
+  readonly state: 'attaching' | 'attached' | 'detaching' | 'unknown'
   /** What it got, once attached. */
   readonly result?: AttachResult
   /** What the host asked for: a host that has lost its journal learns here what it had. Agents of before that do not tell. */
@@ -115,8 +115,11 @@ export interface AttachmentState {
 export interface ResyncEvent {
   /** Identity. */
   readonly key: AttachmentKey
-  /** `kept`: was fine. `reattached`: was missing and is back. `detached`: was a stray. `failed`: see `error`. */
-  readonly action: 'kept' | 'reattached' | 'detached' | 'failed'
+  /**
+   * `kept`: was fine. `reattached`: was missing and is back. `detached`: was a stray. `failed`: see `error`. `unknown`: something that
+   * only a newer agent knows; whether the attachment is there now is open.
+   */
+  readonly action: 'kept' | 'reattached' | 'detached' | 'failed' | 'unknown'
   /** Result after `kept` or `reattached`. */
   readonly result?: AttachResult
   /** Why it failed. */

@@ -38,13 +38,30 @@ const FOREIGN: Readonly<Record<number, ErrorCode>> = {
   [grpcStatus.UNAUTHENTICATED]: 'PERMISSION_DENIED',
 }
 
+/** What the status says of a code that only a newer peer knows: the call itself was understood. */
+const UNKNOWN_CODE: Readonly<Record<number, ErrorCode>> = {
+  ...FOREIGN,
+  [grpcStatus.INVALID_ARGUMENT]: 'INVALID_NETCONF',
+  [grpcStatus.UNKNOWN]: 'ADAPTER_FAILED',
+}
+
+/**
+ * What a peer calls an error, in our terms: its own code, or, where only a newer peer knows that, what its gRPC status says, with the code
+ * in the message.
+ */
+export function readCode(code: string, message: string, status: number): { readonly code: ErrorCode; readonly message: string } {
+  if (isErrorCode(code)) return { code, message }
+  return { code: UNKNOWN_CODE[status] ?? 'INTERNAL', message: `${message} (${shorten(code, 64)}, a code of a newer release)` }
+}
+
 const textOf = (metadata: Metadata | undefined, key: string): string | undefined => {
   const value = metadata?.get(key)[0]
   return value === undefined ? undefined : value.toString()
 }
 
 /**
- * A gRPC status as error. One that carries our metadata comes back as it was thrown; any other is mapped by its status.
+ * A gRPC status as error. One that carries our metadata comes back as it was thrown, also one with a code of a newer release; any other
+ * is mapped by its status.
  *
  * @param from - the status, normally the ServiceError of a call
  * @param what - the call in words, for the message of a foreign status: `attach on tcp://10.0.0.1:8000`
@@ -52,11 +69,12 @@ const textOf = (metadata: Metadata | undefined, key: string): string | undefined
 export function errorFromStatus(from: Partial<StatusObject>, what: string): OffloadError {
   const code = textOf(from.metadata, CODE)
   const details = from.details ?? 'no reason given'
-  if (code !== undefined && isErrorCode(code)) {
-    const hint = textOf(from.metadata, HINT)
-    return new OffloadError(code, textOf(from.metadata, MESSAGE) ?? details, { cause: from, ...(hint === undefined ? {} : { hint }) })
-  }
   const number = from.code ?? grpcStatus.UNKNOWN
+  if (code !== undefined) {
+    const hint = textOf(from.metadata, HINT)
+    const read = readCode(code, textOf(from.metadata, MESSAGE) ?? details, number)
+    return new OffloadError(read.code, read.message, { cause: from, ...(hint === undefined ? {} : { hint }) })
+  }
   const mapped = FOREIGN[number] ?? 'INTERNAL'
   const name = grpcStatus[number] ?? String(number)
   if (mapped === 'INCOMPATIBLE_PEER')

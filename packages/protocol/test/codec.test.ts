@@ -3,6 +3,8 @@ import { type AttachmentKey, ERROR_CODES, type ErrorCode, formatAttachmentKey, O
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Codec, METHODS } from '../src/codec/methods.ts'
+import { resultToWire } from '../src/codec/wire.ts'
+import * as wire from '../src/gen/offload/v1/offload.ts'
 import { ATTACH, KEY, RESULT } from './fixture.ts'
 
 const record = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Record<string, unknown>> =>
@@ -124,7 +126,7 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
     METHODS.list.reply as Codec<never>,
     fc
       .tuple(
-        object({ key, vf, port: text, state: fc.constantFrom('attaching', 'attached', 'detaching') }, { result }),
+        object({ key, vf, port: text, state: fc.constantFrom('attaching', 'attached', 'detaching', 'unknown') }, { result }),
         fc.array(repair, { maxLength: 3 }),
       )
       .map(([state, repairs]) =>
@@ -137,9 +139,12 @@ const cases: readonly [name: string, codec: Codec<never>, values: fc.Arbitrary<u
   [
     'resync event',
     METHODS.resync.reply as Codec<never>,
-    object(
-      { key, action: fc.constantFrom('kept', 'reattached', 'detached', 'failed') },
-      { result, error: record({ code, message: text }) },
+    fc.oneof(
+      object(
+        { key, action: fc.constantFrom('kept', 'reattached', 'detached', 'failed') },
+        { result, error: record({ code, message: text }) },
+      ),
+      object({ key, action: fc.constant('unknown') }, { error: record({ code, message: text }) }),
     ),
   ],
 ]
@@ -183,11 +188,29 @@ describe.each(cases)('%s', (_name, codec, values) => {
   })
 })
 
-test('a message of a newer peer with fields and error codes that are not known is understood', () => {
-  const unknownField = Buffer.from([0xfa, 0x3f, 0x03, 0x61, 0x62, 0x63])
-  expect(METHODS.attach.call.decode(Buffer.concat([METHODS.attach.call.encode(ATTACH), unknownField]))).toStrictEqual(ATTACH)
-  const event = { key: KEY, action: 'failed', error: { code: 'FROM_THE_FUTURE' as ErrorCode, message: 'm' } } as const
-  expect(METHODS.resync.reply.decode(METHODS.resync.reply.encode(event))).toMatchObject({ error: { code: 'INTERNAL', message: 'm' } })
+describe('what only a newer agent knows', () => {
+  const key = { network: KEY.network, containerId: KEY.containerId, ifName: KEY.ifName }
+  const event = (over: Partial<wire.ResyncResponse>): unknown =>
+    METHODS.resync.reply.decode(wire.ResyncResponse.encode({ key, action: wire.ResyncAction.KEPT, ...over }).finish())
+
+  test.each([0, 5, 101, -1])('action %i of a resync is unknown, and its result of no use', (action) => {
+    expect(event({ action: action as wire.ResyncAction, result: resultToWire(RESULT) })).toEqual({ key, action: 'unknown' })
+  })
+
+  test.each([0, 4, 101, -1])('phase %i of an attachment is unknown', (phase) => {
+    const message = { key, vf: { device: 'd', index: 1 }, port: 'p', phase: phase as wire.AttachmentPhase, repairs: [] }
+    expect(METHODS.list.reply.decode(wire.ListResponse.encode(message).finish())).toMatchObject({ key, state: 'unknown' })
+  })
+
+  test.each([
+    ['FROM_THE_FUTURE', 14, 'AGENT_UNREACHABLE'],
+    ['FROM_THE_FUTURE', 0, 'INTERNAL'],
+    ['constructor', 3, 'INVALID_NETCONF'],
+  ])('error code %s is taken for what status %i says', (code, status, expected) => {
+    expect(event({ action: wire.ResyncAction.FAILED, error: { code, message: 'm', status } })).toMatchObject({
+      error: { code: expected, message: `m (${code}, a code of a newer release)` },
+    })
+  })
 })
 
 test('what cannot be JSON is refused before it is sent', () => {

@@ -69,6 +69,8 @@ export interface ServiceDeps {
 export class OffloadService implements OffloadApi {
   readonly #deps: ServiceDeps
   readonly #resyncs = new KeyedMutex()
+  /** Why the host was refused last. */
+  #refused: string | undefined
 
   /** Serves as soon as it is made. */
   constructor(deps: ServiceDeps) {
@@ -83,7 +85,7 @@ export class OffloadService implements OffloadApi {
         throw new OffloadError('PERMISSION_DENIED', `node = ${JSON.stringify(call.node)}: this is the agent of node "${node}"`, {
           hint: 'Correct "agent.address" or "node" in the configuration of the host daemon.',
         })
-      const protocol = negotiate(call.protocol)
+      const protocol = this.#agree(call.protocol, op)
       op.log.info({ protocol, bootId: call.bootId, features: call.features }, 'host connected')
       return Promise.resolve({ protocol, instanceId, networks: networks.names, features: [HEARTBEAT], kept: ports.kept })
     })
@@ -160,6 +162,20 @@ export class OffloadService implements OffloadApi {
   async *heartbeat(beats: AsyncIterable<HostBeat>, ctx: CallContext): AsyncGenerator<AgentBeat, void, undefined> {
     authoriseCall(ctx, this.#deps.node)
     yield* this.#deps.host.meet(beats, ctx.signal)
+  }
+
+  /** A host that is refused tries again each second: that is logged once. */
+  #agree(theirs: HandshakeCall['protocol'], { log }: OpContext): number {
+    try {
+      const protocol = negotiate(theirs)
+      this.#refused = undefined
+      return protocol
+    } catch (error) {
+      const { code, hint, message } = OffloadError.from(error)
+      if (message !== this.#refused) log.error({ code, reason: message, hint }, 'host refused')
+      this.#refused = message
+      throw error
+    }
   }
 
   async *#resync(wired: AsyncIterable<AttachCall>, ctx: CallContext, op: OpContext): AsyncGenerator<ResyncEvent> {

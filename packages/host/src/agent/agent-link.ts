@@ -295,7 +295,7 @@ export class AgentLink {
         'INCOMPATIBLE_PEER',
         `the agent chose protocol version ${session.protocol}, this daemon speaks ${PROTOCOL_VERSIONS.min} to ${PROTOCOL_VERSIONS.max}`,
         {
-          hint: 'Install versions of host daemon and agent that are at most one release apart.',
+          hint: `Upgrade the ${session.protocol > PROTOCOL_VERSIONS.max ? 'host daemon' : 'agent'}.`,
         },
       )
     return session

@@ -26,6 +26,8 @@ export interface ResyncerDeps {
 
 const FIRST_RETRY_MS = 1_000
 
+const UPGRADE = 'The agent is of a newer release: upgrade the host daemon.'
+
 /** Brings the agent in line with the journal, one resync at a time. */
 export class Resyncer {
   readonly #deps: ResyncerDeps
@@ -122,6 +124,7 @@ export class Resyncer {
   #isUnsettled({ key, action, error }: ResyncEvent): boolean {
     if (action === 'failed') return error === undefined || ERROR_CODES[error.code].retryable
     if (action === 'kept') return false
+    if (action === 'unknown') return true
     const row = this.#deps.journal.get(key)
     const lives = this.#attaching.has(formatAttachmentKey(key)) || (row?.result !== undefined && row.phase !== 'detaching')
     return lives !== (action === 'reattached')
@@ -132,6 +135,11 @@ export class Resyncer {
     const fields = { key: formatAttachmentKey(event.key), action: event.action }
     if (event.action === 'failed')
       log.error({ ...fields, code: event.error?.code, reason: event.error?.message }, 'attachment could not be brought back on the DPU')
+    else if (event.action === 'unknown')
+      log.warn(
+        { ...fields, code: event.error?.code, reason: event.error?.message, hint: UPGRADE },
+        'the agent did what this daemon does not know',
+      )
     else if (event.action === 'kept') log.debug(fields, 'resync')
     else log.info(fields, 'resync')
     const changed = row?.result === undefined || event.result === undefined ? undefined : addressesChanged(row.result, event.result)

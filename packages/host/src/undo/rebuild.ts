@@ -37,8 +37,9 @@ export async function withholdUnknown(
 }
 
 /**
- * After the loss of the journal, before the first resync: takes over what the agent still has attached on VFs that are away. What it
- * has on a VF that lies at home is left to the resync, which ends it. Does nothing while the journal is whole.
+ * After the loss of the journal, before the first resync: takes over what the agent still has attached on VFs that are away, and what it
+ * has there in a state that only a newer agent knows: left out, the resync would end it, and its pod may be running. What it has on a VF
+ * that lies at home is left to the resync, which ends it. Does nothing while the journal is whole.
  *
  * @throws OffloadError whatever the agent fails with; it is repeated with the next attempt to connect
  */
@@ -48,10 +49,10 @@ export async function adoptAttachments(
 ): Promise<void> {
   if (!journal.rebuilding) return
   for (const { key, vf, state, result, request } of await client.list({ signal })) {
-    if (state !== 'attached' || result === undefined || request === undefined) continue
+    if ((state !== 'attached' && state !== 'unknown') || result === undefined || request === undefined) continue
     const { vf: _vf, vfMac: _mac, had: _had, ...intent } = request
     if (!journal.adopt({ intent, vf, result, bootId })) continue
-    log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod }, 'attachment taken over from the agent')
+    log.warn({ key: formatAttachmentKey(key), vf: formatVfId(vf), pod: intent.pod, state }, 'attachment taken over from the agent')
     reached('host.recover.adopted')
   }
   journal.rebuilt()

@@ -88,6 +88,7 @@ describe('Resyncer', () => {
     ['failed for the moment', FAILED, true],
     ['failed for good', { action: 'failed', error: { code: 'INVALID_NETCONF', message: 'no' } }, false],
     ['was kept', { action: 'kept' }, false],
+    ['had done to it what only a newer agent knows', { action: 'unknown' }, true],
     ['was made again', { action: 'reattached' }, false],
     ['was taken for a stray although it lives', { action: 'detached' }, true],
   ])('knows whether to repeat after an attachment that %s', async (_what, answer, again) => {
@@ -98,7 +99,7 @@ describe('Resyncer', () => {
     expect(await resyncer.run(NEVER)).toBe(again)
   })
 
-  it('repeats when the agent made what has just ended, not when it detached a stray', async () => {
+  it('repeats when the agent made what has just ended, or did nobody knows what, not when it detached a stray', async () => {
     const stray = keyOf('stray')
     expect(
       await start(
@@ -110,6 +111,12 @@ describe('Resyncer', () => {
       await start(
         [],
         answering(() => FAILED, [{ key: stray, action: 'reattached' }]),
+      ).resyncer.run(NEVER),
+    ).toBe(true)
+    expect(
+      await start(
+        [],
+        answering(() => FAILED, [{ key: stray, action: 'unknown' }]),
       ).resyncer.run(NEVER),
     ).toBe(true)
   })

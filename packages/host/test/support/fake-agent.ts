@@ -27,6 +27,8 @@ export class FakeAgent implements AgentClient {
   /** VFs that networks keep. */
   kept: readonly KeptVfs[] = []
   result: Partial<AttachResult> = {}
+  /** Where its attachments stand. */
+  state: AttachmentState['state'] = 'attached'
   /** Runs inside of each call, before it has any effect; may throw or wait. */
   before: (method: string, ctx: CallContext) => Promise<void> | void = () => {}
   /** Runs after an attach took effect, before the reply. */
@@ -124,7 +126,7 @@ export class FakeAgent implements AgentClient {
     return [...this.attachments.values()].flatMap((request) => {
       const { key, vf } = request
       const result = this.results.get(formatAttachmentKey(key))
-      return result === undefined ? [] : [{ key, vf, port: `p${vf.index}`, state: 'attached' as const, result, request }]
+      return result === undefined ? [] : [{ key, vf, port: `p${vf.index}`, state: this.state, result, request }]
     })
   }
 

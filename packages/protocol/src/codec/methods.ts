@@ -4,7 +4,8 @@ import type { AgentBeat, HostBeat, AttachCall, AttachmentState, AttachReply, Han
 import * as wire from '../gen/offload/v1/offload.ts'
 import { MAX_MESSAGE_BYTES } from '../limits.ts'
 import * as schemas from './schemas.ts'
-import { attachFromWire, attachToWire, present, repairFromWire, repairToWire, resultFromWire, resultToWire } from './wire.ts'
+import { attachFromWire, attachToWire, present, problemToWire, repairFromWire, repairToWire, resultFromWire, resultToWire } from './wire.ts'
+import { wireEnum } from './wire-enum.ts'
 
 /** How values of one type become bytes and, validated, values again. */
 export interface Codec<T> {
@@ -78,8 +79,18 @@ function empty(what: string, type: MessageType<object>): Codec<void> {
 /** A message of the host during a resync: an attachment, or that there are no more. */
 export type ResyncMessage = AttachCall | 'complete'
 
-const PHASES = ['unspecified', 'attaching', 'attached', 'detaching'] as const
-const ACTIONS = ['unspecified', 'kept', 'reattached', 'detached', 'failed'] as const
+const { AttachmentPhase, ResyncAction } = wire
+const phases = wireEnum(AttachmentPhase.UNSPECIFIED, {
+  attaching: AttachmentPhase.ATTACHING,
+  attached: AttachmentPhase.ATTACHED,
+  detaching: AttachmentPhase.DETACHING,
+})
+const actions = wireEnum(ResyncAction.UNSPECIFIED, {
+  kept: ResyncAction.KEPT,
+  reattached: ResyncAction.REATTACHED,
+  detached: ResyncAction.DETACHED,
+  failed: ResyncAction.FAILED,
+})
 const { OffloadService: service } = wire
 
 /** The service's methods with their codecs: the one description that client, server and in-memory twin share. */
@@ -171,7 +182,7 @@ export const METHODS: {
         key,
         vf,
         port,
-        phase: wire.AttachmentPhase[state.toUpperCase() as Uppercase<typeof state>],
+        phase: phases.toWire(state),
         result: result === undefined ? undefined : resultToWire(result),
         request: request === undefined ? undefined : attachToWire(request),
         repairs: repairs.map(repairToWire),
@@ -181,7 +192,7 @@ export const METHODS: {
           key,
           vf,
           port,
-          state: PHASES[phase],
+          state: phases.fromWire(phase),
           result: resultFromWire(result),
           request: request === undefined ? undefined : attachFromWire(request),
           repairs: repairs.length === 0 ? undefined : repairs.map((repair) => repairFromWire(repair, key)),
@@ -204,11 +215,16 @@ export const METHODS: {
       schemas.resyncEvent,
       ({ key, action, result, error }) => ({
         key,
-        action: wire.ResyncAction[action.toUpperCase() as Uppercase<typeof action>],
+        action: actions.toWire(action),
         result: result === undefined ? undefined : resultToWire(result),
-        error,
+        error: error === undefined ? undefined : problemToWire(error),
       }),
-      ({ key, action, result, error }) => present({ key, action: ACTIONS[action], result: resultFromWire(result), error }),
+      (message) => {
+        const action = actions.fromWire(message.action)
+        // What an action that nobody here knows left behind is not to be taken for what the pod should have.
+        const result = action === 'unknown' ? undefined : resultFromWire(message.result)
+        return present({ key: message.key, action, result, error: message.error })
+      },
     ),
   },
   heartbeat: {

@@ -3,13 +3,13 @@ import {
   type AttachResult,
   attachmentKeySchema,
   attachResult,
-  isErrorCode,
   macAddress,
   repairRecord,
   type VfId,
 } from '@cni-offload/sdk'
 import { z } from 'zod'
 import type { AgentBeat, HostBeat, AttachCall, AttachmentState, AttachReply, HandshakeCall, HandshakeReply, ResyncEvent } from '../api.ts'
+import { readCode } from '../errors.ts'
 import { MAX_JSON_LENGTH, MAX_LIST_LENGTH, MAX_TEXT_LENGTH } from '../limits.ts'
 
 const text = z.string().max(MAX_TEXT_LENGTH)
@@ -139,7 +139,7 @@ export const attachmentState: z.ZodType<AttachmentState> = z.object({
   key,
   vf: vfId,
   port: text,
-  state: z.enum(['attaching', 'attached', 'detaching']),
+  state: z.enum(['attaching', 'attached', 'detaching', 'unknown']),
   result: result.exactOptional(),
   request: attachCall.exactOptional(),
   repairs: z.array(repairRecord).max(MAX_LIST_LENGTH).exactOptional(),
@@ -151,15 +151,13 @@ export const hostBeat: z.ZodType<HostBeat> = z.object({ stopping: z.boolean() })
 /** Schema of an {@link AgentBeat} from the wire. */
 export const agentBeat: z.ZodType<AgentBeat> = z.object({ restarting: z.boolean() })
 
-/** Schema of a {@link ResyncEvent} from the wire. A code that only a newer agent knows becomes INTERNAL. */
+/** Schema of a {@link ResyncEvent} from the wire. A code that only a newer agent knows is taken for what its status says. */
 export const resyncEvent: z.ZodType<ResyncEvent> = z.object({
   key,
-  action: z.enum(['kept', 'reattached', 'detached', 'failed']),
+  action: z.enum(['kept', 'reattached', 'detached', 'failed', 'unknown']),
   result: result.exactOptional(),
   error: z
-    .object({
-      code: z.string().transform((code) => (isErrorCode(code) ? code : ('INTERNAL' as const))),
-      message: z.string().max(64 * 1024),
-    })
+    .object({ code: z.string(), message: z.string().max(64 * 1024), status: z.number() })
+    .transform(({ code, message, status }) => readCode(code, message, status))
     .exactOptional(),
 })

@@ -1,5 +1,5 @@
-import { type AttachResult, type Dns, formatAttachmentKey, type RepairRecord, type Route } from '@cni-offload/sdk'
-import type { AttachCall } from '../api.ts'
+import { type AttachResult, type Dns, ERROR_CODES, formatAttachmentKey, type RepairRecord, type Route } from '@cni-offload/sdk'
+import type { AttachCall, ResyncEvent } from '../api.ts'
 import type * as wire from '../gen/offload/v1/offload.ts'
 
 /**
@@ -100,4 +100,9 @@ export function repairFromWire(message: wire.RepairRecord, key: wire.AttachmentK
   const { atMs, ...rest } = message
   const subject = key === undefined ? '' : formatAttachmentKey(key)
   return present({ ...rest, at: Number(atMs), key, subject })
+}
+
+/** An error inside a message, with its gRPC status for peers that do not know its code. */
+export function problemToWire({ code, message }: NonNullable<ResyncEvent['error']>): wire.Problem {
+  return { code, message, status: ERROR_CODES[code].grpc }
 }

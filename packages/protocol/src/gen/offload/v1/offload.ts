@@ -13,15 +13,29 @@ import type {
 /**
  * The protocol between the host daemon and the agent on the DPU.
  *
- * Rules for whoever changes this file: fields are never renumbered nor reused; a new field is optional and its absence
- * means what was true before it existed; a change that an older peer would misunderstand raises the protocol version that
- * Handshake negotiates.
+ * Rules for whoever changes this file. Host and agent may be one release apart, in either direction.
+ *
+ * Free, since an older peer does what it always did:
+ *   - a new field that is optional, whose absence means what was true before it existed, and that may be ignored;
+ *   - a new value of an enum, where it is read as unknown (see each enum for what is done then);
+ *   - a new error code whose gRPC status says what an older peer has to know of it.
+ * Only between peers whose handshake names a feature for it:
+ *   - a new method, and a new kind of message in a stream;
+ *   - a field or value whose being ignored would be wrong: who sends it to a peer without the feature does without, or fails.
+ * Only with a protocol version of its own, which Handshake negotiates:
+ *   - everything that changes what existing fields, values, methods or their order mean.
+ * Never: a number that is given to something else, a field that changes its type, a removal before the lowest version that is spoken
+ * has done without.
  *
  * A failed call carries, besides the gRPC status, the metadata "offload-code" (stable error code),
- * "offload-message-bin" (full message) and "offload-hint-bin" (remedy), both UTF-8.
+ * "offload-message-bin" (full message) and "offload-hint-bin" (remedy), both UTF-8. A peer that does not know the code takes it for what
+ * the gRPC status says and keeps message and hint.
  */
 
-/** Where an attachment stands. */
+/**
+ * Where an attachment stands. What only a newer agent knows is shown to people as unknown; a host that has lost its journal takes such an
+ * attachment for one that its pod has.
+ */
 export const AttachmentPhase = {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
@@ -42,7 +56,10 @@ export namespace AttachmentPhase {
   export type DETACHING = typeof AttachmentPhase.DETACHING;
 }
 
-/** What a resync did for an attachment. */
+/**
+ * What a resync did for an attachment. What only a newer agent knows says that the agent is done with it and nothing more: the host
+ * reports it, uses no result of it, and soon asks again.
+ */
 export const ResyncAction = {
   /** UNSPECIFIED - Never sent. */
   UNSPECIFIED: 0,
@@ -420,6 +437,8 @@ export interface Problem {
   readonly code: string;
   /** What happened and why. */
   readonly message: string;
+  /** gRPC status of the code, for peers that do not know it. 0 from agents of before. */
+  readonly status: number;
 }
 
 /** The host lives. */
@@ -2459,7 +2478,7 @@ export const ResyncResponse: MessageFns<ResyncResponse> = {
 };
 
 function createBaseProblem(): Problem {
-  return { code: "", message: "" };
+  return { code: "", message: "", status: 0 };
 }
 
 export const Problem: MessageFns<Problem> = {
@@ -2469,6 +2488,9 @@ export const Problem: MessageFns<Problem> = {
     }
     if (message.message !== "") {
       writer.uint32(18).string(message.message);
+    }
+    if (message.status !== 0) {
+      writer.uint32(24).uint32(message.status);
     }
     return writer;
   },
@@ -2500,6 +2522,14 @@ export const Problem: MessageFns<Problem> = {
             }
 
             message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.status = reader.uint32();
             continue;
           }
         }
