@@ -172,11 +172,14 @@ export class Attachments implements AsyncDisposable {
   }
 
   /** A running pod goes on using what it has: as where attaching it again fails, nothing is undone. */
-  #leaveToResync({ key, request: { pod } }: AttachmentRow): void {
+  #leaveToResync(row: AttachmentRow): void {
+    const { key, request } = row
+    const { pod, had } = request
     this.#deps.log.warn(
       { key: formatAttachmentKey(key), pod },
       'the previous run did not end attaching a running pod again: left to the resync',
     )
+    this.claims.hold(key, had, this.#deps.networks.makerOf(row))
     this.#deps.journal.abandon(key)
   }
 

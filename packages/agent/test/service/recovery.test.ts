@@ -56,6 +56,10 @@ describe('after a crash', () => {
     await bench.boot()
     expect(bench.network.count('detach')).toBe(0)
     expect(bench.states()).toEqual({})
+    // The network has lost its state, and gives what the pod has as if it were free.
+    bench.network.afterAttach = () => result
+    expect(await rejection(bench.service.attach(call('b', 1), ctx()))).toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+    bench.network.afterAttach = undefined
     expect(await bench.resync([call('a', 0, { had: result })])).toMatchObject([{ action: 'reattached', result }])
     expect(bench.states()).toEqual({ 'podnet/a/eth0': 'attached' })
     expect(bench.journal.get(key('a'))?.request).toEqual(call('a', 0))

@@ -102,6 +102,16 @@ export class SqliteJournal implements AttachmentJournal {
   }
 
   /** @inheritDoc */
+  withdraw(vf: VfId): void {
+    this.#changeVfs(() => this.#vfs.withdraw(vf))
+  }
+
+  /** @inheritDoc */
+  restore(vf: VfId): void {
+    this.#changeVfs(() => this.#vfs.restore(vf))
+  }
+
+  /** @inheritDoc */
   lease(request: LeaseRequest): AttachmentRow {
     const { intent, netns, netnsIdentity, bootId } = request
     const { key, pod } = intent

@@ -140,6 +140,13 @@ export interface AttachmentJournal extends Disposable {
   /** Notes the health of a VF, or of all VFs of a device when `index` is absent. */
   setHealth(of: { readonly device: string; readonly index?: number }, health: VfHealth): void
   /**
+   * Makes a VF unhealthy until it is restored or the journal is closed, whatever the hardware says of it meanwhile: it is not known to be
+   * clean.
+   */
+  withdraw(vf: VfId): void
+  /** Makes a VF healthy that was withdrawn: it is clean. */
+  restore(vf: VfId): void
+  /**
    * Sets which VFs are leased only to attachments that name them, instead of those set before; they may be unknown yet. It
    * follows from the configuration and lasts until the journal is closed.
    */

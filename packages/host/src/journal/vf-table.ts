@@ -44,6 +44,7 @@ const STATEMENTS = {
 export class VfTable {
   readonly #file: string
   readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
+  readonly #withdrawn = new Map<string, VfId>()
 
   /** Prepares its statements. */
   constructor(file: JournalFile) {
@@ -56,6 +57,19 @@ export class VfTable {
     this.#sql.allUnhealthy.run()
     for (const { id, pciAddress, mac, health } of found)
       this.#sql.add.run(id.device, id.index, pciAddress ?? null, mac, health === 'healthy' ? 1 : 0)
+    this.#keepWithdrawn()
+  }
+
+  /** As {@link AttachmentJournal.withdraw}. */
+  withdraw(vf: VfId): void {
+    this.#withdrawn.set(formatVfId(vf), vf)
+    this.#keepWithdrawn()
+  }
+
+  /** As {@link AttachmentJournal.restore}. */
+  restore(vf: VfId): void {
+    this.#withdrawn.delete(formatVfId(vf))
+    this.setHealth(vf, 'healthy')
   }
 
   /** As {@link AttachmentJournal.reserve}. */
@@ -69,6 +83,7 @@ export class VfTable {
     const healthy = health === 'healthy' ? 1 : 0
     if (index === undefined) this.#sql.healthOfDevice.run(healthy, device)
     else this.#sql.healthOfVf.run(healthy, device, index)
+    this.#keepWithdrawn()
   }
 
   /** Leases the VF that suits a request best. @throws OffloadError NO_FREE_VF, INVALID_NETCONF */
@@ -105,6 +120,10 @@ export class VfTable {
     const counted = new Map(this.#sql.counts.all().map((row) => [row['state'], Number(row['n'])]))
     const of = (state: string): number => counted.get(state) ?? 0
     return { free: of('free'), leased: of('leased'), quarantined: of('quarantined'), unhealthy: of('unhealthy') }
+  }
+
+  #keepWithdrawn(): void {
+    for (const { device, index } of this.#withdrawn.values()) this.#sql.healthOfVf.run(0, device, index)
   }
 
   #changed({ device, index }: VfId, event: LeaseEvent & keyof typeof STATEMENTS): boolean {

@@ -74,7 +74,7 @@ const NEVER_VFS: ReadonlySet<string> = new Set(['bond', 'bridge', 'dummy', 'ipvl
  * What speaks against an interface being the VF as the pod got it, as readable phrases. Virtual machines and bonds in pods take the VF
  * below something of their own, and may give its name and its addresses to that.
  */
-function reasonsToDoubt({ name, mac, kind, master }: Link, expected: AttachResult): string[] {
+export function reasonsToDoubt({ name, mac, kind, master }: Link, expected: AttachResult): string[] {
   return [
     ...(mac === expected.mac ? [] : [`MAC of ${name} is ${mac} instead of ${expected.mac}`]),
     ...(NEVER_VFS.has(kind) ? [`${name} is a ${kind} interface`] : []),
@@ -127,6 +127,11 @@ async function examineAbsent(deps: ExamineDeps, row: AttachmentRow, result: Atta
     found: [`${there}: VF ${formatVfId(vf)} lies at home as ${home.netdev}`],
     repair: { action: 'return', run: (op) => putBack(deps, row, result, op) },
   }
+}
+
+/** Whether an attachment's VF has left home, so that the interface in its pod can be it. */
+export async function isElsewhere(device: HostDevice, row: AttachmentRow, ctx: OpContext): Promise<boolean> {
+  return (await lyingAtHome(device, row, ctx)) === undefined
 }
 
 async function lyingAtHome(device: HostDevice, { vf }: AttachmentRow, ctx: OpContext): Promise<VirtualFunction | undefined> {

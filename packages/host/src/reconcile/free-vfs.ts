@@ -6,7 +6,7 @@ import type { HostLimits } from '../limits.ts'
 /** What {@link FreeVfs} works with. */
 export interface FreeVfsDeps {
   /** Which VFs nobody has. */
-  readonly journal: Pick<AttachmentJournal, 'vfs' | 'setHealth'>
+  readonly journal: Pick<AttachmentJournal, 'vfs' | 'withdraw' | 'restore'>
   /** Where they are. */
   readonly device: HostDevice
   /** When it may act, and what it did. */
@@ -61,15 +61,13 @@ export class FreeVfs {
       this.#withdraw(id)
       await this.#bringHome(id, ['it is away although nobody has it'], signal)
     } else if (withdrawn) {
-      // An event of the hardware may have called it healthy meanwhile: it must not be leased while it is brought home.
-      this.#withdraw(id)
       await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal)
     } else ledger.fine(subject)
   }
 
   #withdraw(id: VfId): void {
     this.#withdrawn.add(formatVfId(id))
-    this.#deps.journal.setHealth(id, 'unhealthy')
+    this.#deps.journal.withdraw(id)
   }
 
   async #bringHome(id: VfId, found: readonly string[], signal: AbortSignal): Promise<void> {
@@ -88,7 +86,7 @@ export class FreeVfs {
     }
     // A later look sees to it again.
     if (now?.health !== 'healthy') return
-    journal.setHealth(id, 'healthy')
+    journal.restore(id)
     this.#withdrawn.delete(formatVfId(id))
     ledger.repaired(subject, { action: 'reclaim', found, outcome: 'repaired' })
   }

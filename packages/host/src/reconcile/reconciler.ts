@@ -13,14 +13,14 @@ import { deadline, type KeyedMutex, Limiter, type RepairLedger } from '@cni-offl
 import { addressesChanged } from '../agent/resync.ts'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
-import { examine, type ExamineDeps, type Finding } from './examine.ts'
+import { examine, type ExamineDeps, type Finding, isElsewhere, reasonsToDoubt } from './examine.ts'
 import { FreeVfs } from './free-vfs.ts'
 import { obstacle, update } from './update.ts'
 
 /** What a {@link Reconciler} works with. */
 export interface ReconcilerDeps extends ExamineDeps {
   /** What should be. */
-  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'setHealth'>
+  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'withdraw' | 'restore'>
   /** Locks of attachments. */
   readonly locks: KeyedMutex
   /** When it may act, and what it did. */
@@ -152,7 +152,7 @@ export class Reconciler {
 
   /** First the pod, then the journal: a crash in between leaves the old result there, and the next resync begins again. */
   async #follow(row: AttachmentRow, after: AttachResult, ctx: OpContext): Promise<void> {
-    const { journal, ledger, net } = this.#deps
+    const { device, journal, ledger, net } = this.#deps
     const { key, netns, result: before } = row
     if (before === undefined || !this.#isNews(row, after)) return
     const hindered = obstacle(before, after)
@@ -164,7 +164,16 @@ export class Reconciler {
       })
     const { changes, ops } = update(key.ifName, before, after)
     // Where the pod is gone, or the VF away, there is nothing to change: looks deal with that.
-    if (netns === '' || (await net.netnsIdentity(netns)) !== row.netnsIdentity || (await net.link(netns, key.ifName)) === undefined) return
+    if (netns === '' || (await net.netnsIdentity(netns)) !== row.netnsIdentity) return
+    const link = await net.link(netns, key.ifName)
+    if (link === undefined || !(await isElsewhere(device, row, ctx))) return
+    const doubts = reasonsToDoubt(link, before)
+    if (doubts.length > 0)
+      return ledger.report(formatAttachmentKey(key), {
+        key,
+        found: [`the network was changed on the DPU, and ${key.ifName} may not be the pod's VF any more: ${doubts.join('; ')}`],
+        reason: 'It is not touched. Restart the pod.',
+      })
     const reason = await this.#attempt(async () => {
       ctx.signal.throwIfAborted()
       await net.apply(netns, ops)

@@ -38,6 +38,8 @@ describe('a free VF that was unhealthy and is well again', () => {
     }
     const looking = look()
     await begun.promise
+    journal.setHealth(id, 'healthy')
+    journal.syncVfs(vfsOf(1))
     expect(() => journal.lease(leaseOf('a'))).toThrow(expect.objectContaining({ code: 'NO_FREE_VF' }))
     end.resolve()
     await looking

@@ -97,6 +97,27 @@ describe.skipIf(process.getuid?.() !== 0)('the reconciler of the host (needs roo
     const routes = (await lab.net.routes(pod.path, 'eth0')).map(({ dst }) => dst).toSorted()
     expect(routes).toEqual(['10.50.0.0/16', '192.0.2.0/24', '::/0'])
     expect((await lab.inspect()).attachments[0]?.mtu).toBe(1300)
+    // Another interface has taken the name: it is not the pod's VF.
+    const other = { ...after, mtu: 1350 }
+    agent.resync = async function* (wired): AsyncGenerator<ResyncEvent> {
+      for await (const { key } of wired) yield { key, action: 'kept', result: other }
+    }
+    await using elsewhere = await TestNetns.create(lab.net, 'els')
+    await lab.net.apply(pod.path, [{ op: 'link.move', dev: 'eth0', netns: elsewhere.path, name: 'hidden' }])
+    await lab.net.apply(pod.path, [{ op: 'link.add-bridge', dev: 'eth0', mtu: 1500 }])
+    // Soon after a repair the attachment is left alone for a moment.
+    const told = async (): Promise<RepairRecord[]> => {
+      agent.become('unreachable')
+      agent.become('ready')
+      return await records(({ found }) => found.some((text) => text.includes("may not be the pod's VF")))
+    }
+    await expect.poll(told, SOON).not.toEqual([])
+    expect((await lab.net.link(pod.path, 'eth0'))?.mtu).toBe(1500)
+    await lab.net.apply(pod.path, [{ op: 'link.del', dev: 'eth0' }])
+    await lab.net.apply(elsewhere.path, [{ op: 'link.move', dev: 'hidden', netns: pod.path, name: 'eth0' }])
+    agent.resync = async function* (wired): AsyncGenerator<ResyncEvent> {
+      for await (const { key } of wired) yield { key, action: 'kept', result: after }
+    }
     // The next one finds nothing to do.
     agent.become('unreachable')
     agent.become('ready')
