@@ -20,6 +20,8 @@ export interface LabOptions {
   readonly net?: (net: LinuxNet) => LinuxNet
   readonly agent?: FakeAgent
   readonly log?: Logger
+  /** Name of the node, where certificates have to fit. */
+  readonly node?: string
   /** Options of the daemon that are not as usual. */
   readonly host?: Partial<HostOptions>
 }
@@ -65,7 +67,7 @@ export class HostLab implements AsyncDisposable {
     const net = stack.use(createLinuxNet())
     const hostNetns = stack.use(await TestNetns.create(net, 'hst'))
     const dpuNetns = stack.use(await TestNetns.create(net, 'dpu'))
-    const node = uniqueName('node')
+    const node = options.node ?? uniqueName('node')
     const dir = await mkdtemp(join(tmpdir(), 'host-'))
     stack.defer(() => rm(dir, { recursive: true, force: true }))
     await plugCard({ net, device: 'soft0', vfs: options.vfs ?? 2, node, hostNetns: hostNetns.path, dpuNetns: dpuNetns.path })
@@ -130,7 +132,12 @@ export class HostLab implements AsyncDisposable {
         ...this.#options.host,
         ...more,
       },
-      { net: wrapNet(this.net), agent: this.agent, netns: this.hostNetns.path },
+      {
+        net: wrapNet(this.net),
+        netns: this.hostNetns.path,
+        // Where a test names an agent's address, the daemon goes there by itself.
+        ...(this.#options.host?.agent === undefined ? { agent: this.agent } : {}),
+      },
     )
   }
 
