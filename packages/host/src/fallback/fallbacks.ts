@@ -1,7 +1,7 @@
 import type { LinuxNet } from '@cni-offload/linux'
 import { type AttachmentKey, formatAttachmentKey, type Logger, OffloadError, type PodIdentity } from '@cni-offload/sdk'
 import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
-import { decodeRaw } from '@cni-offload/sdk/exec'
+import { decodeRaw, type RawResult } from '@cni-offload/sdk/exec'
 import { deadline, KeyedMutex } from '@cni-offload/sdk/runtime'
 import type { HostLimits } from '../limits.ts'
 import { reached } from '../steps.ts'
@@ -115,8 +115,7 @@ export class Fallbacks {
       const raw = await ctx.stages.time('fallback', () => runner.add(listCall(row, row.netns), ctx.signal))
       reached('host.fallback-add.made')
       ctx.signal.throwIfAborted()
-      const own = decodeRaw(raw, call.list)
-      const result = appendResult(netconf.prevResult, { ...own, dns: { ...own.dns, ...resolver(netconf.runtimeConfig) } })
+      const result = resultOf(raw, row, netconf)
       journal.added(key, raw)
       reached('host.fallback-add.finished')
       observer.added(reason)
@@ -139,6 +138,17 @@ export class Fallbacks {
         ...(failure.hint === undefined ? {} : { hint: failure.hint }),
       })
     }
+  }
+
+  /**
+   * The result of an attachment that was made in a namespace not before a time, as its ADD has answered it; undefined if there is none.
+   *
+   * @param since - milliseconds since the epoch
+   */
+  madeSince(key: AttachmentKey, netnsIdentity: string, since: number, netconf: Netconf): CniResult | undefined {
+    const row = this.#deps.journal.get(key)
+    if (row?.phase !== 'added' || row.result === undefined || row.bootId !== this.#deps.bootId) return undefined
+    return row.netnsIdentity === netnsIdentity && row.createdAt >= since ? resultOf(row.result, row, netconf) : undefined
   }
 
   /** Makes room for an ADD: what is left of a dead attachment is ended. @throws OffloadError ALREADY_EXISTS, ADAPTER_FAILED */
@@ -242,6 +252,12 @@ export class Fallbacks {
         journal.end(row.key, row.bootId === bootId ? 'the daemon ended while it was made' : 'the host was rebooted')
     return remains.length
   }
+}
+
+/** What the runtime is told: the list's result behind that of the previous plugin. */
+function resultOf(raw: RawResult, { call }: Pick<FallbackRow, 'call'>, { prevResult, runtimeConfig }: Netconf): CniResult {
+  const own = decodeRaw(raw, call.list)
+  return appendResult(prevResult, { ...own, dns: { ...own.dns, ...resolver(runtimeConfig) } })
 }
 
 function because({ reason, cause }: FallbackAdd): string {

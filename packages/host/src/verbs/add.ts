@@ -40,6 +40,12 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   const identity = await ctx.stages.time('precheck', () => precheck(deps, env))
   const own = madeBefore(deps.journal.get(intent.key), identity, ctx)
   if (own !== undefined) return answer(own, own.result)
+  const { begunAt } = ctx
+  const onHost = begunAt === undefined ? undefined : deps.fallback.madeSince(intent.key, identity, begunAt - CLOCK_SLACK_MS, netconf)
+  if (onHost !== undefined) {
+    ctx.log.info({}, 'answering an ADD on the host again whose caller has lost the daemon')
+    return onHost
+  }
   const netnsIdentity = await ctx.stages.time('precheck', async () => {
     await clearRemains(deps, intent.key, ctx)
     await deps.fallback.clearRemains(intent.key, ctx.log)

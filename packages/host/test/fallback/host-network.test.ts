@@ -102,6 +102,19 @@ describe.skipIf(!isRoot())(`the network of the host, with the stock plugins (${R
   })
   afterEach(() => nothingLeft())
 
+  it('answers again what it has made on the host for the very call whose caller has lost it, also after a restart', async () => {
+    await using pod = await lab.pod()
+    const netconf = optOut({ dns: { servers: ['10.99.0.53'] } })
+    const first = await lab.call('ADD', pod, { netconf })
+    expect(first.exitCode).toBe(0)
+    expect(await lab.call('ADD', pod, { netconf, sinceMs: 60_000 })).toEqual(first)
+    await restart(fallback)
+    expect(await lab.call('ADD', pod, { netconf, sinceMs: 60_000 })).toEqual(first)
+    // A call that was sent once is another one.
+    expect(await error(lab.call('ADD', pod, { netconf }))).toMatchObject({ code: 100 })
+    expect((await lab.call('DEL', pod, { netconf })).exitCode).toBe(0)
+  })
+
   it('gives pods that opted out a working network and no VF, and takes it back completely', async () => {
     await using one = await lab.pod('one')
     await using two = await lab.pod('two')
