@@ -1,13 +1,50 @@
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** A file that takes several times as long as any other must not be the last to begin. */
+/** Files that take longest, the longest first: what is begun last must be short, or processors are idle at the end. */
+const LONGEST = [
+  'e2e/conformance',
+  'e2e/crash-points/hello',
+  'e2e/matrix/matrix',
+  'packages/adapter-delegate/test/compliance',
+  'e2e/containerd/containerd',
+  'e2e/reboot',
+  'packages/shim/test/shim',
+  'e2e/path',
+  'packages/adapter-cilium/test/compliance',
+  'e2e/spec',
+  'e2e/demo',
+  'e2e/host-reboot',
+  'packages/adapter-delegate/test/restart',
+  'e2e/drift',
+  'e2e/lost-state',
+  'e2e/multus/multus',
+  'e2e/faults/adapters',
+  'e2e/crash-points/delegate',
+  'examples/hello-adapter/test/compliance',
+  'e2e/upgrade',
+  'e2e/chaos',
+  'packages/adapter-delegate/test/adapter',
+  'e2e/link',
+  'packages/protocol/test/tls',
+  'packages/testing/test/kit',
+  'packages/testing/test/adapter/sound',
+]
+
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const long = ({ moduleId }: TestSpecification): number => Number(moduleId.endsWith('/e2e/conformance.test.ts'))
-    return (await super.sort(files)).toSorted((a, b) => long(b) - long(a))
+    const rank = ({ moduleId, project }: TestSpecification): number => {
+      const at = LONGEST.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`))
+      if (at >= 0) return at
+      // Those that share processes come one after the other: only then a process is used again.
+      return LONGEST.length + ['e2e', 'unit', 'light'].indexOf(project.name)
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
   }
 }
+
+/** Packages whose tests leave nothing in their process: many short files, of which most of the time went to loading. */
+const LIGHT = ['packages/{agent,host,sdk}/test/**/*.test.ts', 'bench/test/**/*.test.ts', 'scripts/test/**/*.test.ts']
 
 export default defineConfig({
   test: {
@@ -21,19 +58,23 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'unit',
-          include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'bench/test/**/*.test.ts', 'scripts/test/**/*.test.ts'],
+          name: 'e2e',
+          include: ['e2e/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {
         extends: true,
         test: {
-          name: 'e2e',
-          include: ['e2e/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          sequence: { groupOrder: 1 },
+          name: 'unit',
+          include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, ...LIGHT],
         },
+      },
+      {
+        extends: true,
+        test: { name: 'light', include: LIGHT, isolate: false },
       },
     ],
   },
