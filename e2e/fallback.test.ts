@@ -82,7 +82,7 @@ describe.skipIf(needsRoot)('mixed pods (needs root for namespaces)', () => {
     expect(c.ips[0].address).toMatch(OFFLOADED)
     for (const { address } of b.ips)
       expect(await ping(e2e.lab.podPath('a'), plain(address), { count: 2 })).toEqual({ sent: 2, received: 2 })
-    expect(await ping(e2e.lab.podPath('c'), '10.244.1.1', { count: 1 })).toEqual({ sent: 1, received: 1 })
+    expect(await ping(e2e.lab.podPath('c'), '10.244.1.1', { count: 1, waitMs: 10_000 })).toEqual({ sent: 1, received: 1 })
     expect(await e2e.held(node), 'one VF').toEqual({ attachments: 3, leases: 1, agentAttachments: 1, vfsAway: 1 })
     expect((await leftOnHost()).join('\n')).toMatch(/port veth[^]*address 10\.99\.0[^]*MASQUERADE/)
     for (const [pod, result] of [['a', a] as const, ['c', c] as const])

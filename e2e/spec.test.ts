@@ -99,7 +99,7 @@ describe.skipIf(needsRoot)('the specification, with the stock plugins (needs roo
         ).toContain(`${ip}/24`)
         expect(result.interfaces[0].mac).toBe(wanted)
         expect(await e2e.net.link(e2e.lab.podPath('wish'), 'eth0')).toMatchObject({ mac: wanted })
-        expect(await ping(e2e.lab.podPath('wish'), '10.244.1.1', { count: 1 })).toEqual({ sent: 1, received: 1 })
+        expect(await ping(e2e.lab.podPath('wish'), '10.244.1.1', { count: 1, waitMs: 10_000 })).toEqual({ sent: 1, received: 1 })
         await remove(one, 'wish', result)
       }
     })

@@ -154,7 +154,7 @@ describe.skipIf(needsRoot)('pods with several networks, attached as Multus does 
     await expect(caller.attach(a, broken)).rejects.toBeInstanceOf(DelegateError)
     expect(Object.keys(await vfs(node))).toEqual([`${a.name} eth0`])
     const gateway = plain(eth0!['ips'][0].gateway)
-    expect(await ping(e2e.lab.podPath(a.name), gateway, { count: 1 })).toEqual({ sent: 1, received: 1 })
+    expect(await ping(e2e.lab.podPath(a.name), gateway, { count: 1, waitMs: 10_000 })).toEqual({ sent: 1, received: 1 })
     await caller.attach(a, fast())
     await caller.attach(a, storage())
     await caller.del(a, ['net1', 'net2'])
