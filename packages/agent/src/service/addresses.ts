@@ -1,3 +1,4 @@
+import { normalizeIp } from '@cni-offload/linux'
 import { type AttachmentKey, type AttachResult, type CniAdapter, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import { unlessAborted } from '../runtime/unless-aborted.ts'
 
@@ -71,8 +72,8 @@ export class Addresses {
   }
 }
 
-/** The addresses of an answer, without their prefix lengths. */
+/** The addresses of an answer, without their prefix lengths, and each in one spelling, whichever its adapter has. */
 export const addressesOf = ({ ips }: AttachResult): ReadonlySet<string> =>
-  new Set(ips.map(({ address }) => address.slice(0, address.indexOf('/'))))
+  new Set(ips.map(({ address }) => normalizeIp(address.slice(0, address.indexOf('/')))))
 
 const placeOf = ({ network }: AttachmentKey, address: string): string => `${network}/${address}`

@@ -134,9 +134,9 @@ export class Attachments implements AsyncDisposable {
     if (this.#locks.isLocked(id)) return undefined
     const yielding = new AbortController()
     const own = { ...ctx, signal: AbortSignal.any([ctx.signal, this.#stop.signal, yielding.signal]) }
-    using _lock = await this.#locks.acquire(id, own.signal)
     this.#yielding.set(id, yielding)
     try {
+      using _lock = await this.#locks.acquire(id, own.signal)
       using _slot = await this.#slots.acquire(own.signal)
       const row = this.#deps.journal.get(key)
       if (row?.state !== 'attached') return undefined

@@ -85,17 +85,21 @@ describe('resync', () => {
       expect(result.ips).not.toEqual([{ address: '10.9.0.1/16' }])
     })
 
-    test('goes to no other pod while it cannot be attached again, and is free once the pod is over', async () => {
+    test.each([
+      ['10.9.0.1/16', '10.9.0.1/16'],
+      ['fd00:9::1/64', 'fd00:9:0:0:0:0:0:1/64'],
+    ])('%s goes to no other pod (as %s) while it cannot be attached again, and is free once the pod is over', async (address, given) => {
       await using bench = await Bench.start()
-      const wanted = had('10.9.0.1/16')
+      const wanted = had(address)
       const running = call('a', 0, { had: wanted })
       bench.network.before.attach = () => Promise.reject(new OffloadError('ADAPTER_FAILED', 'not yet'))
       expect(shortly(await bench.resync([running]))).toEqual({ a: 'failed' })
       // A pool that has lost everything gives what is in use as if it were free.
       bench.network.before = {}
-      bench.network.afterAttach = (_id, result) => ({ ...result, ips: wanted.ips })
+      bench.network.afterAttach = (_id, result) => ({ ...result, ips: [{ address: given }] })
       const failure = await rejection(bench.service.attach(call('b', 1), ctx()))
-      expect(failure).toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: expect.stringMatching(/10\.9\.0\.1.*podnet\/a\/eth0/) })
+      const told = expect.stringContaining(`${address.split('/', 1).join()}, which running pod podnet/a/eth0 uses`) as string
+      expect(failure).toMatchObject({ code: 'RESOURCE_EXHAUSTED', message: told })
       expect(bench.states()).toEqual({})
       expect(bench.network.connected.size).toBe(0)
 
