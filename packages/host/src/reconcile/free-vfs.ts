@@ -2,11 +2,12 @@ import { formatVfId, type HostDevice, type Logger, OffloadError, type VfId, type
 import { deadline, type RepairLedger } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
+import { withheld } from '../undo/rebuild.ts'
 
 /** What {@link FreeVfs} works with. */
 export interface FreeVfsDeps {
   /** Which VFs nobody has. */
-  readonly journal: Pick<AttachmentJournal, 'vfs' | 'withdraw' | 'restore'>
+  readonly journal: Pick<AttachmentJournal, 'vfs' | 'withdraw' | 'restore' | 'readmit'>
   /** Where they are. */
   readonly device: HostDevice
   /** When it may act, and what it did. */
@@ -29,17 +30,19 @@ export class FreeVfs {
 
   /**
    * Looks at all of them once. One that is away is not leased any more, and brought home; one that the hardware calls unhealthy is
-   * not leased any more until it is well.
+   * not leased any more until it is well. One that is withheld, because nobody knows whose it is, can be leased again once it has come home.
    */
   async look(signal: AbortSignal): Promise<void> {
-    const { device, limits, log } = this.#deps
+    const { device, journal, limits, log } = this.#deps
     const before = this.#free()
-    if (before.size === 0) return
+    const unknown = new Set(withheld(journal).map(formatVfId))
+    if (before.size === 0 && unknown.size === 0) return
     const found = await device.discover({ signal: deadline(signal, limits.undoMs), log })
     // One that was leased and given back meanwhile has had another turn, and was rightly away.
     const after = this.#free()
     const still = found.filter(({ id }) => after.has(formatVfId(id)) && after.get(formatVfId(id)) === before.get(formatVfId(id)))
-    await Promise.all(still.map((vf) => this.#judge(vf, signal)))
+    const home = found.filter(({ id, netdev }) => netdev !== undefined && unknown.has(formatVfId(id)))
+    await Promise.all([...still.map((vf) => this.#judge(vf, signal)), ...home.map(({ id }) => this.#readmit(id, signal))])
   }
 
   /** When each free VF was given back. */
@@ -59,9 +62,9 @@ export class FreeVfs {
     } else if (netdev === undefined) {
       if (!ledger.confirms(subject) || !ledger.mayRepair(subject)) return
       this.#withdraw(id)
-      await this.#bringHome(id, ['it is away although nobody has it'], signal)
+      await this.#bringHome(id, ['it is away although nobody has it'], signal, () => this.#restore(id))
     } else if (withdrawn) {
-      await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal)
+      await this.#bringHome(id, ['it is back after it was away or unhealthy'], signal, () => this.#restore(id))
     } else ledger.fine(subject)
   }
 
@@ -70,8 +73,21 @@ export class FreeVfs {
     this.#deps.journal.withdraw(id)
   }
 
-  async #bringHome(id: VfId, found: readonly string[], signal: AbortSignal): Promise<void> {
-    const { device, journal, ledger, limits, log } = this.#deps
+  #restore(id: VfId): void {
+    this.#deps.journal.restore(id)
+    this.#withdrawn.delete(formatVfId(id))
+  }
+
+  async #readmit(id: VfId, signal: AbortSignal): Promise<void> {
+    const { journal, ledger } = this.#deps
+    const subject = `vf ${formatVfId(id)}`
+    if (!ledger.confirms(subject) || !ledger.mayRepair(subject)) return
+    await this.#bringHome(id, ['it has come home, and nobody knows who had it'], signal, () => void journal.readmit(id))
+  }
+
+  /** @param clean - makes it leasable */
+  async #bringHome(id: VfId, found: readonly string[], signal: AbortSignal, clean: () => void): Promise<void> {
+    const { device, ledger, limits, log } = this.#deps
     const subject = `vf ${formatVfId(id)}`
     const ctx = { signal: deadline(signal, limits.undoMs), log }
     let now: VirtualFunction | undefined
@@ -86,8 +102,7 @@ export class FreeVfs {
     }
     // A later look sees to it again.
     if (now?.health !== 'healthy') return
-    journal.restore(id)
-    this.#withdrawn.delete(formatVfId(id))
+    clean()
     ledger.repaired(subject, { action: 'reclaim', found, outcome: 'repaired' })
   }
 }

@@ -20,7 +20,7 @@ import { obstacle, update } from './update.ts'
 /** What a {@link Reconciler} works with. */
 export interface ReconcilerDeps extends ExamineDeps {
   /** What should be. */
-  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'withdraw' | 'restore'>
+  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'withdraw' | 'restore' | 'readmit'>
   /** Locks of attachments. */
   readonly locks: KeyedMutex
   /** When it may act, and what it did. */

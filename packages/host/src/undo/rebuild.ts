@@ -3,10 +3,11 @@ import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VfI
 import type { AttachmentJournal } from '../journal/types.ts'
 import { reached } from '../steps.ts'
 
-const FREE_IT = 'Drain the node, stop the daemon, move its journal.db away and start it again: all VFs come home then.'
+const FREE_IT =
+  'Each can be leased again when its pod has ended and it has come home. To have all of them at once, drain the node, stop the daemon, move its journal.db away and start it again.'
 
 /** VFs that are quarantined while nothing says whose they were. */
-const withheld = (journal: AttachmentJournal): VfId[] =>
+export const withheld = (journal: Pick<AttachmentJournal, 'vfs'>): VfId[] =>
   journal.vfs().flatMap(({ vf, state, key }) => (state === 'quarantined' && key === undefined ? [vf] : []))
 
 /**

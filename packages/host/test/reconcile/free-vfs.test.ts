@@ -58,3 +58,28 @@ describe('a free VF that was unhealthy and is well again', () => {
     expect(healthy()).toBe(true)
   })
 })
+
+describe('a VF that is withheld, because nobody knows whose it is', () => {
+  it('is left alone while it is away, and can be leased again soon after it has come home', async () => {
+    using journal = new SqliteJournal(':memory:', systemClock)
+    journal.syncVfs(vfsOf(1))
+    const [{ id }] = vfsOf(1) as [ReturnType<typeof vfsOf>[number]]
+    journal.withhold(id)
+    let home = false
+    const released: string[] = []
+    const device: Partial<HostDevice> = {
+      discover: async () => vfsOf(1).map(({ netdev: _netdev, ...vf }) => (home ? { ...vf, netdev: 'vf0' } : vf)),
+      release: async (vf) => void released.push(formatVfId(vf)),
+    }
+    const ledger = new RepairLedger({ clock: systemClock, limits: RARE, log: silentLogger })
+    const free = new FreeVfs({ journal, device: device as HostDevice, ledger, limits: { undoMs: 60_000 }, log: silentLogger })
+    for (let look = 0; look < 3; look++) await free.look(NEVER)
+    expect(released).toEqual([])
+    home = true
+    await free.look(NEVER)
+    expect(() => journal.lease(leaseOf('a')), 'seen once').toThrow(expect.objectContaining({ code: 'NO_FREE_VF' }))
+    await free.look(NEVER)
+    expect(released).toEqual([formatVfId(id)])
+    expect(journal.lease(leaseOf('a')).vf).toEqual(id)
+  })
+})
