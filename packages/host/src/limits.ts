@@ -25,7 +25,10 @@ export interface HostLimits extends RepairLimits {
   readonly statusMs: number
   /** CHECK on the agent's side, which may run plugins. */
   readonly checkMs: number
-  /** How long requests may go on when the daemon is told to stop, before they are aborted. */
+  /**
+   * How long requests may go on when the daemon is told to stop, before they are aborted. With the start of the next daemon it has to fit
+   * into the 15 s that the CNI executable waits for one.
+   */
   readonly drainMs: number
   /** How long the reconciler takes at least to look at all pods once; 0 switches it off. */
   readonly reconcileMs: number
@@ -43,7 +46,7 @@ export const DEFAULT_LIMITS: HostLimits = {
   resyncMs: 60_000,
   statusMs: 2_500,
   checkMs: 15_000,
-  drainMs: 15_000,
+  drainMs: 10_000,
   reconcileMs: 5_000,
   repairBurst: 32,
   repairEveryMs: 250,

@@ -42,9 +42,17 @@ const request: z.ZodType<HostRequest> = z.discriminatedUnion('kind', [
   z.object({ v: z.literal(1), kind: z.literal('inspect'), dpu: z.boolean().exactOptional() }),
 ])
 
+const versioned = z.object({ v: z.number().int() })
+
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Parses the content of a frame. @throws OffloadError UNDECODABLE saying what is wrong */
+const VERSION = 1
+
+/**
+ * Parses the content of a frame.
+ *
+ * @throws OffloadError UNDECODABLE saying what is wrong; INCOMPATIBLE_PEER saying what to upgrade where the caller is of another release
+ */
 export function parseRequest(content: Buffer): HostRequest {
   let decoded: unknown
   try {
@@ -54,5 +62,12 @@ export function parseRequest(content: Buffer): HostRequest {
       cause: error,
     })
   }
+  const version = versioned.safeParse(decoded)
+  if (version.success && version.data.v !== VERSION)
+    throw new OffloadError(
+      'INCOMPATIBLE_PEER',
+      `request: v = ${version.data.v}, this host daemon takes ${VERSION}: its caller is of another release`,
+      { hint: `Upgrade the ${version.data.v > VERSION ? 'host daemon' : 'CNI executable and the command line tool'}.` },
+    )
   return parseWith(request, decoded, 'request', 'UNDECODABLE')
 }

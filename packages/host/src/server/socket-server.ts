@@ -61,7 +61,7 @@ export class SocketServer implements AsyncDisposable {
 
   /**
    * Stops listening and lets requests end; after `graceMs` milliseconds those that still run are aborted and waited for, and
-   * callers that do not take their reply are cut off.
+   * callers that do not take their reply are cut off. A request that fails then gets no answer: its caller sends it to the next daemon.
    */
   async drain(graceMs: number): Promise<void> {
     this.#stopping = true
@@ -162,6 +162,7 @@ export class SocketServer implements AsyncDisposable {
       .then((reply) => {
         socket.off('end', leave)
         socket.off('close', leave)
+        if (this.#force.signal.aborted && reply.exitCode !== 0) return void socket.destroy()
         return this.#deliver(socket, reply)
       })
       .finally(() => this.#running.delete(running))

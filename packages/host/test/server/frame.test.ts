@@ -1,3 +1,4 @@
+import type { OffloadError } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeReply, FrameReader, MAX_FRAME_BYTES } from '../../src/server/frame.ts'
@@ -44,7 +45,6 @@ describe('parseRequest', () => {
     ['no JSON', Buffer.from('{'), 'not JSON'],
     ['bytes that are no UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'not JSON'],
     ['an unknown kind', Buffer.from('{"v":1,"kind":"exec"}'), 'kind = "exec"'],
-    ['another version', Buffer.from('{"v":2,"kind":"inspect"}'), 'v = 2'],
     [
       'a variable that is no text',
       Buffer.from('{"v":1,"kind":"cni","env":{"CNI_COMMAND":1},"stdin":"","deadlineMs":1}'),
@@ -54,6 +54,19 @@ describe('parseRequest', () => {
     ['null', Buffer.from('null'), 'request'],
   ])('refuses %s', (_what, content, text) => {
     expect(() => parseRequest(content)).toThrow(expect.objectContaining({ code: 'UNDECODABLE', message: expect.stringContaining(text) }))
+  })
+
+  it.each([
+    [2, 'Upgrade the host daemon.'],
+    [0, 'Upgrade the CNI executable and the command line tool.'],
+  ])('says what to upgrade where its caller speaks version %d', (v, hint) => {
+    const error = expect.objectContaining({ code: 'INCOMPATIBLE_PEER', message: expect.stringContaining(`v = ${v}`) as string, hint })
+    expect(() => parseRequest(Buffer.from(JSON.stringify({ v, kind: 'inspect' })))).toThrow(error)
+  })
+
+  it('takes no offence at fields that only a newer caller knows', () => {
+    const newer = { v: 1, kind: 'cni', env: {}, stdin: '', deadlineMs: 1, colour: 'blue' }
+    expect(parseRequest(Buffer.from(JSON.stringify(newer)))).toEqual({ v: 1, kind: 'cni', env: {}, stdin: '', deadlineMs: 1 })
   })
 
   it('never throws anything but OffloadError', () => {
@@ -67,7 +80,7 @@ describe('parseRequest', () => {
           try {
             parseRequest(content)
           } catch (error) {
-            expect(error).toMatchObject({ code: 'UNDECODABLE' })
+            expect(['UNDECODABLE', 'INCOMPATIBLE_PEER']).toContain((error as OffloadError).code)
           }
         },
       ),

@@ -126,7 +126,10 @@ describe('SocketServer', () => {
     expect(server.running).toBe(0)
   })
 
-  it('aborts what does not end in time, and waits for its clean-up', async () => {
+  it.each([
+    ['fails then: its caller gets no answer and sends it to the next daemon', 1],
+    ['succeeds all the same: its caller is answered', 0],
+  ])('aborts what does not end in time, waits for its clean-up, and it %s', async (_what, exitCode) => {
     let cleaned = false
     const started = Promise.withResolvers<void>()
     const server = await listen(async (_request, signal) => {
@@ -134,13 +137,16 @@ describe('SocketServer', () => {
       await untilAborted(signal).catch(() => {})
       await new Promise((resolve) => setImmediate(resolve))
       cleaned = true
-      return { exitCode: 1, output: 'undone' }
+      return { exitCode, output: 'said' }
     })
-    const call = request(path, INSPECT)
+    const answer = request(path, INSPECT).then(
+      ({ output }) => output,
+      (error: unknown) => String(error),
+    )
     await started.promise
     await server.drain(1)
     expect(cleaned).toBe(true)
-    expect((await call).output).toBe('undone')
+    expect(await answer).toBe(exitCode === 0 ? 'said' : 'Error: bad reply of 0 bytes')
   })
 
   it.each(['before', 'after'])('does not wait for a caller that never takes its reply, begun %s the time is over', async (when) => {
