@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { askHost, callCni, type CniOutcome, inspectNode, Lab, type LabNode, type LabOptions } from '@cni-offload/cli'
 import { createLinuxNet, type Link, type LinuxNet } from '@cni-offload/linux'
-
-let labs = 0
+import { uniqueName } from '@cni-offload/testing'
 
 /** A lab of a test's own, and what a container runtime on its nodes would do. */
 export class E2eLab implements AsyncDisposable {
@@ -18,9 +17,7 @@ export class E2eLab implements AsyncDisposable {
 
   static async up(options: Omit<LabOptions, 'dir' | 'prefix'>): Promise<E2eLab> {
     const dir = await mkdtemp(join(tmpdir(), 'cni-offload-e2e-'))
-    // Prefixes are short: interface names of proxies and bridges are derived from them.
-    const prefix = `e${(process.pid % 1000).toString(36)}${(labs++).toString(36)}`
-    return new E2eLab(await Lab.up({ dir, prefix, ...options }), createLinuxNet())
+    return new E2eLab(await Lab.up({ dir, prefix: uniqueName('e'), ...options }), createLinuxNet())
   }
 
   /** Calls the shim of a node as a runtime would; the netconf is the lab's, with `conf` laid over it. */

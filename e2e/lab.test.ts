@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { labNamespaces } from '@cni-offload/cli'
+import { uniqueName } from '@cni-offload/testing'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { needsRoot } from './fixture.ts'
 
@@ -13,7 +14,7 @@ const run = promisify(execFile)
 const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 
 describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
-  const prefix = `lt${(process.pid % 1000).toString(36)}`
+  const prefix = uniqueName('lt')
   let dir: string
   const lab = async (...args: string[]): Promise<string> =>
     (await run(process.execPath, [cli, 'lab', ...args, '--state', join(dir, 'lab')], { timeout: 90_000 })).stdout
