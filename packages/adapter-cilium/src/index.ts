@@ -24,3 +24,4 @@ export type {
 } from './api/schemas.ts'
 export * from './options.ts'
 export * from './plugin.ts'
+export { CILIUM_STEPS, type CiliumStep } from './steps.ts'

@@ -26,6 +26,10 @@ async function setup(): Promise<AdapterFixture> {
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
     capacity: 3,
     create: () => lab.configured(),
+    process: {
+      plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'cilium', options: lab.options },
+      stateDir: lab.deps.stateDir,
+    },
     loseState: () => lab.forgetState(),
     tampers: [
       device('deleted the device', (dev) => ({ op: 'link.del', dev })),

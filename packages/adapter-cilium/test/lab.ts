@@ -59,9 +59,13 @@ export class Lab implements AsyncDisposable {
     return this.#adapter
   }
 
+  /** What the adapter is configured with. */
+  get options(): CiliumOptionsInput {
+    return { socket: join(this.folder, 'cilium.sock'), proxyPrefix: this.prefix, netns: this.bench.dpuNetns, connectTimeoutMs: 0 }
+  }
+
   configured(options: CiliumOptionsInput = {}): Promise<CniAdapter> {
-    const socket = join(this.folder, 'cilium.sock')
-    return cilium({ socket, proxyPrefix: this.prefix, netns: this.bench.dpuNetns, connectTimeoutMs: 0, ...options }).create(this.deps)
+    return cilium({ ...this.options, ...options }).create(this.deps)
   }
 
   /** Starts the adapter, after disposing the one before: a restart. */

@@ -19,6 +19,7 @@ import {
 import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE, type Patience } from '../api/patience.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
+import { reached } from '../steps.ts'
 import type { AddressBook } from './address-book.ts'
 import type { AgentInspector, Family } from './agent-info.ts'
 import { type AttachJob, Buildup } from './buildup.ts'
@@ -131,6 +132,7 @@ export class CiliumAdapter implements CniAdapter {
     const port = known?.request.port ?? (await this.#proxies.noted(attachmentNote(req.key)))?.port
     // The port first: an address must not be free while its last owner can still send.
     if (port !== undefined) await this.#device(req.key, port).remove()
+    reached('cilium.detach.cut')
     const due = known === undefined ? { key: req.key, owner: '', ips: [] } : dueDeletion(known)
     // An attach that never came to its end may have asked the agent for an endpoint.
     const unsure = known !== undefined && known.result === undefined

@@ -5,6 +5,7 @@ import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
 import type { AttachmentStore, PodAddresses, StoredAttachment } from '../state/attachment-store.ts'
+import { reached } from '../steps.ts'
 import type { AddressBook, HeldAddress } from './address-book.ts'
 import type { AgentInfo } from './agent-info.ts'
 import type { Deletions } from './deletions.ts'
@@ -69,10 +70,12 @@ export class Buildup {
     const { req, again } = job
     const row: StoredAttachment = {
       request: req,
-      ips: again?.ips ?? [],
+      // Those of an attempt that came to no end, because its process was killed, are still held.
+      ips: again?.ips ?? this.#parts.store.get(req.key)?.ips ?? [],
       ...(again === undefined ? {} : { again }),
     }
     this.#parts.store.put(row)
+    reached('cilium.attach.noted')
     try {
       const result = await this.#connect(job, row)
       if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
@@ -87,8 +90,11 @@ export class Buildup {
     const { req, info, device, again } = job
     const mac = again?.mac ?? wantedMac(req)
     const held = await this.#takeAddresses(job, row)
+    reached('cilium.attach.addressed')
     const end = await device.make(mac, info.deviceMtu)
+    reached('cilium.attach.device-made')
     const endpoint = await this.#create(endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held }), job)
+    reached('cilium.attach.endpoint-made')
     const effective = endpoint.status.networking?.mac ?? ''
     if (again !== undefined && effective !== '' && effective !== again.mac)
       throw new OffloadError('ADAPTER_FAILED', `the running pod has the MAC ${again.mac}, cilium-agent gives its endpoint ${effective}`, {
@@ -100,8 +106,10 @@ export class Buildup {
       held.map(({ ip }) => ip),
     )
     await device.open(result.mac)
+    reached('cilium.attach.spliced')
     const { again: _kept, ...settled } = row
     this.#parts.store.put({ ...settled, ips: held.map(({ ip }) => ip), result })
+    reached('cilium.attach.finished')
     return result
   }
 
@@ -118,6 +126,7 @@ export class Buildup {
       return await addresses.claim(again.ips, owner, caller, clear)
     }
     await clear()
+    await addresses.giveBack(req.key, row.ips, owner, caller)
     return await addresses.allocate(req.key, owner, info, caller, (held) => store.put({ ...row, ips: held.map(({ ip }) => ip) }))
   }
 

@@ -4,6 +4,7 @@ import type { CiliumClient } from '../api/client.ts'
 import { CiliumApiError } from '../api/api-error.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AttachmentStore, DueDeletion } from '../state/attachment-store.ts'
+import { reached } from '../steps.ts'
 import type { AddressBook } from './address-book.ts'
 import { endpointId } from './identity.ts'
 
@@ -58,14 +59,16 @@ export class Deletions implements AsyncDisposable {
     const { store, clock } = this.#parts
     try {
       const gone = await this.#perform(deletion, { ...caller, patience: NO_PATIENCE })
-      if (gone || !unsure) return store.delete(deletion.key)
-      store.postpone({ ...deletion, notBefore: clock.now() + LATE_MS })
-      this.#added.resolve()
+      reached('cilium.detach.deleted')
+      if (gone || !unsure) {
+        store.delete(deletion.key)
+        return reached('cilium.detach.forgotten')
+      }
+      this.#putOff({ ...deletion, notBefore: clock.now() + LATE_MS })
     } catch (error) {
       // Whatever the agent says or does not say: a detach that has cut the port off is done as far as its caller is concerned.
       caller.log.warn({ key: formatAttachmentKey(deletion.key), error }, 'the endpoint cannot be deleted now; it is as soon as it can be')
-      store.postpone(deletion)
-      this.#added.resolve()
+      this.#putOff(deletion)
     }
   }
 
@@ -74,12 +77,20 @@ export class Deletions implements AsyncDisposable {
     const deletion = this.#parts.store.deletion(key)
     if (deletion === undefined) return
     await this.#perform(deletion, caller)
+    reached('cilium.deletion.made-up-for')
     this.#parts.store.deleted(key)
+    reached('cilium.deletion.forgotten')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new OffloadError('CANCELLED', 'the adapter is stopping'))
     await this.#work
+  }
+
+  #putOff(deletion: DueDeletion): void {
+    this.#parts.store.postpone(deletion)
+    reached('cilium.detach.put-off')
+    this.#added.resolve()
   }
 
   /** @returns whether there was an endpoint */
