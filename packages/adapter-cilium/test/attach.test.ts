@@ -217,9 +217,33 @@ describe.skipIf(!isRoot)(`an agent that pods cannot be given to ${NEEDS_ROOT}`, 
     await expect(lab.adapter.attach(lab.request(1), ctx())).rejects.toMatchObject(missing)
   })
 
+  it('because the network asks for encryption, which the agent does not have', async () => {
+    await open(1, { config: { encryption: 'Wireguard' } })
+    const encrypted = lab.request(0, { flags: { ipsec: true } })
+    lab.agent.faults.add({ operation: 'GET /healthz', effect: { kind: 'misreport', status: 200, body: { cilium: { state: 'Ok' } } } })
+    await lab.start()
+    await expect(lab.adapter.attach(encrypted, ctx())).rejects.toMatchObject({
+      code: 'NOT_READY',
+      message: expect.stringContaining('does not say yet'),
+    })
+    await lab.start()
+    await expect(lab.adapter.attach(encrypted, ctx())).rejects.toMatchObject({
+      code: 'UNSUPPORTED_FIELD',
+      message: expect.stringMatching(/flags\.ipsec = true.*Wireguard/),
+      hint: expect.stringContaining('encryption.type=ipsec'),
+    })
+    expect(await left()).toEqual(NOTHING)
+    await lab.adapter.attach(lab.request(0), ctx())
+  })
+
+  it('but may be, where the network asks for encryption and the agent has it', async () => {
+    await open(1, { config: { encryption: 'IPsec' } })
+    expect((await lab.adapter.attach(lab.request(0, { flags: { ipsec: true } }), ctx())).ips).toHaveLength(2)
+  })
+
   it('refuses what Cilium cannot be asked for', async () => {
     await open(1)
-    for (const wish of [{ vlan: 5 }, { flags: { ipsec: true } }, { hostIpam: { ips: [], routes: [], dns: {} } }])
+    for (const wish of [{ vlan: 5 }, { hostIpam: { ips: [], routes: [], dns: {} } }])
       await expect(lab.adapter.attach(lab.request(0, wish), ctx())).rejects.toMatchObject({ code: 'UNSUPPORTED_FIELD' })
     await expect(lab.adapter.attach(lab.request(0, { runtimeConfig: { mac: 'x' } }), ctx())).rejects.toMatchObject({
       code: 'INVALID_NETCONF',

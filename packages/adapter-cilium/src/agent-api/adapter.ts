@@ -27,7 +27,7 @@ import type { Deletions } from './deletions.ts'
 import { serves } from './endpoint-change.ts'
 import { attachmentId, dueDeletion, endpointId } from './identity.ts'
 import { PodDevice, portTaken } from './pod-device.ts'
-import { addressesOf, podAddresses, refuseUnsupported, sameAddresses } from './wishes.ts'
+import { addressesOf, podAddresses, refuseUnencrypted, refuseUnsupported, sameAddresses } from './wishes.ts'
 
 /** A limit of the agent is no failure: whoever asks waits for his turn. */
 const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
@@ -105,6 +105,7 @@ export class CiliumAdapter implements CniAdapter {
     const { store, deletions, inspector } = this.#parts
     using _turn = await this.#turn(req.key, ctx)
     const info = await inspector.info(caller)
+    refuseUnencrypted(req, info)
     await deletions.settle(req.key, caller)
 
     const known = store.get(req.key)

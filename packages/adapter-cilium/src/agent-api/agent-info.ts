@@ -18,6 +18,8 @@ export interface AgentInfo {
   readonly routeMtu: number
   /** Ports that pods must not use of their own accord; empty for none. */
   readonly reservedPorts: string
+  /** What traffic between nodes is encrypted with: `IPsec`, `Wireguard`, `Disabled`, …; undefined if it does not say. */
+  readonly encryption: string | undefined
 }
 
 /** What the agent is expected to be. */
@@ -82,6 +84,7 @@ function describe(config: AgentConfig, health: AgentHealth): AgentInfo {
     deviceMtu: config.deviceMTU,
     routeMtu: config.routeMTU ?? 0,
     reservedPorts: config.ipLocalReservedPorts ?? '',
+    encryption: health.encryption?.mode ?? undefined,
   }
 }
 

@@ -1,4 +1,5 @@
 import { type AttachRequest, type AttachResult, macAddress, OffloadError, parseWith } from '@cni-offload/sdk'
+import type { AgentInfo } from './agent-info.ts'
 import type { PodAddresses, StoredAttachment } from '../state/attachment-store.ts'
 
 /**
@@ -7,12 +8,28 @@ import type { PodAddresses, StoredAttachment } from '../state/attachment-store.t
  * @throws OffloadError UNSUPPORTED_FIELD
  */
 export function refuseUnsupported(req: AttachRequest): void {
-  const refused = { hostIpam: req.hostIpam, vlan: req.vlan, 'flags.ipsec': req.flags.ipsec ? true : undefined }
+  const refused = { hostIpam: req.hostIpam, vlan: req.vlan }
   for (const [field, value] of Object.entries(refused))
     if (value !== undefined)
       throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(value)}: adapter "cilium" cannot honour it`, {
-        hint: 'Addresses and encryption are configured in Cilium; VLANs are for other adapters.',
+        hint: 'Addresses are configured in Cilium; VLANs are for other adapters.',
       })
+}
+
+/**
+ * Encryption is the agent's, for all pods or for none: a network that asks for it gets no pod while the agent does not encrypt.
+ *
+ * @throws OffloadError UNSUPPORTED_FIELD, or NOT_READY while the agent does not say what it does
+ */
+export function refuseUnencrypted({ flags }: AttachRequest, { encryption }: AgentInfo): void {
+  if (!flags.ipsec || encryption === 'IPsec') return
+  if (encryption === undefined)
+    throw new OffloadError('NOT_READY', 'flags.ipsec = true: cilium-agent does not say yet whether it encrypts', {
+      hint: 'It says so some seconds after its start; look at "cilium-dbg status" on the DPU.',
+    })
+  throw new OffloadError('UNSUPPORTED_FIELD', `flags.ipsec = true: the encryption mode of cilium-agent is ${encryption}`, {
+    hint: 'Set encryption.enabled=true and encryption.type=ipsec in Cilium, or take "ipsec" out of the network.',
+  })
 }
 
 /** The MAC that the pod gets unless an annotation of it asks for another. */

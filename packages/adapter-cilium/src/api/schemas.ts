@@ -61,6 +61,47 @@ export interface PartStatus {
   readonly msg?: string | null | undefined
 }
 
+/** IPsec of a node: what `cilium-dbg encrypt status` adds. */
+export interface IpsecStatus {
+  /** Devices at which packets are decrypted. */
+  readonly 'decrypt-interfaces'?: readonly string[] | null | undefined
+  /** Errors of the kernel's IPsec since the boot. */
+  readonly 'error-count'?: number | null | undefined
+  /** Different keys in the kernel; left out for 0. */
+  readonly 'keys-in-use'?: number | null | undefined
+  /** Highest sequence number that was sent, of the highest there can be; `N/A` before the first packet. */
+  readonly 'max-seq-number'?: string | null | undefined
+  /** Those errors that occurred, by name. */
+  readonly 'xfrm-errors'?: Readonly<Record<string, number>> | null | undefined
+}
+
+/** Encryption of traffic between nodes. An agent itself tells the mode only; the rest is of `cilium-dbg encrypt status`. */
+export interface EncryptionStatus {
+  /** `Disabled`, `IPsec`, `Wireguard`, `Ztunnel` (1.19 and newer); left out where the agent could not be asked. */
+  readonly mode?: string | null | undefined
+  /** What is wrong. */
+  readonly msg?: string | null | undefined
+  /** What the kernel of the node has of IPsec. */
+  readonly ipsec?: IpsecStatus | null | undefined
+}
+
+const count = z.number().int().min(0).nullish()
+
+/** Schema of the `encryption` part of `GET /healthz` and of `cilium-dbg encrypt status -o json`. */
+export const encryptionStatus: z.ZodType<EncryptionStatus> = z.object({
+  mode: text,
+  msg: text,
+  ipsec: z
+    .object({
+      'decrypt-interfaces': z.array(z.string()).nullish(),
+      'error-count': count,
+      'keys-in-use': count,
+      'max-seq-number': text,
+      'xfrm-errors': z.record(z.string(), z.number().int().min(0)).nullish(),
+    })
+    .nullish(),
+})
+
 /** How the agent is: `GET /healthz`. */
 export interface AgentHealth {
   /** The agent itself; `msg` names its release. */
@@ -71,6 +112,8 @@ export interface AgentHealth {
   readonly 'cni-chaining'?: { readonly mode?: string | null | undefined } | null | undefined
   /** Name of the node that it believes to be on, with the name of the cluster. */
   readonly cluster?: { readonly self?: string | null | undefined } | null | undefined
+  /** Encryption of traffic between nodes; nothing until the agent has looked for the first time. */
+  readonly encryption?: EncryptionStatus | null | undefined
   /** Who holds which address. */
   readonly ipam?: { readonly allocations?: Readonly<Record<string, string>> | null | undefined } | null | undefined
 }
@@ -83,6 +126,7 @@ export const healthReply: z.ZodType<AgentHealth> = z.object({
   kubernetes: part,
   'cni-chaining': z.object({ mode: text }).nullish(),
   cluster: z.object({ self: text }).nullish(),
+  encryption: encryptionStatus.nullish(),
   ipam: z.object({ allocations: z.record(z.string(), z.string()).nullish() }).nullish(),
 })
 
