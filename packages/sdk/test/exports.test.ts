@@ -97,6 +97,7 @@ describe('entries', () => {
       'listCapabilities',
       'pluginList',
       'pluginType',
+      'runChild',
       'withMac',
     ])
   })

@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+export * from './child.ts'
 export * from './list-runner.ts'
 export * from './orphans.ts'
 export * from './plugin-error.ts'
