@@ -1,12 +1,11 @@
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { LabNode } from '@cni-offload/cli'
-import { exec, inNetns } from '@cni-offload/testing'
+import { TcpAnswerer, tcpProbe } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, needsRoot } from '../fixture.ts'
 
@@ -17,10 +16,7 @@ const guide = readFileSync(new URL('../../docs/guides/cilium.md', import.meta.ur
 /** The manifests of the guide, for the namespace that pods of these tests are in. */
 const manifests = (/```yaml\n# starwars\.yaml\n([^`]+)```/.exec(guide)?.[1] ?? '').replaceAll('namespace: starwars', 'namespace: e2e')
 
-const SERVER = `for (const port of [80, 81]) require('node:net').createServer((s) => s.end('landed')).listen(port, '::', () => console.log('up'))`
-const CLIENT = `const [host, port] = process.argv.slice(1)
-const socket = require('node:net').connect({ host, port: Number(port) })
-socket.setTimeout(1500, () => process.exit(28)).on('error', () => process.exit(7)).on('data', () => process.exit(0))`
+const PORTS = [80, 81]
 
 describe.skipIf(needsRoot)('policies of a cilium-agent, on two nodes (needs root for namespaces)', () => {
   const stack = new AsyncDisposableStack()
@@ -33,12 +29,9 @@ describe.skipIf(needsRoot)('policies of a cilium-agent, on two nodes (needs root
 
   /** Whether a pod gets an answer from the deathstar at each of its addresses; 'some' is an error of ours. */
   const lands = async (pod: string, port = 80): Promise<'yes' | 'no' | 'some'> => {
-    const codes = await Promise.all(
-      deathstar.map(
-        async (ip) => (await exec(inNetns(e2e.lab.podPath(pod), [process.execPath, '-e', CLIENT, '--', ip, String(port)]))).code,
-      ),
-    )
-    return codes.every((code) => code === 0) ? 'yes' : codes.includes(0) ? 'some' : 'no'
+    const targets = deathstar.map((address) => ({ address, port }))
+    const answered = (await tcpProbe(e2e.lab.podPath(pod), targets, 1_500)).filter((outcome) => outcome === 'answered').length
+    return answered === targets.length ? 'yes' : answered > 0 ? 'some' : 'no'
   }
   const soon = (pod: string, port: number, expected: 'yes' | 'no'): Promise<void> =>
     expect.poll(() => lands(pod, port), { timeout: 60_000, interval: 100 }).toBe(expected)
@@ -52,10 +45,7 @@ describe.skipIf(needsRoot)('policies of a cilium-agent, on two nodes (needs root
     await add(e2e.lab.node(1), 'xwing')
     await add(e2e.lab.node(2), 'tiefighter')
     await add(e2e.lab.node(2), 'stranger')
-    const [command = '', ...args] = inNetns(e2e.lab.podPath('deathstar'), [process.execPath, '-e', SERVER])
-    const server = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-    stack.defer(() => void server.kill('SIGKILL'))
-    await once(server.stdout, 'data')
+    stack.use(await TcpAnswerer.start(e2e.lab.podPath('deathstar'), PORTS))
   }, 120_000)
   afterAll(() => stack.disposeAsync())
 

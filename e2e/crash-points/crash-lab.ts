@@ -14,11 +14,10 @@ import {
   type LabOptions,
   rowHoldings,
 } from '@cni-offload/cli'
-import { reaches } from '@cni-offload/testing'
+import { PingStream, reaches } from '@cni-offload/testing'
 import { CrashControl } from '@cni-offload/testing/faults'
 import { expect } from 'vitest'
 import { E2eLab } from '../fixture.ts'
-import { PingStream } from './ping-stream.ts'
 
 /** What a pod must not see changing. */
 interface PodView {

@@ -1,7 +1,21 @@
 import { createLinuxNet } from '@cni-offload/linux'
 import type { AttachResult } from '@cni-offload/sdk'
 import { afterAll, describe, expect, it } from 'vitest'
-import { isRoot, ping, PortBench, reaches, ROOT_REASON, tcpTransfer, unwirePod, wirePod } from '../../src/index.ts'
+import {
+  exec,
+  inNetns,
+  isRoot,
+  ping,
+  PingStream,
+  PortBench,
+  reaches,
+  ROOT_REASON,
+  TcpAnswerer,
+  tcpProbe,
+  tcpTransfer,
+  unwirePod,
+  wirePod,
+} from '../../src/index.ts'
 
 const wiring = (n: number): AttachResult => ({
   mac: `02:00:5e:00:00:0${n}`,
@@ -63,6 +77,47 @@ describe.skipIf(!isRoot())(`pods that are wired together (${ROOT_REASON})`, () =
     expect(await reaches(first, '10.77.0.3')).toBe(true)
     expect(await reaches(first, '10.77.0.6', { withinSeconds: 1 })).toBe(false)
     expect(await reaches(first, '203.0.113.1')).toBe(false)
+  })
+
+  it('are pinged all the time, and what is lost in between is counted', async () => {
+    const { bench, first } = await twoPods()
+    await using _bench = bench
+    for (const address of ['10.77.0.3', 'fd00:77::3']) {
+      expect(await reaches(first, address)).toBe(true)
+      const [whole, broken] = [await PingStream.start(first, address), await PingStream.start(first, address)]
+      await ping(first, address, { count: 5 })
+      const { sent, received } = await whole.end()
+      expect(sent).toBeGreaterThan(0)
+      expect(received).toBe(sent)
+      const port = (up: boolean): Promise<void> =>
+        net.apply(bench.dpuNetns, [{ op: 'link.set', dev: bench.ports[1]!.port.name, master: 'br0', up }])
+      await port(false)
+      expect(await ping(first, address, { count: 5, waitMs: 100 })).toMatchObject({ received: 0 })
+      await port(true)
+      expect(await reaches(first, address, { withinSeconds: 20 })).toBe(true)
+      const seen = await broken.end()
+      expect(seen.received).toBeGreaterThan(0)
+      expect(seen.sent - seen.received).toBeGreaterThanOrEqual(3)
+    }
+  })
+
+  it('answer on the ports on which somebody listens, refuse the others, and a packet that is dropped has no answer', async () => {
+    const { bench, first, second } = await twoPods()
+    await using _bench = bench
+    const addresses = ['10.77.0.3', 'fd00:77::3']
+    const targets = addresses.flatMap((address) => [80, 81, 82].map((port) => ({ address, port })))
+    {
+      await using _answers = await TcpAnswerer.start(second, [80, 81])
+      expect(await tcpProbe(first, targets)).toEqual(addresses.flatMap(() => ['answered', 'answered', 'refused']))
+      const drop = 'table inet t { chain c { type filter hook input priority 0; tcp dport 81 drop; }; }'
+      expect(await exec(inNetns(second, ['nft', '-f', '-']), { input: drop })).toMatchObject({ code: 0 })
+      expect(await tcpProbe(first, targets)).toEqual(addresses.flatMap(() => ['answered', 'silent', 'refused']))
+      await expect(TcpAnswerer.start(second, [80])).rejects.toMatchObject({
+        code: 'IO_FAILURE',
+        message: expect.stringContaining('EADDRINUSE'),
+      })
+    }
+    expect(await tcpProbe(first, [{ address: '10.77.0.3', port: 80 }])).toEqual(['refused'])
   })
 
   it('pass every byte of a TCP transfer over both families', async () => {
