@@ -10,6 +10,18 @@ import { needsRoot } from './fixture.ts'
 const run = promisify(execFile)
 const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 
+/** What only a Cilium has to show, and how often it is looked at. */
+const CILIUM_ONLY: Readonly<Record<string, number>> = {
+  '^encryption between nodes': 2,
+  '^no policy: .* lands on every port$': 4,
+  '^(policy|agent killed): .* lands on port 80 and no other$': 4,
+  '^agent back: .* lands on port 80 and no other$': 3,
+  '^(policy|agent killed|agent back): xwing-[12] from the (same|other) node lands on no port$': 6,
+  '^agent killed: (STATUS|ADD)': 2,
+  '^ping v[46] .* while cilium-agent of node1 was killed and restarted$': 6,
+  '^policy taken back: .* lands on every port$': 4,
+}
+
 test.skipIf(needsRoot).each(['delegate', 'hello', 'cilium'])(
   'the demo succeeds with adapter %s and says so in its JSON (needs root for namespaces)',
   async (adapter) => {
@@ -23,6 +35,17 @@ test.skipIf(needsRoot).each(['delegate', 'hello', 'cilium'])(
       expect(report.pods).toHaveLength(4)
       expect(report.checks.length).toBeGreaterThan(30)
       expect(report.checks.filter((check: { ok: boolean }) => !check.ok)).toEqual([])
+      const checks = new Map<string, string>(report.checks.map((check: { name: string; seen: string }) => [check.name, check.seen]))
+      const shown = (name: RegExp): string[] => [...checks.keys()].filter((candidate) => name.test(candidate))
+      for (const [name, count] of Object.entries(CILIUM_ONLY))
+        expect(shown(new RegExp(name)), name).toHaveLength(adapter === 'cilium' ? count : 0)
+      if (adapter === 'cilium') {
+        expect(checks.get('encryption between nodes, as cilium-agent of node1 tells it')).toBe('not encrypted (mode Disabled)')
+        expect(checks.get('policy: tiefighter-2 from the other node lands on port 80 and no other')).toBe(
+          '80/v4 landed, 80/v6 landed, 81/v4 no answer, 81/v6 no answer',
+        )
+        expect(checks.get('agent killed: ADD of a new pod is refused')).toContain('no cilium-agent listens')
+      }
       expect(report.leaks).toEqual({ vfs: 0, ports: 0, netns: 0, links: 0, leases: 0 })
       expect(Object.keys(report.latencyMs)).toEqual(['add', 'check', 'del'])
     } finally {

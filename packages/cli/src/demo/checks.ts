@@ -6,8 +6,11 @@ import type { DemoCheck, DemoPod } from './report.ts'
 
 const TCP_BYTES = 64 * 1024 * 1024
 
-const plain = (address: string): string => address.replace(/\/\d+$/, '')
-const familyOf = (address: string): string => (address.includes(':') ? 'v6' : 'v4')
+/** An address without its prefix length. */
+export const plain = (address: string): string => address.replace(/\/\d+$/, '')
+
+/** Family of an address, for people. */
+export const familyOf = (address: string): string => (address.includes(':') ? 'v6' : 'v4')
 
 /** A pair of pods, and how they lie to each other. */
 export interface PodPair {
@@ -22,20 +25,21 @@ export function podPairs(pods: readonly DemoPod[]): PodPair[] {
   return pods.flatMap((from) => pods.filter((to) => to !== from).map((to) => ({ from, to })))
 }
 
-const where = (pair: PodPair): string => (pair.from.node === pair.to.node ? 'within a node' : 'across nodes')
+/** How the pods of a pair lie to each other, for people. */
+export const where = (pair: PodPair): string => (pair.from.node === pair.to.node ? 'within a node' : 'across nodes')
 
 /** Pings along a pair in every family that the target has. */
 export async function pingChecks(lab: Lab, pair: PodPair): Promise<DemoCheck[]> {
-  const checks: DemoCheck[] = []
-  for (const ip of pair.to.ips) {
-    const { sent, received } = await ping(lab.podPath(pair.from.name), plain(ip), { count: 2 })
-    checks.push({
-      name: `ping ${familyOf(ip)} ${where(pair)} ${pair.from.name} → ${pair.to.name}`,
-      ok: received === sent && sent > 0,
-      seen: `${received}/${sent}`,
-    })
-  }
-  return checks
+  return await Promise.all(
+    pair.to.ips.map(async (ip) => {
+      const { sent, received } = await ping(lab.podPath(pair.from.name), plain(ip), { count: 2 })
+      return {
+        name: `ping ${familyOf(ip)} ${where(pair)} ${pair.from.name} → ${pair.to.name}`,
+        ok: received === sent && sent > 0,
+        seen: `${received}/${sent}`,
+      }
+    }),
+  )
 }
 
 /** One TCP transfer along a pair in every family that the target has. */

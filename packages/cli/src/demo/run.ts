@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { formatVfId, OffloadError } from '@cni-offload/sdk'
 import { decodeResult } from '@cni-offload/sdk/cni'
 import { ciliumHoldings } from '../lab/audit/cilium.ts'
-import { callCni, type CniOutcome } from '../lab/cni-runtime.ts'
+import type { CniOutcome } from '../lab/cni-runtime.ts'
 import { findPorts, inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
 import type { LabNode, LabOptions } from '../lab/model.ts'
@@ -11,34 +10,11 @@ import { labNamespaces } from '../lab/topology.ts'
 import { counterChecks, hostChecks, pingChecks, podPairs, tcpChecks } from './checks.ts'
 import { drawTopology } from './picture.ts'
 import { type DemoCheck, type DemoPod, type DemoReport, latency, type Leaks } from './report.ts'
+import { CONTAINER_PREFIX, Runtime } from './runtime.ts'
+import type { Stage } from './stage.ts'
+import { showStarWars } from './starwars/show.ts'
 
 const PODS_PER_NODE = 2
-
-/** Calls of the shim, timed by verb. */
-class Runtime {
-  readonly times: Record<'ADD' | 'CHECK' | 'DEL', number[]> = { ADD: [], CHECK: [], DEL: [] }
-  readonly #lab: Lab
-
-  constructor(lab: Lab) {
-    this.#lab = lab
-  }
-
-  async call(verb: 'ADD' | 'CHECK' | 'DEL', node: LabNode, pod: string, netns: string, prevResult?: unknown): Promise<CniOutcome> {
-    const netconf = JSON.parse(await readFile(node.netconf, 'utf8')) as Record<string, unknown>
-    const outcome = await callCni(node.shim, this.#lab.netns(node, 'host'), {
-      verb,
-      containerId: `demo-${pod}`,
-      netns,
-      args: `IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=${pod};K8S_POD_UID=uid-${pod}`,
-      stdin: { ...netconf, ...(prevResult === undefined ? {} : { prevResult }) },
-      env: node.env,
-    })
-    this.times[verb].push(outcome.ms)
-    if (outcome.exitCode !== 0)
-      throw new OffloadError('ADAPTER_FAILED', `${verb} of pod ${pod} on ${node.name}: ${outcome.stdout || outcome.stderr || 'no answer'}`)
-    return outcome
-  }
-}
 
 /**
  * The whole system once through: a lab is built, pods are added by the compiled shim as a runtime would, everything is
@@ -64,15 +40,17 @@ export async function runDemo(options: LabOptions): Promise<DemoReport> {
         ports,
       )}\n`,
     )
-    const checks = await lookAtEverything(
-      lab,
-      net,
-      pods.map(({ pod }) => pod),
-      say,
-    )
-    for (const { node, pod, outcome } of pods) await runtime.call('CHECK', node, pod.name, lab.podPath(pod.name), outcome.json)
-    report(checks, say, { name: 'CNI CHECK of every pod', ok: true, seen: `${pods.length} of ${pods.length}` })
-    for (const { node, pod } of pods) await runtime.call('DEL', node, pod.name, lab.podPath(pod.name))
+    const checks: DemoCheck[] = []
+    const report = (...more: readonly DemoCheck[]): void => {
+      checks.push(...more)
+      for (const check of more) say(`${check.ok ? '✓' : '✗'} ${check.name}: ${check.seen}`)
+    }
+    const stage: Stage = { lab, runtime, pods: pods.map(({ pod }) => pod), report, say }
+    await lookAtEverything(stage, net)
+    for (const { node, pod, outcome } of pods) await runtime.call('CHECK', node, pod.name, outcome.json)
+    report({ name: 'CNI CHECK of every pod', ok: true, seen: `${pods.length} of ${pods.length}` })
+    if (lab.state.adapter === 'cilium') await showStarWars(stage)
+    for (const { node, pod } of pods) await runtime.call('DEL', node, pod.name)
     for (const { pod } of pods) await lab.deletePod(pod.name)
     leaks = await leaksInside(lab, net)
     found = {
@@ -105,7 +83,8 @@ async function addPods(lab: Lab, net: LinuxNet, runtime: Runtime, say: (text: st
   for (const node of lab.state.nodes) {
     for (let i = 0; i < PODS_PER_NODE; i++) {
       const name = `${String.fromCharCode(97 + i)}${node.index}`
-      const outcome = await runtime.call('ADD', node, name, await lab.createPod(name))
+      await lab.createPod(name)
+      const outcome = await runtime.call('ADD', node, name)
       const { ips } = decodeResult(outcome.json, '1.0.0')
       say(`ADD ${name} on ${node.name}: ${ips.map((ip) => ip.address).join(', ')} in ${outcome.ms.toFixed(1)} ms`)
       added.push({ node, name, outcome })
@@ -113,7 +92,7 @@ async function addPods(lab: Lab, net: LinuxNet, runtime: Runtime, say: (text: st
   }
   const places = new Map(await Promise.all(lab.state.nodes.map(async (node) => [node, await placesOf(lab, net, node)] as const)))
   return added.map(({ node, name, outcome }) => {
-    const place = places.get(node)?.get(`demo-${name}`)
+    const place = places.get(node)?.get(`${CONTAINER_PREFIX}${name}`)
     if (place === undefined) throw new OffloadError('NOT_FOUND', `the agent of ${node.name} does not know pod ${name}`)
     const { ips, interfaces } = decodeResult(outcome.json, '1.0.0')
     const mac = interfaces.find((candidate) => candidate.sandbox !== undefined)?.mac ?? ''
@@ -128,35 +107,32 @@ async function placesOf(lab: Lab, net: LinuxNet, node: LabNode): Promise<Map<str
   return new Map(agent.attachments.map(({ key, vf, port }) => [key.containerId, { vf: formatVfId(vf), port }]))
 }
 
-async function lookAtEverything(lab: Lab, net: LinuxNet, pods: readonly DemoPod[], say: (text: string) => void): Promise<DemoCheck[]> {
-  const checks: DemoCheck[] = []
+async function lookAtEverything({ lab, pods, report }: Stage, net: LinuxNet): Promise<void> {
   const pairs = podPairs(pods)
-  for (const pair of pairs) report(checks, say, ...(await pingChecks(lab, pair)))
+  for (const pair of pairs) report(...(await pingChecks(lab, pair)))
   const within = pairs.find(({ from, to }) => from.node === to.node)
   const across = pairs.find(({ from, to }) => from.node !== to.node)
-  for (const pair of [within, across]) if (pair !== undefined) report(checks, say, ...(await tcpChecks(lab, pair)))
-  report(checks, say, ...(await counterChecks(lab, net, pods)), ...(await hostChecks(lab, net, pods)))
-  return checks
-}
-
-function report(checks: DemoCheck[], say: (text: string) => void, ...more: DemoCheck[]): void {
-  checks.push(...more)
-  for (const check of more) say(`${check.ok ? '✓' : '✗'} ${check.name}: ${check.seen}`)
+  for (const pair of [within, across]) if (pair !== undefined) report(...(await tcpChecks(lab, pair)))
+  report(...(await counterChecks(lab, net, pods)), ...(await hostChecks(lab, net, pods)))
 }
 
 async function leaksInside(lab: Lab, net: LinuxNet): Promise<Omit<Leaks, 'netns' | 'links'>> {
-  let [vfs, ports, leases] = [0, 0, 0]
-  for (const node of lab.state.nodes) {
-    const { host, agent, ports: found } = await inspectNode(lab, net, node)
-    if ('error' in host) throw new OffloadError('IO_FAILURE', host.error)
-    if ('error' in agent) throw new OffloadError('AGENT_UNREACHABLE', agent.error)
-    leases += host.attachments.length + host.leases.filter((lease) => lease.state !== 'free').length
-    leases += (await ciliumHoldings(node)).length
-    const pristine = (await net.links(lab.netns(node, 'host'))).filter((link) => link.name.startsWith(`${lab.state.device}v`) && !link.up)
-    vfs += lab.state.vfs - pristine.length
-    ports += agent.attachments.length + (lab.state.vfs - found.length)
+  const found = await Promise.all(lab.state.nodes.map((node) => leaksOfNode(lab, net, node)))
+  const sum = (what: keyof (typeof found)[number]): number => found.reduce((all, leaks) => all + leaks[what], 0)
+  return { vfs: sum('vfs'), ports: sum('ports'), leases: sum('leases') }
+}
+
+async function leaksOfNode(lab: Lab, net: LinuxNet, node: LabNode): Promise<Omit<Leaks, 'netns' | 'links'>> {
+  const { host, agent, ports } = await inspectNode(lab, net, node)
+  if ('error' in host) throw new OffloadError('IO_FAILURE', host.error)
+  if ('error' in agent) throw new OffloadError('AGENT_UNREACHABLE', agent.error)
+  const pristine = (await net.links(lab.netns(node, 'host'))).filter((link) => link.name.startsWith(`${lab.state.device}v`) && !link.up)
+  const leased = host.leases.filter((lease) => lease.state !== 'free').length
+  return {
+    vfs: lab.state.vfs - pristine.length,
+    ports: agent.attachments.length + (lab.state.vfs - ports.length),
+    leases: host.attachments.length + leased + (await ciliumHoldings(node)).length,
   }
-  return { vfs, ports, leases }
 }
 
 async function ownLinks(net: LinuxNet): Promise<string[]> {
