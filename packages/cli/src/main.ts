@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
 import { attachmentsCommand } from './commands/attachments.ts'
 import { demoCommand } from './commands/demo.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { installCommand, uninstallCommand } from './commands/install.ts'
 import { labCommand } from './commands/lab.ts'
@@ -15,6 +16,7 @@ const program = new Command('offload')
   .addCommand(pkiCommand())
   .addCommand(attachmentsCommand())
   .addCommand(inspectCommand())
+  .addCommand(doctorCommand())
   .addCommand(installCommand())
   .addCommand(uninstallCommand())
   .showSuggestionAfterError()

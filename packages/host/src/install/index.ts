@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { renderConflist } from './conflist.ts'
+export { inspectInstallation, type InstalledState } from './inspect.ts'
 export { install, type InstalledFile, type InstallReport } from './install.ts'
 export {
   DEFAULT_BIN_DIR,
