@@ -74,7 +74,7 @@ describe.skipIf(!isRoot)(`what a pod gets ${NEEDS_ROOT}`, { timeout: 90_000 }, (
     await lab.adapter.attach(lab.request(0), ctx())
     clock.advance(2 * IP_EXPIRATION_MS)
     await lab.adapter.status(ctx())
-    expect(Object.keys(lab.agent.allocations)).toEqual(['10.66.0.2', 'fd66::2'])
+    expect(Object.keys(lab.agent.allocations).toSorted()).toEqual(['10.66.0.2', 'fd66::2'])
   })
 
   it('has the MAC that the pod asks for by an annotation, in one family only if the agent has one only', async () => {

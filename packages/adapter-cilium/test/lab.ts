@@ -127,5 +127,7 @@ export class Lab implements AsyncDisposable {
     await this.bench[Symbol.asyncDispose]()
     await this.net[Symbol.asyncDispose]()
     await rm(this.folder, { recursive: true, force: true })
+    const unknown = this.agent.undescribed()
+    if (unknown.length > 0) throw new Error(`requests that a real agent would pass over in part: ${unknown.join('; ')}`)
   }
 }

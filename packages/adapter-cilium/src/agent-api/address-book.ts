@@ -1,19 +1,15 @@
 import { type AttachmentKey, OffloadError } from '@cni-offload/sdk'
 import { Limiter } from '@cni-offload/sdk/runtime'
 import { CiliumApiError } from '../api/api-error.ts'
-import type { CiliumClient } from '../api/client.ts'
+import { type CiliumClient, DEFAULT_POOL, type PooledAddress } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AttachmentStore } from '../state/attachment-store.ts'
 import type { AgentInfo, Family } from './agent-info.ts'
 
 /** An address that is held for an endpoint to come. */
-export interface HeldAddress {
-  /** The address. */
-  readonly ip: string
+export interface HeldAddress extends PooledAddress {
   /** Names the timer that takes it back unless an endpoint claims it. */
   readonly expirationUuid?: string
-  /** Pool that it is of. */
-  readonly pool?: string
 }
 
 /** How many addresses of running pods are passed over before a pool is called used up. */
@@ -91,7 +87,7 @@ export class AddressBook {
     return await this.#gate.run(caller.signal, async () => {
       await first()
       for (const ip of ips) await this.#claimOne(ip, owner, caller)
-      return ips.map((ip) => ({ ip }))
+      return ips.map((ip) => ({ ip, pool: DEFAULT_POOL }))
     })
   }
 
@@ -101,10 +97,10 @@ export class AddressBook {
     await this.#gate.run(caller.signal, async () => {
       const holders = await this.#holders(caller)
       for (const ip of ips)
-        if (!this.#store.othersHave(ip, key) && belongsTo(holders.get(ip), owner))
-          await this.#client.release(ip, caller).catch((error: unknown) => {
+        if (!this.#store.othersHave(ip, key) && belongsTo(holders.get(ip)?.owner, owner))
+          await this.#client.release({ ip, ...holders.get(ip) }, caller).catch((error: unknown) => {
             // An endpoint has it by now: then it is no longer ours to give back.
-            if (!(error instanceof CiliumApiError) || error.status !== 500) throw error
+            if (!(error instanceof CiliumApiError) || !error.text.startsWith('IP is in use by endpoint')) throw error
           })
     })
   }
@@ -113,7 +109,9 @@ export class AddressBook {
   async #putBack(held: readonly HeldAddress[], { log }: Caller): Promise<void> {
     const caller = { signal: AbortSignal.timeout(PUT_BACK_MS), log, patience: NO_PATIENCE }
     await Promise.all(
-      held.map(({ ip }) => this.#client.release(ip, caller).catch((error: unknown) => log.warn({ ip, error }, 'an address expires'))),
+      held.map((address) =>
+        this.#client.release(address, caller).catch((error: unknown) => log.warn({ ip: address.ip, error }, 'an address expires')),
+      ),
     )
   }
 
@@ -132,11 +130,11 @@ export class AddressBook {
 
   async #claimOne(ip: string, owner: string, caller: Caller): Promise<void> {
     try {
-      await this.#client.claim(ip, owner, caller)
+      await this.#client.claim({ ip }, owner, caller)
     } catch (error) {
       if (!(error instanceof CiliumApiError) || (error.status !== 409 && error.status !== 500)) throw error
       // An earlier attempt may have taken it for this very pod.
-      const holder = (await this.#holders(caller)).get(ip)
+      const holder = (await this.#holders(caller)).get(ip)?.owner
       if (belongsTo(holder, owner)) return
       const why = holder === undefined ? error.text : `${holder} has it`
       throw new OffloadError('RESOURCE_EXHAUSTED', `the running pod has ${ip}, but cilium-agent does not give it: ${why}`, {
@@ -146,10 +144,15 @@ export class AddressBook {
     }
   }
 
-  /** Who holds which address. With several pools the agent writes the pool before the address. */
-  async #holders(caller: Caller): Promise<ReadonlyMap<string, string>> {
+  /** Who holds which address of which pool. The agent writes a pool that is not the default one before the address. */
+  async #holders(caller: Caller): Promise<ReadonlyMap<string, { readonly owner: string; readonly pool: string }>> {
     const { ipam } = await this.#client.health(caller, false)
-    return new Map(Object.entries(ipam?.allocations ?? {}).map(([ip, owner]) => [ip.slice(ip.lastIndexOf('/') + 1), owner]))
+    return new Map(
+      Object.entries(ipam?.allocations ?? {}).map(([address, owner]) => {
+        const slash = address.lastIndexOf('/')
+        return [address.slice(slash + 1), { owner, pool: slash < 0 ? DEFAULT_POOL : address.slice(0, slash) }]
+      }),
+    )
   }
 }
 

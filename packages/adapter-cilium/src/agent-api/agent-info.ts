@@ -67,7 +67,7 @@ export class AgentInspector {
 
   /** As {@link info}, but asks in any case. */
   async inspect(caller: Caller): Promise<AgentInfo> {
-    const [config, health] = [await this.#client.config(caller), await this.#client.health(caller, true)]
+    const [config, health] = [await this.#client.config(caller), await this.#client.health(caller, false)]
     const problem = unusable(config, health, this.#expected)
     if (problem !== undefined) throw problem
     const info = describe(config, health)

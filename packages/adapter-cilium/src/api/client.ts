@@ -21,6 +21,17 @@ import {
 } from './schemas.ts'
 import { exchange, type HttpReply, type HttpRequest } from './transport.ts'
 
+/** Pool of addresses that are of no pool with a name of its own. */
+export const DEFAULT_POOL = 'default'
+
+/** An address and the pool that it is of. The agent neither gives nor takes an address without a pool's name. */
+export interface PooledAddress {
+  /** The address. */
+  readonly ip: string
+  /** Name of the pool, {@link DEFAULT_POOL} if absent. */
+  readonly pool?: string
+}
+
 /** What a client is made of. */
 export interface CiliumClientParts {
   /** Path of the agent's unix socket. */
@@ -50,7 +61,7 @@ export class CiliumClient {
     return (await this.#get('other', '/config', configReply, caller)).status
   }
 
-  /** How the agent is. @param brief - without what takes long to gather, such as allocations */
+  /** How the agent is. @param brief - whether it is in order and nothing else: no node name, no chaining, no allocations */
   async health(caller: Caller, brief: boolean): Promise<AgentHealth> {
     const reply = await this.#call('other', { method: 'GET', path: '/healthz', headers: { brief: String(brief) } }, [200], caller)
     return decode('GET /healthz', reply, healthReply)
@@ -58,19 +69,20 @@ export class CiliumClient {
 
   /** Takes an address of each enabled family. They are free again after ten minutes unless an endpoint is made with them. */
   async allocate(owner: string, caller: Caller): Promise<Allocation> {
-    const path = `/ipam?owner=${encodeURIComponent(owner)}`
+    const path = `/ipam?${query({ owner })}`
     const reply = await this.#call('other', { method: 'POST', path, headers: { expiration: 'true' }, takes: true }, [201], caller)
     return decode('POST /ipam', reply, allocationReply)
   }
 
-  /** Takes a certain address, without an expiration. */
-  async claim(ip: string, owner: string, caller: Caller): Promise<void> {
-    await this.#call('other', { method: 'POST', path: `/ipam/${ip}?owner=${encodeURIComponent(owner)}`, takes: true }, [200], caller)
+  /** Takes a certain address of a pool, without an expiration. */
+  async claim({ ip, pool = DEFAULT_POOL }: PooledAddress, owner: string, caller: Caller): Promise<void> {
+    const path = `/ipam/${ip}?${query({ owner, pool })}`
+    await this.#call('other', { method: 'POST', path, takes: true }, [200], caller)
   }
 
-  /** Gives an address back; one that nobody has is success. The agent refuses those that an endpoint uses. */
-  async release(ip: string, caller: Caller): Promise<void> {
-    await this.#call('other', { method: 'DELETE', path: `/ipam/${ip}` }, [200, 404], caller)
+  /** Gives an address back to its pool; one that nobody has is success. The agent refuses those that an endpoint uses. */
+  async release({ ip, pool = DEFAULT_POOL }: PooledAddress, caller: Caller): Promise<void> {
+    await this.#call('other', { method: 'DELETE', path: `/ipam/${ip}?${query({ pool })}` }, [200, 404], caller)
   }
 
   /** An endpoint by an id of the API, `cni-attachment-id:…` for example; undefined if there is none. */
@@ -139,6 +151,8 @@ export class CiliumClient {
     return status !== 404
   }
 }
+
+const query = (parameters: Readonly<Record<string, string>>): string => new URLSearchParams(parameters).toString()
 
 /** Ids hold colons, which a path may hold as they are. */
 function inPath(id: string): string {

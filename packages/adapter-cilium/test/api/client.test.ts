@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, OffloadError, silentLogger, systemClock } from '@cni-offload/sdk'
 import {
+  CILIUM_OPERATIONS,
   CILIUM_VERSIONS,
   type CiliumOperation,
   DEFAULT_LIMITS,
@@ -63,8 +64,8 @@ const CALLS: Readonly<Record<CiliumOperation, Call>> = {
   'GET /config': (api, who) => api.config(who),
   'GET /healthz': (api, who) => api.health(who, true),
   'POST /ipam': (api, who) => api.allocate('default/a', who),
-  'POST /ipam/{ip}': (api, who) => api.claim('10.0.0.9', 'default/a', who),
-  'DELETE /ipam/{ip}': (api, who) => api.release('10.0.0.9', who),
+  'POST /ipam/{ip}': (api, who) => api.claim({ ip: '10.0.0.9' }, 'default/a', who),
+  'DELETE /ipam/{ip}': (api, who) => api.release({ ip: '10.0.0.9' }, who),
   'PUT /endpoint/{id}': (api, who) => api.createEndpoint(CHANGE, who),
   'GET /endpoint/{id}': (api, who) => api.endpoint(ID, who),
   'DELETE /endpoint/{id}': (api, who) => api.deleteEndpoint(ID, who),
@@ -84,7 +85,7 @@ describe.each(CILIUM_VERSIONS)('of release %s', (version) => {
     expect(await api.config(who)).toMatchObject({ datapathMode: 'veth', deviceMTU: 1500, routeMTU: 1450 })
     expect((await api.health(who, true)).cilium?.msg).toContain(version)
     expect((await api.allocate('default/a', who)).ipv4?.ip).toBe('10.0.0.2')
-    await api.claim('10.0.0.9', 'default/a', who)
+    await api.claim({ ip: '10.0.0.9' }, 'default/a', who)
     expect((await api.health(who, false)).ipam?.allocations).toEqual({ '10.0.0.2': 'default/a', '10.0.0.9': 'default/a' })
     expect(await api.endpoint(ID, who)).toBeUndefined()
     const made = await api.createEndpoint(CHANGE, who)
@@ -97,8 +98,10 @@ describe.each(CILIUM_VERSIONS)('of release %s', (version) => {
     await api.createEndpoint(CHANGE, who)
     expect([await api.deleteContainer('c1', who), await api.deleteContainer('c1', who)]).toEqual([true, false])
     expect([await api.endpointHealth(ID, who), await api.labels(ID, who)]).toEqual([undefined, undefined])
-    await api.release('10.0.0.2', who)
+    await api.release({ ip: '10.0.0.2' }, who)
     expect(agent.allocations).toEqual({})
+    expect(new Set(agent.requests.map(({ operation }) => operation))).toEqual(new Set(CILIUM_OPERATIONS))
+    expect(agent.undescribed()).toEqual([])
   })
 })
 

@@ -124,7 +124,7 @@ export interface EndpointModel {
       readonly 'k8s-pod-name'?: string
       readonly 'pod-name'?: string
     }
-    readonly identity: { readonly id: number; readonly labels: string[]; readonly labelsSHA256?: string }
+    readonly identity: { readonly id: number; readonly labels: string[] }
     readonly labels: LabelStatusModel
     readonly networking: {
       readonly addressing: AddressPair[]
@@ -133,7 +133,6 @@ export interface EndpointModel {
       readonly 'interface-index'?: number
       readonly 'interface-name'?: string
       readonly 'container-interface-name'?: string
-      readonly 'host-addressing'?: NodeAddressing
     }
     readonly health: EndpointHealthModel
   }

@@ -43,7 +43,6 @@ export function configView(config: FakeAgentConfig, traits: VersionTraits, addre
       ...(traits.tellsConfiguredDatapath ? { configuredDatapathMode: config.datapathMode } : {}),
       deviceMTU: config.deviceMtu,
       routeMTU: config.routeMtu,
-      ...(traits.tellsHeadroom ? { deviceHeadroom: 0, deviceTailroom: 0 } : {}),
       ...(config.ipLocalReservedPorts === '' ? {} : { ipLocalReservedPorts: config.ipLocalReservedPorts }),
       'ipam-mode': config.ipamMode,
       masquerade: true,
@@ -63,26 +62,24 @@ export interface AgentStatus {
   readonly allocations: Readonly<Record<string, string>>
 }
 
-/** Body of `GET /healthz`. @param brief - leaves out what takes long to gather */
+/** Body of `GET /healthz`. @param brief - only whether the agent is in order; the rest is left out, the node's name too */
 export function statusView(config: FakeAgentConfig, status: AgentStatus, brief: boolean): Record<string, unknown> {
   const { version, nodeName, cilium, allocations } = status
+  const own = { state: cilium.state, msg: cilium.msg ?? `${version} (v${version}-0fa4e000)` }
+  if (brief) return { cilium: own, cluster: {} }
   return {
-    cilium: { state: cilium.state, msg: cilium.msg ?? `${version} (v${version}-0fa4e000)` },
+    cilium: own,
     kubernetes: { state: 'Ok', msg: '1.34 (v1.34.0) [linux/arm64]' },
     'cni-chaining': { mode: config.chainingMode },
     cluster: { self: `default/${nodeName}` },
     routing: { 'inter-host-routing-mode': 'Tunnel', 'intra-host-routing-mode': config.hostRouting, 'tunnel-protocol': 'vxlan' },
     encryption: { mode: config.encryption },
     'datapath-mode': config.datapathMode,
-    ...(brief
-      ? {}
-      : {
-          ipam: {
-            ipv4: Object.keys(allocations).filter((ip) => !ip.includes(':')),
-            ipv6: Object.keys(allocations).filter((ip) => ip.includes(':')),
-            allocations,
-            status: `IPv4: ${Object.keys(allocations).length} allocated`,
-          },
-        }),
+    ipam: {
+      ipv4: Object.keys(allocations).filter((ip) => !ip.includes(':')),
+      ipv6: Object.keys(allocations).filter((ip) => ip.includes(':')),
+      allocations,
+      status: `IPv4: ${Object.keys(allocations).length} allocated`,
+    },
   }
 }

@@ -1,6 +1,9 @@
 import { ApiFailure } from './api-failure.ts'
 import type { EndpointChangeRequest } from './api-model.ts'
 
+/** Largest number of an endpoint. */
+export const LARGEST_ID = 65_535
+
 /** What an endpoint is found by. */
 export interface EndpointIdentity {
   /** Number within the agent. */
@@ -40,7 +43,9 @@ export function endpointMatcher(id: string, legacyIds: boolean): (endpoint: Endp
   const colon = id.indexOf(':')
   const [prefix, value] = colon < 0 ? ['cilium-local', id] : [id.slice(0, colon), id.slice(colon + 1)]
   const matches = MATCHES[prefix] ?? (legacyIds ? LEGACY_MATCHES[prefix] : undefined)
-  if (matches === undefined) throw new ApiFailure(400, `Unknown endpoint prefix "${prefix}"`)
-  if (prefix === 'cilium-local' && !/^\d+$/.test(value)) throw new ApiFailure(400, `invalid numeric cilium id "${value}"`)
+  if (matches === undefined) throw new ApiFailure(400, `unknown endpoint ID prefix "${prefix}"`)
+  if (prefix === 'cilium-local' && !/^\d+$/.test(value))
+    throw new ApiFailure(400, `invalid numeric cilium id: strconv.ParseInt: parsing ${JSON.stringify(value)}: invalid syntax`)
+  if (prefix === 'cilium-local' && Number(value) > LARGEST_ID) throw new ApiFailure(400, `endpoint id too large: ${value}`)
   return (endpoint) => value !== '' && matches(endpoint, value)
 }

@@ -1,7 +1,7 @@
-import type { EndpointHealthModel, EndpointModel, HealthState, LabelStatusModel, NodeAddressing } from './api-model.ts'
+import type { EndpointHealthModel, EndpointModel, HealthState, LabelStatusModel } from './api-model.ts'
 import { attachmentId } from './endpoint-id.ts'
 import type { FakeEndpoint } from './endpoints.ts'
-import { type FakeIdentity, labelsHash } from './labels.ts'
+import type { FakeIdentity } from './labels.ts'
 
 const HEALTH: Readonly<Partial<Record<FakeEndpoint['state'], readonly [bpf: HealthState, policy: HealthState, overall: HealthState]>>> = {
   ready: ['OK', 'OK', 'OK'],
@@ -9,13 +9,14 @@ const HEALTH: Readonly<Partial<Record<FakeEndpoint['state'], readonly [bpf: Heal
   'waiting-to-regenerate': ['Pending', 'Pending', 'Pending'],
   'waiting-for-identity': ['Disabled', 'Bootstrap', 'Disabled'],
   'not-ready': ['Warning', 'Warning', 'Warning'],
-  invalid: ['Failure', 'Failure', 'Failure'],
+  disconnecting: ['Pending', 'Pending', 'Pending'],
 }
 
 /** Health of an endpoint as its state says. */
 export function healthOf({ state }: Pick<FakeEndpoint, 'state'>): EndpointHealthModel {
-  const [bpf, policy, overallHealth] = HEALTH[state] ?? ['Disabled', 'Disabled', 'Disabled']
-  return { bpf, policy, overallHealth, connected: state !== 'disconnected' && state !== 'disconnecting' }
+  const known = HEALTH[state]
+  const [bpf, policy, overallHealth] = known ?? ['Disabled', 'Disabled', 'Disabled']
+  return { bpf, policy, overallHealth, connected: known !== undefined }
 }
 
 /** Labels of an endpoint as the API shows them. */
@@ -24,13 +25,8 @@ export function labelsOf({ userLabels }: Pick<FakeEndpoint, 'userLabels'>, ident
 }
 
 /** An endpoint as the API shows it. */
-export function viewOf(endpoint: FakeEndpoint, identity: FakeIdentity, addressing: NodeAddressing): EndpointModel {
+export function viewOf(endpoint: FakeEndpoint, identity: FakeIdentity): EndpointModel {
   const { id, request, mac, state } = endpoint
-  const { ipv4, ipv6 } = request.addressing ?? {}
-  const pick = <K extends keyof typeof request>(...names: readonly K[]): Partial<Pick<typeof request, K>> =>
-    Object.fromEntries(names.flatMap((name) => (request[name] === undefined ? [] : [[name, request[name]]]))) as Partial<
-      Pick<typeof request, K>
-    >
   const pod = request['k8s-pod-name']
   return {
     id,
@@ -38,18 +34,22 @@ export function viewOf(endpoint: FakeEndpoint, identity: FakeIdentity, addressin
       state,
       'external-identifiers': {
         'cni-attachment-id': attachmentId(request),
-        ...pick('container-id', 'container-name', 'k8s-namespace', 'k8s-pod-name'),
+        ...pick(request, 'container-id', 'container-name', 'k8s-namespace', 'k8s-pod-name'),
         ...(pod === undefined ? {} : { 'pod-name': `${request['k8s-namespace'] ?? ''}/${pod}` }),
       },
-      identity: { id: identity.id, labels: [...identity.labels], labelsSHA256: labelsHash(identity.labels) },
+      identity: { id: identity.id, labels: [...identity.labels] },
       labels: labelsOf(endpoint, identity),
       networking: {
-        addressing: [{ ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) }],
+        addressing: [pick(request.addressing ?? {}, 'ipv4', 'ipv4-pool-name', 'ipv6', 'ipv6-pool-name')],
         mac,
-        ...pick('host-mac', 'interface-index', 'interface-name', 'container-interface-name'),
-        'host-addressing': addressing,
+        ...pick(request, 'host-mac', 'interface-index', 'interface-name', 'container-interface-name'),
       },
       health: healthOf(endpoint),
     },
   }
+}
+
+/** Those members of an object that it has. */
+function pick<T extends object, K extends keyof T>(from: T, ...names: readonly K[]): Partial<Pick<T, K>> {
+  return Object.fromEntries(names.flatMap((name) => (from[name] === undefined ? [] : [[name, from[name]]]))) as Partial<Pick<T, K>>
 }

@@ -2,8 +2,8 @@ import { type Clock, OffloadError } from '@cni-offload/sdk'
 import type { EndpointChangeRequest, EndpointState } from './api-model.ts'
 import { ApiFailure } from './api-failure.ts'
 import type { EndpointWiring, FakeDatapath } from './datapath.ts'
-import { attachmentId, endpointMatcher } from './endpoint-id.ts'
-import type { FakeIpam } from './ipam.ts'
+import { attachmentId, endpointMatcher, LARGEST_ID } from './endpoint-id.ts'
+import { DEFAULT_POOL, type FakeIpam } from './ipam.ts'
 import type { VersionTraits } from './version.ts'
 
 /** An endpoint of the fake. */
@@ -91,8 +91,7 @@ export class FakeEndpoints {
   /** Removes an endpoint and frees its addresses. @returns the number of errors on the way */
   async delete(endpoint: FakeEndpoint): Promise<number> {
     const errors = await this.#drop(endpoint)
-    if (endpoint.request['datapath-configuration']?.['external-ipam'] !== true)
-      for (const ip of ipsOf(endpoint)) this.#deps.ipam.release(ip)
+    if (endpoint.request['datapath-configuration']?.['external-ipam'] !== true) for (const ip of ipsOf(endpoint)) this.#deps.ipam.free(ip)
     await this.#deps.changed()
     return errors
   }
@@ -107,7 +106,7 @@ export class FakeEndpoints {
         'INVALID_CONFIG',
         'Cannot start cilium-agent with datapath-mode=veth: detected 1 existing endpoint(s) using incompatible datapath-modes',
       )
-    for (const ip of Object.values(addressesOf(request))) this.#deps.ipam.reserve(ip, `${ownerOf(request)} [restored]`)
+    for (const ip of Object.values(addressesOf(request))) this.#deps.ipam.reserve(ip, `${ownerOf(request)} [restored]`, DEFAULT_POOL)
     const endpoint = this.#insert(request, id)
     await this.#deps.datapath.connect(wiringOf(endpoint))
     endpoint.state = 'ready'
@@ -117,9 +116,9 @@ export class FakeEndpoints {
   #refuse(request: EndpointChangeRequest): void {
     const id = attachmentId(request)
     if (id !== '' && this.all.some((other) => attachmentId(other.request) === id))
-      throw new ApiFailure(400, `endpoint already exists for CNI attachment ID ${id}`)
-    for (const ip of Object.values(addressesOf(request)))
-      if (this.all.some((other) => ipsOf(other).includes(ip))) throw new ApiFailure(400, `IP ${ip} is already in use`)
+      throw new ApiFailure(400, `endpoint for CNI attachment ID ${id} already exists`)
+    for (const [family, ip] of Object.entries(addressesOf(request)))
+      if (this.all.some((other) => ipsOf(other).includes(ip))) throw new ApiFailure(400, `IP ${family}:${ip} is already in use`)
     const reserved = request.labels?.find((label) => label.startsWith('reserved:'))
     if (reserved !== undefined) throw new ApiFailure(400, `not allowed to add reserved labels: ${reserved}`)
   }
@@ -127,7 +126,7 @@ export class FakeEndpoints {
   #freeId(): number {
     let id = 1
     while (this.#byId.has(id)) id += 1
-    if (id > 65_535) throw new ApiFailure(500, 'no more endpoint IDs available')
+    if (id > LARGEST_ID) throw new ApiFailure(500, 'no more endpoint IDs available')
     return id
   }
 

@@ -1,17 +1,16 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { type Clock, OffloadError, systemClock } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { endpointChange } from './api-description.ts'
+import { type ApiDescription, describeApi, undescribed } from './api-description.ts'
 import type { CiliumOperation, EndpointChangeRequest } from './api-model.ts'
-import { ApiFailure } from './api-failure.ts'
 import { type AgentStatus, DEFAULT_CONFIG, type FakeAgentConfig } from './daemon-view.ts'
 import { type FakeDatapath, noDatapath } from './datapath.ts'
 import { type FakeEndpoint, FakeEndpoints, ipsOf } from './endpoints.ts'
 import { Faults } from './faults.ts'
 import { type ApiAnswer, type ApiCall, type HandlerDeps, HANDLERS } from './handlers.ts'
-import { ApiServer } from './http-server.ts'
+import { ApiServer, type ServedRequest } from './http-server.ts'
 import type { ClusterView } from './fake-cluster.ts'
-import { FakeIpam, type PodRanges } from './ipam.ts'
+import { DEFAULT_POOL, FakeIpam, type PodRanges } from './ipam.ts'
 import { FakeIdentities, type FakeIdentity, type FakePodObject } from './labels.ts'
 import { type FakePolicy, type PolicySubject, protectedAddresses } from './policy.ts'
 import { type ApiLimit, DEFAULT_LIMITS, type LimitedGroup, RateLimit } from './rate-limit.ts'
@@ -47,19 +46,10 @@ export interface FakeCiliumOptions {
   readonly published?: (endpoints: readonly PolicySubject[]) => Promise<void>
 }
 
-/** A request that was served. */
-export interface ServedRequest {
-  /** What was asked for. */
-  readonly operation: CiliumOperation
-  /** The part of the path that varies. */
-  readonly argument: string
-  /** Status of the answer; 0 if there was none. */
-  readonly status: number
-}
-
 type Checkpoint = readonly Pick<FakeEndpoint, 'id' | 'request'>[]
 
-const checkpoint: z.ZodType<Checkpoint> = z.array(z.object({ id: z.number().int(), request: endpointChange }))
+/** The requests were checked when they came. */
+const checkpoint: z.ZodType<Checkpoint> = z.array(z.object({ id: z.number().int(), request: z.custom<EndpointChangeRequest>() }))
 
 interface Run {
   readonly ipam: FakeIpam
@@ -91,6 +81,7 @@ export class FakeCiliumAgent implements AsyncDisposable {
   readonly #datapath: FakeDatapath
   readonly #stateFile: string
   readonly #version: CiliumVersion
+  readonly #description: ApiDescription
   readonly #nodeName: string
   readonly #pods = new Map<string, FakePodObject>()
   readonly #annotatedMacs = new Map<string, string>()
@@ -100,7 +91,7 @@ export class FakeCiliumAgent implements AsyncDisposable {
   #published = ''
   #protecting: Promise<void> = Promise.resolve()
   #saving: Promise<void> = Promise.resolve()
-  #starting = false
+  #ready: Promise<void> = Promise.resolve()
   #run: Run | undefined
 
   /** An agent that does not run yet. */
@@ -111,7 +102,8 @@ export class FakeCiliumAgent implements AsyncDisposable {
     this.#clock = options.clock ?? systemClock
     this.#datapath = options.datapath ?? noDatapath
     this.#stateFile = options.stateFile ?? `${options.socket}.state`
-    this.#version = options.version ?? '1.20.1'
+    this.#version = options.version ?? '1.20.2'
+    this.#description = describeApi(this.#version)
     this.#nodeName = options.nodeName ?? 'node-1'
   }
 
@@ -141,14 +133,18 @@ export class FakeCiliumAgent implements AsyncDisposable {
   async start(until?: Promise<void>): Promise<void> {
     const run = this.#prepare()
     await this.#datapath.start(run.ipam.routers)
-    const traits = traitsOf(this.#version)
-    this.#starting = true
     this.#run = run
-    if (traits.answersWhileStarting) await run.server.start()
-    await until
-    await this.#restore(run.endpoints)
-    this.#starting = false
-    if (!traits.answersWhileStarting) await run.server.start()
+    const ready = Promise.withResolvers<void>()
+    this.#ready = ready.promise
+    try {
+      await run.server.start()
+      await until
+      await this.#restore(run.endpoints)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    ready.resolve()
   }
 
   /** Ends. Endpoints go on forwarding. @param options - whether the socket's file stays, as after a crash */
@@ -197,7 +193,7 @@ export class FakeCiliumAgent implements AsyncDisposable {
 
   /** Makes an endpoint without a request, as the end of one that was received long ago. */
   async makeEndpoint(request: EndpointChangeRequest): Promise<void> {
-    for (const ip of Object.values(request.addressing ?? {})) this.#run?.ipam.reserve(ip, podName(request))
+    for (const ip of Object.values(request.addressing ?? {})) this.#run?.ipam.reserve(ip, podName(request), DEFAULT_POOL)
     await this.#run?.endpoints.create(request, this.#run.stop.signal)
   }
 
@@ -209,6 +205,11 @@ export class FakeCiliumAgent implements AsyncDisposable {
   /** How often an operation was asked for. */
   count(operation: CiliumOperation): number {
     return this.requests.filter((request) => request.operation === operation).length
+  }
+
+  /** What was asked for that this release does not know of: a real agent passes it over without a word. */
+  undescribed(): string[] {
+    return this.requests.flatMap((request) => undescribed(this.#description, request))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -251,18 +252,17 @@ export class FakeCiliumAgent implements AsyncDisposable {
       signal: stop.signal,
     }
     const server = new ApiServer(this.socket, {
+      description: this.#description,
+      disabled: (operation) => this.disabled.has(operation),
       fault: (operation) => this.faults.take(operation),
       answer: (call) => this.#answer(call, deps),
-      served: (operation, argument, status) => this.requests.push({ operation, argument, status }),
+      served: (request) => this.requests.push(request),
     })
     return { ipam, endpoints, deps, server, stop }
   }
 
   async #answer(call: ApiCall, deps: HandlerDeps): Promise<ApiAnswer> {
-    if (this.disabled.has(call.operation))
-      throw new ApiFailure(403, 'This API is administratively disabled. Contact your administrator for more details.')
-    if (this.#starting && /^(PUT|PATCH|DELETE) \/endpoint/.test(call.operation))
-      throw new ApiFailure(503, 'The agent is still starting, endpoints are not restored yet')
+    if (!deps.traits.answersWhileStarting || /^(PUT|PATCH|DELETE) \/endpoint/.test(call.operation)) await this.#ready
     return await HANDLERS[call.operation](call, deps)
   }
 

@@ -1,11 +1,10 @@
 import { z } from 'zod'
-import type { CiliumOperation, NodeAddressing } from './api-model.ts'
-import { endpointChange } from './api-description.ts'
+import type { CiliumOperation, EndpointChangeRequest } from './api-model.ts'
 import { ApiFailure } from './api-failure.ts'
 import { configView, type FakeAgentConfig, statusView, type AgentStatus } from './daemon-view.ts'
 import { type FakeEndpoint, type FakeEndpoints, ipsOf } from './endpoints.ts'
 import { healthOf, labelsOf, viewOf } from './endpoint-view.ts'
-import { familyOf, type FakeIpam } from './ipam.ts'
+import { DEFAULT_POOL, familyOf, type FakeIpam } from './ipam.ts'
 import type { FakeIdentity } from './labels.ts'
 import type { LimitedGroup, RateLimit } from './rate-limit.ts'
 import type { VersionTraits } from './version.ts'
@@ -58,66 +57,63 @@ type Handler = (call: ApiCall, deps: HandlerDeps) => ApiAnswer | Promise<ApiAnsw
 
 const batch = z.object({ 'container-id': z.string().default('') })
 
-const addressing = ({ ipam }: HandlerDeps): NodeAddressing => ipam.addressing
-
-const view = (endpoint: FakeEndpoint, deps: HandlerDeps): unknown => viewOf(endpoint, deps.identityOf(endpoint), addressing(deps))
+const view = (endpoint: FakeEndpoint, deps: HandlerDeps): unknown => viewOf(endpoint, deps.identityOf(endpoint))
 
 const get = async <T>(deps: HandlerDeps, id: string, look: (endpoint: FakeEndpoint) => T): Promise<ApiAnswer> =>
   await deps.limits['endpoint-get'].run(deps.signal, () => Promise.resolve({ status: 200, body: look(deps.endpoints.get(id)) }))
 
-const deleteAll = async (deps: HandlerDeps, chosen: readonly FakeEndpoint[]): Promise<ApiAnswer> =>
-  await deps.limits['endpoint-delete'].run(deps.signal, async () => {
+/** @param choose - throws if there are none */
+const deleteAll = async (deps: HandlerDeps, choose: () => readonly FakeEndpoint[]): Promise<ApiAnswer> => {
+  if (deps.traits.missesUnlimited) choose()
+  return await deps.limits['endpoint-delete'].run(deps.signal, async () => {
     let errors = 0
-    for (const endpoint of chosen) errors += await deps.endpoints.delete(endpoint)
+    for (const endpoint of choose()) errors += await deps.endpoints.delete(endpoint)
     return errors === 0 ? { status: 200 } : { status: 206, body: errors }
   })
+}
 
-const allocate: Handler = ({ query, header }, { ipam }) => {
-  const [owner, pool] = [query.get('owner') ?? '', query.get('pool') ?? '']
-  const allocated = ipam.allocateNext(query.get('family') ?? '', owner, header('expiration') === 'true')
+const allocate: Handler = ({ query, header }, { ipam, config }) => {
+  // Only with pools does it matter which one is asked for.
+  const pool = (config.ipamMode === 'multi-pool' ? query.get('pool') : undefined) ?? DEFAULT_POOL
+  const allocated = ipam.allocateNext(query.get('family') ?? '', query.get('owner') ?? '', header('expiration') === 'true')
   const families = (['ipv4', 'ipv6'] as const).flatMap((family) => {
     const found = allocated[family]
     return found === undefined ? [] : [[family, found] as const]
   })
   const pairs = families.flatMap(([family, { ip }]) => [
     [family, ip],
-    [`${family}-pool-name`, pool === '' ? 'default' : pool],
+    [`${family}-pool-name`, pool],
   ])
-  const details = families.map(([family, { ip, cidr, expirationUuid }]) => [
+  const details = families.map(([family, { ip, expirationUuid }]) => [
     family,
-    {
-      ip,
-      cidrs: [cidr],
-      gateway: ipam.routers[family],
-      ...(expirationUuid === undefined ? {} : { 'expiration-uuid': expirationUuid }),
-    },
+    { ip, ...(expirationUuid === undefined ? {} : { 'expiration-uuid': expirationUuid }) },
   ])
   const body = { address: Object.fromEntries(pairs), 'host-addressing': ipam.addressing, ...Object.fromEntries(details) }
   return { status: 201, body }
 }
 
-const release: Handler = ({ argument }, { ipam, endpoints }) => {
+const release: Handler = ({ argument, query }, { ipam, endpoints }) => {
   const user = endpoints.all.find((endpoint) => ipsOf(endpoint).includes(argument))
   if (user !== undefined) throw new ApiFailure(500, `IP is in use by endpoint ${user.id}`)
   if (familyOf(argument) === undefined) throw new ApiFailure(400, `Invalid IP address: ${argument}`)
-  ipam.release(argument)
+  ipam.release(argument, query.get('pool') ?? '')
   return { status: 200 }
 }
 
 /** What each operation does. */
 export const HANDLERS: Readonly<Record<CiliumOperation, Handler>> = {
-  'GET /config': (_call, deps) => ({ status: 200, body: configView(deps.config, deps.traits, addressing(deps)) }),
+  'GET /config': (_call, deps) => ({ status: 200, body: configView(deps.config, deps.traits, deps.ipam.addressing) }),
   'GET /healthz': ({ header }, deps) => ({ status: 200, body: statusView(deps.config, deps.status(), header('brief') === 'true') }),
   'POST /ipam': allocate,
   'POST /ipam/{ip}': ({ argument, query }, { ipam }) => {
-    ipam.reserve(argument, query.get('owner') ?? '')
+    ipam.reserve(argument, query.get('owner') ?? '', query.get('pool') ?? '')
     return { status: 200 }
   },
   'DELETE /ipam/{ip}': release,
   'PUT /endpoint/{id}': async ({ body }, deps) =>
     await deps.limits['endpoint-create'].run(deps.signal, async () => ({
       status: 201,
-      body: view(await deps.endpoints.create(endpointChange.parse(body), deps.signal), deps),
+      body: view(await deps.endpoints.create(body as EndpointChangeRequest, deps.signal), deps),
     })),
   'GET /endpoint/{id}': (call, deps) => get(deps, call.argument, (endpoint) => view(endpoint, deps)),
   'GET /endpoint/{id}/healthz': (call, deps) => get(deps, call.argument, healthOf),
@@ -126,13 +122,14 @@ export const HANDLERS: Readonly<Record<CiliumOperation, Handler>> = {
       spec: { user: [...endpoint.userLabels] },
       status: labelsOf(endpoint, deps.identityOf(endpoint)),
     })),
-  'PATCH /endpoint/{id}/labels': async ({ argument, body }, deps) => {
-    const endpoint = deps.endpoints.get(argument)
-    endpoint.userLabels = z.object({ user: z.array(z.string()).default([]) }).parse(body).user
-    await deps.relabelled()
-    return { status: 200 }
-  },
-  'DELETE /endpoint/{id}': (call, deps) => deleteAll(deps, [deps.endpoints.get(call.argument)]),
+  'PATCH /endpoint/{id}/labels': async ({ argument, body }, deps) =>
+    await deps.limits['endpoint-patch'].run(deps.signal, async () => {
+      const endpoint = deps.endpoints.get(argument)
+      endpoint.userLabels = z.object({ user: z.array(z.string()).default([]) }).parse(body).user
+      await deps.relabelled()
+      return { status: 200 }
+    }),
+  'DELETE /endpoint/{id}': (call, deps) => deleteAll(deps, () => [deps.endpoints.get(call.argument)]),
   'GET /endpoint': async ({ body }, deps) =>
     await deps.limits['endpoint-list'].run(deps.signal, () => {
       const wanted = z.array(z.string()).optional().parse(body)
@@ -144,10 +141,11 @@ export const HANDLERS: Readonly<Record<CiliumOperation, Handler>> = {
     }),
   'DELETE /endpoint': async ({ body }, deps) => {
     const containerId = batch.parse(body)['container-id']
-    if (containerId === '') throw new ApiFailure(400, 'no endpoint selector was given')
-    const chosen = deps.endpoints.ofContainer(containerId)
-    // Before the limiter: what is not there costs nothing.
-    if (chosen.length === 0) throw new ApiFailure(404, `no endpoints of container ${containerId}`, undefined)
-    return await deleteAll(deps, chosen)
+    if (containerId === '') throw new ApiFailure(400, 'invalid container id')
+    return await deleteAll(deps, () => {
+      const chosen = deps.endpoints.ofContainer(containerId)
+      if (chosen.length === 0) throw new ApiFailure(404, 'endpoints not found')
+      return chosen
+    })
   },
 }

@@ -1,6 +1,6 @@
 import { rename, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { API_DESCRIPTION } from './api-description.ts'
+import type { ApiDescription, OperationDescription } from './api-description.ts'
 import type { CiliumOperation } from './api-model.ts'
 import { ApiFailure } from './api-failure.ts'
 import type { FaultEffect } from './faults.ts'
@@ -8,15 +8,36 @@ import type { ApiAnswer, ApiCall } from './handlers.ts'
 
 /** What a server asks for each request. */
 export interface HttpHooks {
+  /** What each operation takes and answers. */
+  readonly description: ApiDescription
+  /** Whether the administrator has disabled it. */
+  readonly disabled: (operation: CiliumOperation) => boolean
   /** What goes wrong with it. */
   readonly fault: (operation: CiliumOperation) => FaultEffect | undefined
   /** Works on it. */
   readonly answer: (call: ApiCall) => Promise<ApiAnswer>
-  /** Told of each answer that was given; status 0 where there was none. */
-  readonly served: (operation: CiliumOperation, argument: string, status: number) => void
+  /** Told of each answer that was given. */
+  readonly served: (request: ServedRequest) => void
+}
+
+/** A request that was served. */
+export interface ServedRequest {
+  /** What was asked for. */
+  readonly operation: CiliumOperation
+  /** The part of the path that varies. */
+  readonly argument: string
+  /** Query. */
+  readonly query: URLSearchParams
+  /** Body as it came; empty if there was none. */
+  readonly body: string
+  /** Status of the answer; 0 if there was none. */
+  readonly status: number
 }
 
 const BASE = '/v1'
+
+/** Said by what stands before the handlers, and therefore not as JSON. */
+const DISABLED = 'This API is administratively disabled. Contact your administrator for more details.'
 
 /** HTTP over a unix socket, in the manner of the agent: JSON bodies, errors as JSON strings. */
 export class ApiServer {
@@ -60,54 +81,57 @@ export class ApiServer {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://localhost')
-    const route = routeOf(request.method ?? '', url.pathname)
+    const route = this.#route(request.method ?? '', url.pathname)
     if (route === undefined) return write(response, { status: 404, body: { code: 404, message: `path ${url.pathname} was not found` } })
     const { operation, argument } = route
     const body = await bodyOf(request)
+    const served = (status: number): void => this.#hooks.served({ operation, argument, query: url.searchParams, body, status })
+    if (this.#hooks.disabled(operation)) {
+      served(403)
+      response.writeHead(403).end(DISABLED)
+      return
+    }
     const effect = this.#hooks.fault(operation)
     const finish = (answer: ApiAnswer): void => {
-      this.#hooks.served(operation, argument, answer.status)
+      served(answer.status)
       write(response, answer)
     }
     const cut = (): void => {
-      this.#hooks.served(operation, argument, 0)
+      served(0)
       request.socket.destroy()
     }
-    if (effect?.kind === 'hang') return this.#hooks.served(operation, argument, 0)
+    if (effect?.kind === 'hang') return served(0)
     if (effect?.kind === 'cut' && effect.when === 'before') return cut()
     if (effect?.kind === 'answer') return finish(effect)
     const header = (name: string): string | undefined => request.headers[name]?.toString()
-    const answer = await this.#answer(
-      { operation, argument, query: url.searchParams, header, body: undefined },
-      body,
-      header('content-type'),
-    )
+    const call = { operation, argument, query: url.searchParams, header, body: undefined }
+    const answer = await this.#answer(call, body, header('content-type'))
     if (effect?.kind === 'cut') return cut()
     finish(effect?.kind === 'misreport' ? effect : answer)
   }
 
   async #answer(call: ApiCall, text: string, contentType: string | undefined): Promise<ApiAnswer> {
     try {
-      const body = decode(call.operation, text, contentType)
-      const answer = await this.#hooks.answer({ ...call, body })
-      return checked(call.operation, answer)
+      const description = this.#hooks.description[call.operation]
+      checkParameters(call, description)
+      const body = decode(description, text, contentType)
+      return checked(call.operation, description, await this.#hooks.answer({ ...call, body }))
     } catch (error) {
       if (error instanceof ApiFailure) return { status: error.status, body: error.body }
       throw error
     }
   }
-}
 
-function routeOf(method: string, pathname: string): { readonly operation: CiliumOperation; readonly argument: string } | undefined {
-  if (!pathname.startsWith(`${BASE}/`)) return undefined
-  const [resource = '', argument, sub] = pathname.slice(BASE.length + 1).split('/')
-  const pattern =
-    argument === undefined ? resource : `${resource}/{${resource === 'ipam' ? 'ip' : 'id'}}${sub === undefined ? '' : `/${sub}`}`
-  const operation = `${method} /${pattern}`
-  return isOperation(operation) ? { operation, argument: decodeURIComponent(argument ?? '') } : undefined
+  #route(method: string, pathname: string): { readonly operation: CiliumOperation; readonly argument: string } | undefined {
+    if (!pathname.startsWith(`${BASE}/`)) return undefined
+    const [resource = '', argument, sub] = pathname.slice(BASE.length + 1).split('/')
+    const pattern =
+      argument === undefined ? resource : `${resource}/{${resource === 'ipam' ? 'ip' : 'id'}}${sub === undefined ? '' : `/${sub}`}`
+    const operation = `${method} /${pattern}`
+    const known = (name: string): name is CiliumOperation => Object.hasOwn(this.#hooks.description, name)
+    return known(operation) ? { operation, argument: decodeURIComponent(argument ?? '') } : undefined
+  }
 }
-
-const isOperation = (text: string): text is CiliumOperation => Object.hasOwn(API_DESCRIPTION, text)
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
   let text = ''
@@ -116,18 +140,29 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
 }
 
 /** The framework of the real agent refuses what is not as described by itself, and not with a JSON string. */
-function refused(code: number, message: string): ApiFailure {
-  return new ApiFailure(code, message, { code, message })
+function refused(status: number, message: string, code: number = status): ApiFailure {
+  return new ApiFailure(status, message, { code, message })
 }
 
-function decode(operation: CiliumOperation, text: string, contentType: string | undefined): unknown {
-  const { request } = API_DESCRIPTION[operation]
+function checkParameters({ query, header }: ApiCall, { parameters }: OperationDescription): void {
+  for (const { name, in: place, type, enum: values } of parameters) {
+    const value = place === 'query' ? query.get(name) : place === 'header' ? header(name) : undefined
+    if (value === undefined || value === null || value === '') continue
+    if (values !== undefined && !values.includes(value))
+      throw refused(422, `${name} in ${place} should be one of [${values.join(' ')}]`, 606)
+    if (type === 'boolean' && !['true', 'false'].includes(value))
+      throw refused(422, `${name} in ${place} must be of type bool: ${JSON.stringify(value)}`, 601)
+  }
+}
+
+function decode({ request }: OperationDescription, text: string, contentType: string | undefined): unknown {
   if (text !== '' && contentType !== 'application/json')
     throw refused(415, `unsupported media type "${contentType ?? 'application/octet-stream'}", only [application/json] are allowed`)
   if (request === undefined) return undefined
   let value: unknown
   try {
-    value = text === '' ? undefined : JSON.parse(text)
+    // To the decoder, what is null is not there.
+    value = text === '' ? undefined : JSON.parse(text, (_name, member: unknown) => member ?? undefined)
   } catch (error) {
     throw refused(400, `parsing body failed: ${String(error)}`)
   }
@@ -138,8 +173,8 @@ function decode(operation: CiliumOperation, text: string, contentType: string | 
 }
 
 /** @throws Error when the fake is about to say what the real agent never says */
-function checked(operation: CiliumOperation, answer: ApiAnswer): ApiAnswer {
-  const described = API_DESCRIPTION[operation].answers[answer.status]
+function checked(operation: CiliumOperation, { answers }: OperationDescription, answer: ApiAnswer): ApiAnswer {
+  const described = answers[answer.status]
   if (described === undefined) throw new Error(`the fake agent would answer ${operation} with ${answer.status}, which it never does`)
   const parsed = described.safeParse(answer.body)
   if (!parsed.success)

@@ -3,14 +3,16 @@
  *
  * @packageDocumentation
  */
+export { type ApiDescription, describeApi, type OperationDescription, type ParameterDescription } from './api-description.ts'
 export { CILIUM_OPERATIONS, type CiliumOperation, type EndpointChangeRequest } from './api-model.ts'
 export type { FakeAgentConfig } from './daemon-view.ts'
 export { type FakeDatapath, NetnsDatapath, noDatapath } from './datapath.ts'
-export { FakeCiliumAgent, type FakeCiliumOptions, type ServedRequest } from './fake-cilium-agent.ts'
+export { FakeCiliumAgent, type FakeCiliumOptions } from './fake-cilium-agent.ts'
 export { type ClusterView, FakeCluster } from './fake-cluster.ts'
 export type { FakeEndpoint } from './endpoints.ts'
 export type { Fault, FaultEffect, Faults } from './faults.ts'
 export { type Family, IP_EXPIRATION_MS, type PodRanges } from './ipam.ts'
+export type { ServedRequest } from './http-server.ts'
 export type { FakePodObject } from './labels.ts'
 export type { FakeIngressRule, FakePolicy, LabelSelector, PolicySubject } from './policy.ts'
 export type { FakeProcessConfig } from './process-config.ts'

@@ -14,11 +14,12 @@ export type PodRanges = { readonly [F in Family]?: string }
 export interface Allocated {
   /** The address. */
   readonly ip: string
-  /** Range that it is of. */
-  readonly cidr: string
   /** Names the timer that takes it back unless an endpoint claims it. */
   readonly expirationUuid?: string
 }
+
+/** Pool of addresses where nothing is said of pools. */
+export const DEFAULT_POOL = 'default'
 
 /** After this many milliseconds an address that no endpoint has claimed is free again. */
 export const IP_EXPIRATION_MS = 600_000
@@ -58,38 +59,46 @@ export class FakeIpam {
     return Object.fromEntries(
       this.#families().map((family) => {
         const cidr = this.#range(family)
-        return [family, { 'address-type': '', 'alloc-range': cidr, enabled: true, ip: addressAt(cidr, 1) }]
+        return [family, { 'alloc-range': cidr, enabled: true, ip: addressAt(cidr, 1) }]
       }),
     )
   }
 
-  /** Hands out an address of each enabled family, or of one. @throws ApiFailure 502 */
+  /** Hands out an address of each enabled family, or of one; none of a family that is disabled. @throws ApiFailure 502 */
   allocateNext(wanted: string, owner: string, expires: boolean): { readonly [F in Family]?: Allocated } {
     const families = this.#families().filter((family) => wanted === '' || wanted === family)
-    if (families.length === 0) throw new ApiFailure(502, `${wanted === '' ? 'no' : wanted} allocator not available`)
     const allocated: { [F in Family]?: Allocated } = {}
     try {
-      for (const family of families) allocated[family] = this.#next(family, owner, expires)
+      for (const family of families.toReversed()) allocated[family] = this.#next(family, owner, expires)
     } catch (error) {
-      for (const { ip } of Object.values(allocated)) this.release(ip)
+      for (const { ip } of Object.values(allocated)) this.free(ip)
       throw error
     }
     return allocated
   }
 
   /** Hands out one certain address, without an expiration. @throws ApiFailure 500 for whatever is wrong, as the real one */
-  reserve(ip: string, owner: string): void {
+  reserve(ip: string, owner: string, pool: string): void {
     const family = familyOf(ip)
-    if (family === undefined) throw new ApiFailure(500, `invalid IP address: ${ip}`)
-    if (this.#ranges[family] === undefined) throw new ApiFailure(500, `${family} allocator not available`)
-    if (!this.#contains(family, ip)) throw new ApiFailure(500, `provided IP is not in the valid range: ${ip}`)
-    if (this.#held.has(ip) || Object.values(this.routers).includes(ip))
-      throw new ApiFailure(500, `IP ${ip} is already allocated (${this.#held.get(ip)?.owner ?? 'router'})`)
+    if (family === undefined) throw new ApiFailure(500, `Invalid IP address: ${ip}`)
+    if (pool === '') throw new ApiFailure(500, `unable to restore IP ${ip} for ${JSON.stringify(owner)}: pool name must be provided`)
+    this.#refuseDisabled(family)
+    if (!this.#contains(family, ip))
+      throw new ApiFailure(500, `provided IP is not in the valid range. The range of valid IPs is ${this.#range(family)}`)
+    if (this.#held.has(ip) || Object.values(this.routers).includes(ip)) throw new ApiFailure(500, 'provided IP is already allocated')
     this.#held.set(ip, { owner })
   }
 
-  /** Takes an address back; one that nobody has is success. */
-  release(ip: string): void {
+  /** Takes an address back; one that nobody has is success. @throws ApiFailure 500 without a pool, or for a disabled family */
+  release(ip: string, pool: string): void {
+    const family = familyOf(ip)
+    if (pool === '') throw new ApiFailure(500, `no IPAM pool provided for IP release of ${ip}`)
+    if (family !== undefined) this.#refuseDisabled(family)
+    this.free(ip)
+  }
+
+  /** Takes an address back without questions. */
+  free(ip: string): void {
     this.#held.get(ip)?.expiration?.timer.abort(new Error('released'))
     this.#held.delete(ip)
   }
@@ -97,14 +106,19 @@ export class FakeIpam {
   /** An endpoint has claimed an address. @throws ApiFailure 500 when its time was up already */
   stopExpiration(ip: string, uuid: string): void {
     const holder = this.#held.get(ip)
-    if (holder?.expiration?.uuid !== uuid) throw new ApiFailure(500, `no expiration timer ${uuid} registered for ${ip}`)
+    if (holder?.expiration === undefined) throw new ApiFailure(500, 'no expiration timer registered')
+    if (holder.expiration.uuid !== uuid) throw new ApiFailure(500, 'UUID mismatch, not stopping expiration timer')
     holder.expiration.timer.abort(new Error('claimed'))
     this.#held.set(ip, { owner: holder.owner })
   }
 
   /** Stops all timers. */
   [Symbol.dispose](): void {
-    for (const ip of this.#held.keys()) this.release(ip)
+    for (const ip of this.#held.keys()) this.free(ip)
+  }
+
+  #refuseDisabled(family: Family): void {
+    if (this.#ranges[family] === undefined) throw new ApiFailure(500, `${family === 'ipv4' ? 'IPv4' : 'IPv6'} allocation disabled`)
   }
 
   #families(): Family[] {
@@ -137,7 +151,7 @@ export class FakeIpam {
       this.#last[family] = offset
       const expiration = expires ? this.#expire(ip) : undefined
       this.#held.set(ip, { owner, ...(expiration === undefined ? {} : { expiration }) })
-      return { ip, cidr, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
+      return { ip, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
     }
     throw new ApiFailure(502, 'range is full')
   }
@@ -145,7 +159,7 @@ export class FakeIpam {
   #expire(ip: string): NonNullable<Holder['expiration']> {
     const [uuid, timer] = [randomUUID(), new AbortController()]
     void this.#clock.sleep(IP_EXPIRATION_MS, timer.signal).then(
-      () => this.release(ip),
+      () => this.free(ip),
       () => {},
     )
     return { uuid, timer }

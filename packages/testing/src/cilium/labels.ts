@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-
 /** A pod as the agent learns of it from the API server. */
 export interface FakePodObject {
   /** Kubernetes namespace. */
@@ -40,9 +38,4 @@ export class FakeIdentities {
     this.#ids.set(key, id)
     return { id, labels }
   }
-}
-
-/** Hash of labels as the API shows it. */
-export function labelsHash(labels: readonly string[]): string {
-  return createHash('sha256').update(labels.join(';')).digest('hex')
 }

@@ -8,6 +8,8 @@ export interface ApiLimit {
   readonly ratePerSecond?: number
   /** Calls that may come at once. */
   readonly burst?: number
+  /** The first calls of all, which are not limited. */
+  readonly skipInitial?: number
   /** Calls that are worked on at the same time. */
   readonly parallel?: number
   /** A call that would wait longer, in milliseconds, is refused with 429. */
@@ -22,10 +24,10 @@ export type LimitedGroup = 'endpoint-create' | 'endpoint-delete' | 'endpoint-get
  * beginning, which is the worst that a client meets.
  */
 export const DEFAULT_LIMITS: Readonly<Record<LimitedGroup, ApiLimit>> = {
-  'endpoint-create': { ratePerSecond: 0.5, burst: 4, parallel: 4, maxWaitMs: 15_000 },
+  'endpoint-create': { ratePerSecond: 0.5, burst: 4, skipInitial: 4, parallel: 4, maxWaitMs: 60_000 },
   'endpoint-delete': { parallel: 4 },
-  'endpoint-get': { ratePerSecond: 4, burst: 4, parallel: 4, maxWaitMs: 10_000 },
-  'endpoint-patch': { ratePerSecond: 0.5, burst: 4, parallel: 4, maxWaitMs: 15_000 },
+  'endpoint-get': { ratePerSecond: 4, burst: 4, skipInitial: 4, parallel: 4, maxWaitMs: 10_000 },
+  'endpoint-patch': { ratePerSecond: 0.5, burst: 4, skipInitial: 4, parallel: 4, maxWaitMs: 15_000 },
   'endpoint-list': { ratePerSecond: 1, burst: 4, parallel: 2 },
 }
 
@@ -45,6 +47,7 @@ export class RateLimit {
   readonly #places: Limiter | undefined
   /** When the next token is due if all are taken, by the monotonic clock; tokens pile up to the burst behind the present. */
   #nextToken: number
+  #calls = 0
 
   constructor(limit: ApiLimit, clock: Clock) {
     this.#limit = limit
@@ -55,6 +58,8 @@ export class RateLimit {
 
   /** Runs a call when its turn comes. @throws ApiFailure 429 when it would wait for too long */
   async run<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    this.#calls += 1
+    if (this.#calls <= (this.#limit.skipInitial ?? 0)) return await call()
     const end = this.#clock.monotonic() + (this.#limit.maxWaitMs ?? Number.POSITIVE_INFINITY)
     using _place = await this.#place(signal, end)
     await this.#token(signal, end)
@@ -66,7 +71,13 @@ export class RateLimit {
     if (this.#limit.maxWaitMs === undefined || this.#places.active < this.#places.limit) return await this.#places.acquire(signal)
     const [late, done] = [new AbortController(), new AbortController()]
     void this.#clock.sleep(end - this.#clock.monotonic(), done.signal).then(
-      () => late.abort(tooMany()),
+      () =>
+        late.abort(
+          new ApiFailure(
+            429,
+            `timed out while waiting to be served with ${this.#limit.parallel} parallel requests: context deadline exceeded`,
+          ),
+        ),
       () => {},
     )
     try {
@@ -81,10 +92,15 @@ export class RateLimit {
     if (ratePerSecond === undefined) return
     const [now, interval] = [this.#clock.monotonic(), 1000 / ratePerSecond]
     const due = Math.max(this.#nextToken, now - (burst - 1) * interval)
-    if (due > end) throw tooMany()
+    if (due > end)
+      throw new ApiFailure(
+        429,
+        `request would have to wait ${seconds(due - now)} to be served (maximum wait duration: ${seconds(end - now)})`,
+      )
     this.#nextToken = due + interval
     if (due > now) await this.#clock.sleep(due - now, signal)
   }
 }
 
-const tooMany = (): ApiFailure => new ApiFailure(429, 'request would have to wait longer than the limit of this API call')
+/** As Go writes a duration, to the millisecond. */
+const seconds = (ms: number): string => `${Math.max(0, Math.round(ms)) / 1000}s`

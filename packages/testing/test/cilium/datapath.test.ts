@@ -24,7 +24,7 @@ describe.skipIf(!isRoot())(`endpoints of the fake agent forward (${ROOT_REASON})
     const { status, body } = await lab.addPod(name, { mac, 'interface-name': device })
     expect(status, JSON.stringify(body)).toBe(201)
     const [{ ipv4, ipv6 }] = body.status.networking.addressing
-    const { ipv4: router4, ipv6: router6 } = body.status.networking['host-addressing']
+    const { ipv4: router4, ipv6: router6 } = (await lab.ask('GET', '/config')).body.status.addressing
     addresses.set(name, [ipv4, ipv6])
     await wirePod(net, pod.path, 'eth0', {
       mac,

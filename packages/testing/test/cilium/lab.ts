@@ -9,6 +9,9 @@ export interface Reply {
   readonly body: any
 }
 
+/** Almost all that an agent says is JSON; that something is disabled is not. */
+const decoded = (text: string): unknown => (text === '' ? undefined : /^["[{\d]/.test(text) ? JSON.parse(text) : text)
+
 /** An agent with a folder of its own, and a client that knows nothing but HTTP. */
 export class AgentLab implements AsyncDisposable {
   readonly agent: FakeCiliumAgent
@@ -36,7 +39,7 @@ export class AgentLab implements AsyncDisposable {
         (reply) => {
           let answer = ''
           reply.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk))
-          reply.on('end', () => resolve({ status: reply.statusCode ?? 0, body: answer === '' ? undefined : JSON.parse(answer) }))
+          reply.on('end', () => resolve({ status: reply.statusCode ?? 0, body: decoded(answer) }))
         },
       )
       call.on('error', reject)
