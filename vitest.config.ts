@@ -21,7 +21,6 @@ const LONGEST = [
   'e2e/multus/multus',
   'e2e/faults/adapters',
   'e2e/crash-points/delegate',
-  'e2e/crash-points/cilium',
   'examples/hello-adapter/test/compliance',
   'e2e/upgrade',
   'e2e/chaos',

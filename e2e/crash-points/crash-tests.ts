@@ -10,7 +10,7 @@ export interface CrashTests {
   readonly steps: readonly string[]
   /** What a pod has to ask for to come to a step. @defaultValue nothing */
   readonly callFor?: (step: string) => PodCall
-  /** Which half of the ADDs is followed by an ADD, and which DELs by a new ADD; other adapters' tests take the other half. */
+  /** Which half of the ADDs is followed by an ADD, and which DELs by a new ADD; the other adapter's tests take the other half. */
   readonly again: 'even' | 'odd'
 }
 

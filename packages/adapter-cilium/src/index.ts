@@ -5,7 +5,8 @@
  *
  * @packageDocumentation
  */
-export type { Family } from './agent-api/agent-info.ts'
+export { type AgentInfo, describeAgent, type Expectations, type Family } from './agent-api/agent-info.ts'
+export { type AgentPart, type AgentProblem, agentProblems, nodeOf } from './agent-api/agent-problems.ts'
 export * from './api/api-error.ts'
 export * from './api/client.ts'
 export * from './api/patience.ts'
@@ -23,6 +24,8 @@ export type {
   NodeAddressing,
   NodeFamily,
   PartStatus,
+  RoutingStatus,
+  ServiceStatus,
 } from './api/schemas.ts'
 export * from './options.ts'
 export * from './plugin.ts'

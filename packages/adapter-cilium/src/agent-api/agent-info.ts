@@ -1,7 +1,8 @@
-import { type Clock, OffloadError } from '@cni-offload/sdk'
+import type { Clock } from '@cni-offload/sdk'
 import type { CiliumClient } from '../api/client.ts'
 import type { Caller } from '../api/patience.ts'
 import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
+import { agentProblems, enabledFamilies } from './agent-problems.ts'
 
 /** Address family. */
 export type Family = 'ipv4' | 'ipv6'
@@ -32,9 +33,6 @@ export interface Expectations {
 
 /** How long what was learned of an agent holds, milliseconds: it may have been restarted with another configuration. */
 const FRESH_MS = 10_000
-
-/** IPAM modes in which the agent itself hands out addresses and nothing else has to be set up for each. */
-const IPAM_MODES = ['cluster-pool', 'kubernetes', 'multi-pool', 'crd']
 
 /** Asks the agent what it is, and whether it is one that pods can be given to. */
 export class AgentInspector {
@@ -68,15 +66,16 @@ export class AgentInspector {
   /** As {@link info}, but asks in any case. */
   async inspect(caller: Caller): Promise<AgentInfo> {
     const [config, health] = [await this.#client.config(caller), await this.#client.health(caller, false)]
-    const problem = unusable(config, health, this.#expected)
-    if (problem !== undefined) throw problem
-    const info = describe(config, health)
+    const [problem] = agentProblems(config, health, this.#expected)
+    if (problem !== undefined) throw problem.error
+    const info = describeAgent(config, health)
     this.#last = { at: this.#clock.monotonic(), info }
     return info
   }
 }
 
-function describe(config: AgentConfig, health: AgentHealth): AgentInfo {
+/** What an agent is, by what it says of itself. */
+export function describeAgent(config: AgentConfig, health: AgentHealth): AgentInfo {
   const routers = Object.fromEntries(enabledFamilies(config).map((family) => [family, config.addressing[family]?.ip ?? '']))
   return {
     version: /\d+\.\d+\.\d+/.exec(health.cilium?.msg ?? '')?.[0],
@@ -87,47 +86,3 @@ function describe(config: AgentConfig, health: AgentHealth): AgentInfo {
     encryption: health.encryption?.mode ?? undefined,
   }
 }
-
-function enabledFamilies({ addressing }: AgentConfig): Family[] {
-  return (['ipv4', 'ipv6'] as const).filter((family) => addressing[family]?.enabled === true && (addressing[family].ip ?? '') !== '')
-}
-
-function unusable(config: AgentConfig, health: AgentHealth, { nodeName, families }: Expectations): OffloadError | undefined {
-  const { cilium, kubernetes } = health
-  if (cilium?.state !== 'Ok') return notReady('cilium', cilium?.state, cilium?.msg)
-  if (kubernetes?.state === 'Failure') return notReady('kubernetes', kubernetes.state, kubernetes.msg)
-  const mode = config.datapathMode ?? 'veth'
-  if (mode !== 'veth')
-    return wrong(`datapathMode = ${mode}: the pods' devices must be veth`, 'Set bpf.datapathMode=veth for the agent of the DPU.')
-  const chaining = health['cni-chaining']?.mode ?? 'none'
-  if (chaining !== 'none' && chaining !== '')
-    return wrong(`cni-chaining-mode = ${chaining}: pods would get their addresses from another CNI`, 'Set cni.chainingMode=none.')
-  const ipam = config['ipam-mode'] ?? ''
-  if (!IPAM_MODES.includes(ipam))
-    return wrong(
-      `ipam-mode = ${ipam}: one of ${IPAM_MODES.join(', ')} is needed`,
-      'Use the adapter "delegate" with cilium-cni for this mode.',
-    )
-  const enabled = enabledFamilies(config)
-  if (enabled.length === 0) return wrong('neither IPv4 nor IPv6 is enabled', 'Set ipv4.enabled or ipv6.enabled.')
-  if (families !== undefined && families.toSorted().join() !== enabled.join())
-    return wrong(
-      `enabled are ${enabled.join(' and ')}, expected ${families.join(' and ')}`,
-      'Make the option "families" and Cilium’s ipv4.enabled and ipv6.enabled agree.',
-    )
-  const self = health.cluster?.self ?? ''
-  const node = self.slice(self.lastIndexOf('/') + 1)
-  if (nodeName !== undefined && node !== '' && node !== nodeName)
-    return wrong(
-      `node = ${node}, expected ${nodeName}: the agent would not learn of the host's pods`,
-      `Set K8S_NODE_NAME=${nodeName} in the agent's environment.`,
-    )
-  return undefined
-}
-
-const notReady = (part: string, state: string | null | undefined, msg: string | null | undefined): OffloadError =>
-  new OffloadError('NOT_READY', `cilium-agent: ${part} is ${state ?? 'unknown'}${(msg ?? '') === '' ? '' : `: ${msg}`}`, {
-    hint: 'Look at "cilium-dbg status" on the DPU.',
-  })
-
-const wrong = (what: string, hint: string): OffloadError => new OffloadError('INVALID_CONFIG', `cilium-agent: ${what}`, { hint })

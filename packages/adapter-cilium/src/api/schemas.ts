@@ -102,7 +102,35 @@ export const encryptionStatus: z.ZodType<EncryptionStatus> = z.object({
     .nullish(),
 })
 
-/** How the agent is: `GET /healthz`. */
+/** How packets get to endpoints and to other nodes. */
+export interface RoutingStatus {
+  /** `Native` or `Tunnel`. */
+  readonly 'inter-host-routing-mode'?: string | null | undefined
+  /** `BPF` or `Legacy`: whether packets pass the network stack of the node. */
+  readonly 'intra-host-routing-mode'?: string | null | undefined
+  /** `vxlan` or `geneve`, in tunnels. */
+  readonly 'tunnel-protocol'?: string | null | undefined
+}
+
+/** What the agent does for services. */
+export interface ServiceStatus {
+  /** `True` or `False`: whether it takes the place of kube-proxy. */
+  readonly mode?: string | null | undefined
+  /** Device that leads to other nodes. */
+  readonly directRoutingDevice?: string | null | undefined
+  /** What it does in detail. */
+  readonly features?:
+    | {
+        /** Whether sockets are connected to a service's backends instead of packets being translated. */
+        readonly socketLB?: { readonly enabled?: boolean | null | undefined } | null | undefined
+        /** Whether that is for sockets of the node only, and packets of pods are translated. */
+        readonly bpfSocketLBHostnsOnly?: boolean | null | undefined
+      }
+    | null
+    | undefined
+}
+
+/** How the agent is: `GET /healthz`. What is optional is left out of a brief answer. */
 export interface AgentHealth {
   /** The agent itself; `msg` names its release. */
   readonly cilium?: PartStatus | null | undefined
@@ -114,6 +142,10 @@ export interface AgentHealth {
   readonly cluster?: { readonly self?: string | null | undefined } | null | undefined
   /** Encryption of traffic between nodes; nothing until the agent has looked for the first time. */
   readonly encryption?: EncryptionStatus | null | undefined
+  /** How packets are routed. */
+  readonly routing?: RoutingStatus | null | undefined
+  /** Services. */
+  readonly 'kube-proxy-replacement'?: ServiceStatus | null | undefined
   /** Who holds which address. */
   readonly ipam?: { readonly allocations?: Readonly<Record<string, string>> | null | undefined } | null | undefined
 }
@@ -127,6 +159,16 @@ export const healthReply: z.ZodType<AgentHealth> = z.object({
   'cni-chaining': z.object({ mode: text }).nullish(),
   cluster: z.object({ self: text }).nullish(),
   encryption: encryptionStatus.nullish(),
+  routing: z.object({ 'inter-host-routing-mode': text, 'intra-host-routing-mode': text, 'tunnel-protocol': text }).nullish(),
+  'kube-proxy-replacement': z
+    .object({
+      mode: text,
+      directRoutingDevice: text,
+      features: z
+        .object({ socketLB: z.object({ enabled: z.boolean().nullish() }).nullish(), bpfSocketLBHostnsOnly: z.boolean().nullish() })
+        .nullish(),
+    })
+    .nullish(),
   ipam: z.object({ allocations: z.record(z.string(), z.string()).nullish() }).nullish(),
 })
 

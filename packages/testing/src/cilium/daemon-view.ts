@@ -19,6 +19,10 @@ export interface FakeAgentConfig {
   readonly hostRouting: 'BPF' | 'Legacy'
   /** Encryption of traffic between nodes. */
   readonly encryption: 'Disabled' | 'IPsec' | 'Wireguard'
+  /** Whether it takes the place of kube-proxy. */
+  readonly kubeProxyReplacement: boolean
+  /** Whose sockets are connected to a service's backends, instead of packets being translated. */
+  readonly socketLb: 'none' | 'host' | 'all'
 }
 
 /** What a stock agent has, tunnelled, with a small MTU. */
@@ -31,6 +35,8 @@ export const DEFAULT_CONFIG: FakeAgentConfig = {
   chainingMode: 'none',
   hostRouting: 'BPF',
   encryption: 'Disabled',
+  kubeProxyReplacement: false,
+  socketLb: 'none',
 }
 
 /** Body of `GET /config`. */
@@ -75,6 +81,10 @@ export function statusView(config: FakeAgentConfig, status: AgentStatus, brief: 
     routing: { 'inter-host-routing-mode': 'Tunnel', 'intra-host-routing-mode': config.hostRouting, 'tunnel-protocol': 'vxlan' },
     encryption: { mode: config.encryption },
     'datapath-mode': config.datapathMode,
+    'kube-proxy-replacement': {
+      mode: config.kubeProxyReplacement ? 'True' : 'False',
+      features: { socketLB: { enabled: config.socketLb !== 'none' }, bpfSocketLBHostnsOnly: config.socketLb === 'host' },
+    },
     ipam: {
       ipv4: Object.keys(allocations).filter((ip) => !ip.includes(':')),
       ipv6: Object.keys(allocations).filter((ip) => ip.includes(':')),

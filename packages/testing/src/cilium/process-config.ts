@@ -49,6 +49,8 @@ const agentConfig: z.ZodType<Partial<FakeAgentConfig>> = z.strictObject({
   chainingMode: z.string().exactOptional(),
   hostRouting: z.enum(['BPF', 'Legacy']).exactOptional(),
   encryption: z.enum(['Disabled', 'IPsec', 'Wireguard']).exactOptional(),
+  kubeProxyReplacement: z.boolean().exactOptional(),
+  socketLb: z.enum(['none', 'host', 'all']).exactOptional(),
 })
 
 const processConfig: z.ZodType<FakeProcessConfig> = z.strictObject({
