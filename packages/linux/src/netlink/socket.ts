@@ -7,6 +7,8 @@ import { AF, NLM_F, NLMSG } from './constants.ts'
 
 const SOCK_RAW = 3
 const NETLINK_ROUTE = 0
+/** Protocol of IPsec's associations and policies. */
+export const NETLINK_XFRM = 6
 const SOL_SOCKET = 1
 const SO_RCVTIMEO = 20
 const SOL_NETLINK = 270
@@ -33,7 +35,7 @@ const errorOf = (payload: Buffer, flags: number): Refusal | undefined => {
 const unexpectedAck = (): Refusal => new Refusal(constants.errno.EBADMSG, 'the kernel acknowledged a question instead of answering it')
 
 /**
- * An rtnetlink socket. Everything is synchronous: the kernel has done the work when the call returns.
+ * A netlink socket, of rtnetlink if nothing else is said. Everything is synchronous: the kernel has done the work when the call returns.
  *
  * Belongs for ever to the namespace in which its thread was when it was opened.
  */
@@ -58,8 +60,8 @@ export class NetlinkSocket implements Disposable {
    * @param buffer - of {@link NetlinkSocket.receiveBuffer}
    * @throws Refusal
    */
-  static open(libc: Libc, buffer: Buffer): NetlinkSocket {
-    const fd = libc.socket(AF.NETLINK, SOCK_RAW, NETLINK_ROUTE)
+  static open(libc: Libc, buffer: Buffer, protocol: number = NETLINK_ROUTE): NetlinkSocket {
+    const fd = libc.socket(AF.NETLINK, SOCK_RAW, protocol)
     try {
       for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK]) libc.setsockopt(fd, SOL_NETLINK, option, ONE)
       const timeout = Buffer.alloc(16)
