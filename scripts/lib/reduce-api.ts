@@ -61,7 +61,9 @@ function schemaOf(node: unknown): unknown {
   if (Array.isArray(node)) return node.map(schemaOf)
   if (typeof node !== 'object' || node === null) return node
   const entries = Object.entries(node).filter(([key, value]) => !key.startsWith('x-') && !(PROSE.has(key) && !isSchema(value)))
-  const schema = Object.fromEntries(entries.map(([key, value]) => [key, schemaOf(value)]))
+  // To the code that is generated from it, an object without members is whatever comes.
+  const anything = entries.length === 1 && entries[0]?.[0] === 'type' && entries[0][1] === 'object'
+  const schema = anything ? {} : Object.fromEntries(entries.map(([key, value]) => [key, schemaOf(value)]))
   return (node as Node)['x-nullable'] === true ? { anyOf: [schema, { type: 'null' }] } : schema
 }
 

@@ -56,7 +56,7 @@ export class FakeEndpoints {
   get(id: string): FakeEndpoint {
     const matches = endpointMatcher(id, this.#deps.traits.legacyIds)
     const found = this.all.find(matches)
-    if (found === undefined) throw new ApiFailure(404, `endpoint ${id} not found`, undefined)
+    if (found === undefined) throw new ApiFailure(404, `endpoint ${id} not found`, null)
     return found
   }
 

@@ -136,7 +136,7 @@ export const HANDLERS: Readonly<Record<CiliumOperation, Handler>> = {
       const found = deps.endpoints.all.filter((endpoint) =>
         (wanted ?? []).every((label) => deps.identityOf(endpoint).labels.includes(label)),
       )
-      if (wanted !== undefined && found.length === 0) throw new ApiFailure(404, 'no endpoint has these labels', undefined)
+      if (wanted !== undefined && found.length === 0) throw new ApiFailure(404, 'no endpoint has these labels', null)
       return Promise.resolve({ status: 200, body: found.map((endpoint) => view(endpoint, deps)) })
     }),
   'DELETE /endpoint': async ({ body }, deps) => {

@@ -111,15 +111,16 @@ export class ApiServer {
   }
 
   async #answer(call: ApiCall, text: string, contentType: string | undefined): Promise<ApiAnswer> {
+    const description = this.#hooks.description[call.operation]
+    let body: unknown
     try {
-      const description = this.#hooks.description[call.operation]
       checkParameters(call, description)
-      const body = decode(description, text, contentType)
-      return checked(call.operation, description, await this.#hooks.answer({ ...call, body }))
+      body = decode(description, text, contentType)
     } catch (error) {
-      if (error instanceof ApiFailure) return { status: error.status, body: error.body }
-      throw error
+      return refusalOf(error)
     }
+    const answer = await this.#hooks.answer({ ...call, body }).catch(refusalOf)
+    return checked(call.operation, description, answer)
   }
 
   #route(method: string, pathname: string): { readonly operation: CiliumOperation; readonly argument: string } | undefined {
@@ -137,6 +138,12 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   let text = ''
   for await (const chunk of request.setEncoding('utf8')) text += String(chunk)
   return text
+}
+
+function refusalOf(error: unknown): ApiAnswer {
+  if (!(error instanceof ApiFailure)) throw error
+  const { status, body } = error
+  return body === null ? { status } : { status, body }
 }
 
 /** The framework of the real agent refuses what is not as described by itself, and not with a JSON string. */
