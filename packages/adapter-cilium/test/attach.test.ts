@@ -109,11 +109,7 @@ describe.skipIf(!isRoot)(`an attach that fails leaves nothing ${NEEDS_ROOT}`, { 
   const faults: readonly (readonly [string, Fault, string])[] = [
     ['the look for an earlier endpoint is refused', answer('GET /endpoint/{id}', 500), 'ADAPTER_FAILED'],
     ['the pool is used up', answer('POST /ipam', 502), 'RESOURCE_EXHAUSTED'],
-    [
-      'the connection is cut before addresses are taken',
-      { operation: 'POST /ipam', effect: { kind: 'cut', when: 'before' } },
-      'ADAPTER_FAILED',
-    ],
+    ['the connection is cut before addresses are taken', { operation: 'POST /ipam', effect: { kind: 'cut', when: 'before' } }, 'NOT_READY'],
     ...[400, 403, 404, 409, 500].map(
       (status) => [`the endpoint is refused with ${status}`, answer('PUT /endpoint/{id}', status), 'ADAPTER_FAILED'] as const,
     ),
@@ -125,7 +121,7 @@ describe.skipIf(!isRoot)(`an attach that fails leaves nothing ${NEEDS_ROOT}`, { 
     [
       'the connection is cut before the endpoint is made',
       { operation: 'PUT /endpoint/{id}', effect: { kind: 'cut', when: 'before' } },
-      'ADAPTER_FAILED',
+      'NOT_READY',
     ],
     [
       'the endpoint’s description makes no sense',

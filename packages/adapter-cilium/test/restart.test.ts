@@ -37,6 +37,24 @@ describe.skipIf(!isRoot)(`pods outlive the agent ${NEEDS_ROOT}`, { timeout: 90_0
     expect(lab.agent.count('PUT /endpoint/{id}')).toBe(2)
   })
 
+  it('that is restarted between address and endpoint: the new pod gets other addresses, and none is lost', async () => {
+    await open(2)
+    lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', times: Number.POSITIVE_INFINITY, effect: { kind: 'answer', status: 503 } })
+    const attached = connect(0)
+    await expect.poll(() => lab.agent.count('PUT /endpoint/{id}'), { timeout: 60_000 }).toBeGreaterThan(0)
+    await lab.agent.stop()
+    await lab.agent.start()
+    expect(lab.agent.allocations).toEqual({})
+    // What the first one had is somebody else's by now.
+    lab.agent.occupy('default/other', 1)
+    lab.agent.faults.clear()
+    const [first, second] = [await attached, await connect(1)]
+    expect(new Set([...ipsOf(first), ...ipsOf(second)]).size).toBe(4)
+    expect([...(await pingAll(0, second)), ...(await pingAll(1, first))]).not.toContain(false)
+    for (const index of [0, 1]) await lab.adapter.detach({ key: lab.request(index).key }, ctx())
+    expect(new Set(Object.values(lab.agent.allocations))).toEqual(new Set(['default/other']))
+  })
+
   it('that has dropped their endpoints: attached again they have the MAC and addresses that they had', async () => {
     // An agent that does not know the pods, as one that believes to be on another node, drops their endpoints when it starts.
     await open(3, { anyPod: false })

@@ -41,6 +41,11 @@ export interface AttachJob {
   readonly caller: Caller
 }
 
+interface MadeEndpoint {
+  readonly endpoint: CiliumEndpoint
+  readonly held: readonly HeldAddress[]
+}
+
 /** How long undoing may take whatever the caller's patience, milliseconds. What is not undone by then is due. */
 const UNDO_MS = 30_000
 
@@ -89,12 +94,7 @@ export class Buildup {
   async #connect(job: AttachJob, row: StoredAttachment): Promise<AttachResult> {
     const { req, info, device, again } = job
     const mac = again?.mac ?? wantedMac(req)
-    const held = await this.#takeAddresses(job, row)
-    reached('cilium.attach.addressed')
-    const end = await device.make(mac, info.deviceMtu)
-    reached('cilium.attach.device-made')
-    const endpoint = await this.#create(endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held }), job)
-    reached('cilium.attach.endpoint-made')
+    const { endpoint, held } = await this.#endpoint(job, row, mac)
     const effective = endpoint.status.networking?.mac ?? ''
     if (again !== undefined && effective !== '' && effective !== again.mac)
       throw new OffloadError('ADAPTER_FAILED', `the running pod has the MAC ${again.mac}, cilium-agent gives its endpoint ${effective}`, {
@@ -111,6 +111,29 @@ export class Buildup {
     this.#parts.store.put({ ...settled, ips: held.map(({ ip }) => ip), result })
     reached('cilium.attach.finished')
     return result
+  }
+
+  /** The endpoint and its addresses. An agent that is restarted in between has forgotten them: then others are taken, once. */
+  async #endpoint(job: AttachJob, row: StoredAttachment, mac: string): Promise<MadeEndpoint> {
+    try {
+      return await this.#makeEndpoint(job, row, mac)
+    } catch (error) {
+      const { req, caller } = job
+      if (!(error instanceof CiliumApiError) || !error.addressesForgotten) throw error
+      caller.log.warn({ key: formatAttachmentKey(req.key), error }, 'cilium-agent does not know the addresses any more; others are taken')
+      return await this.#makeEndpoint(job, this.#parts.store.get(req.key) ?? row, mac)
+    }
+  }
+
+  async #makeEndpoint(job: AttachJob, row: StoredAttachment, mac: string): Promise<MadeEndpoint> {
+    const { req, info, device } = job
+    const held = await this.#takeAddresses(job, row)
+    reached('cilium.attach.addressed')
+    const end = await device.make(mac, info.deviceMtu)
+    reached('cilium.attach.device-made')
+    const endpoint = await this.#create(endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held }), job)
+    reached('cilium.attach.endpoint-made')
+    return { endpoint, held }
   }
 
   async #takeAddresses({ req, info, again, caller }: AttachJob, row: StoredAttachment): Promise<readonly HeldAddress[]> {

@@ -44,6 +44,11 @@ export class CiliumApiError extends OffloadError {
   get passing(): boolean {
     return this.kind === 'unreachable' || this.status === 429 || this.status === 503
   }
+
+  /** Whether the agent does not hold the addresses of the endpoint any more, or holds them for another one: it was restarted. */
+  get addressesForgotten(): boolean {
+    return this.status === 500 && /expiration timer/.test(this.text)
+  }
 }
 
 const HINTS: Readonly<Record<number, string>> = {

@@ -35,6 +35,9 @@ const LARGEST_REPLY = 64 << 20
 
 const NOBODY = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK'])
 
+/** Somebody did listen, and is gone. */
+const GONE = new Set(['ECONNRESET', 'EPIPE'])
+
 /**
  * Sends one request over a unix socket, each over a connection of its own: an agent that restarts leaves dead ones behind.
  *
@@ -84,6 +87,12 @@ function failure(socket: string, what: string, timeoutMs: number, error: unknown
       kind: 'unreachable',
       cause: error,
       hint: 'The socket belongs to root and the group "cilium".',
+    })
+  if (GONE.has(code))
+    return new CiliumApiError('NOT_READY', `${what} at ${socket}: cilium-agent has ended the connection without an answer (${message})`, {
+      kind: 'broken',
+      cause: error,
+      hint: 'Was it restarted just now? Then the next attempt succeeds.',
     })
   const why = code === 'ABORT_ERR' ? `nothing came within ${timeoutMs} ms` : message
   return new CiliumApiError('ADAPTER_FAILED', `${what} at ${socket}: ${why}`, { kind: 'broken', cause: error })

@@ -205,7 +205,7 @@ describe('an agent that cannot answer', () => {
     await start()
     agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'cut', when } })
     const work = client().createEndpoint(CHANGE, caller({ busyMs: 60_000, unreachableMs: 60_000 }))
-    expect(await failure(work)).toMatchObject({ kind: 'broken', code: 'ADAPTER_FAILED' })
+    expect(await failure(work)).toMatchObject({ kind: 'broken', code: 'NOT_READY' })
     expect(agent.count('PUT /endpoint/{id}')).toBe(1)
     expect(agent.endpoints).toHaveLength(when === 'after' ? 1 : 0)
   })
@@ -215,6 +215,7 @@ describe('an agent that cannot answer', () => {
     agent.faults.add({ operation: 'GET /config', effect: { kind: 'hang' } })
     expect(await failure(client(undefined, 100).config(caller()))).toMatchObject({
       kind: 'broken',
+      code: 'ADAPTER_FAILED',
       message: expect.stringContaining('100 ms'),
     })
   })
