@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -12,7 +12,7 @@ import {
   type Holding,
   type LabNode,
   type LabOptions,
-  rowHoldings,
+  rowHoldingsOfRunning,
 } from '@cni-offload/cli'
 import { PingStream, reaches } from '@cni-offload/testing'
 import { CrashControl } from '@cni-offload/testing/faults'
@@ -200,15 +200,11 @@ export class CrashLab implements AsyncDisposable {
 
   /** What is held outside, by the host's account, and in all databases: those of running daemons are read from a copy. */
   async #audit(): Promise<Holding[]> {
-    const copy = await mkdtemp(join(this.#dir, 'copy-'))
-    await cp(this.node.dir, copy, { recursive: true, filter: (path) => !path.endsWith('.sock') })
-    const rows = await rowHoldings({ ...this.node, dir: copy })
-    await rm(copy, { recursive: true })
     const files = await readdir(join(this.#dir, 'hostnet', 'hostnet')).catch((): string[] => [])
     const addresses = files.filter((name) => /^[0-9.]+$/.test(name))
     return [
       ...(await auditLab(this.e2e.lab, this.e2e.net)),
-      ...rows,
+      ...(await rowHoldingsOfRunning(this.node)),
       ...addresses.map((what) => ({ node: this.node.name, kind: 'lease' as const, what })),
     ]
   }

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
-import type { LabAdapter } from '@cni-offload/cli'
+import { LAB_ADAPTERS, type LabAdapter } from '@cni-offload/cli'
 import { OffloadError } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
 import { isClean, jsonReport, renderReport } from './report.ts'
@@ -26,7 +26,7 @@ export function chaosCommand(): Command {
     .option('--seed <n>', 'repeats the plan of another run; what the kernel makes of it differs each time', Number, randomInt(2 ** 31))
     .option('--ways <n>', 'workers that make and end pods', Number, 32)
     .option('--nodes <n>', 'nodes', Number, 2)
-    .addOption(new Option('--adapter <name>', 'adapter on the DPU').choices(['delegate', 'hello']).default('delegate'))
+    .addOption(new Option('--adapter <name>', 'adapter on the DPU').choices(LAB_ADAPTERS).default('delegate'))
     .option('--json <file>', 'also write the report as JSON')
     .option('--logs <dir>', 'keep the logs of the daemons there')
     .action(chaos)

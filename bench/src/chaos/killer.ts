@@ -1,4 +1,4 @@
-import type { DaemonRole, Lab, LabNode } from '@cni-offload/cli'
+import type { DaemonRole, Lab, LabNode, LabRole } from '@cni-offload/cli'
 import { type Clock, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
 import type { Calls } from './calls.ts'
@@ -44,7 +44,7 @@ export class Killer {
       await calls.added(planned.afterAdds, deadline(signal, ADDS_MS))
       await clock.sleep(planned.afterMs, signal).catch(() => {})
       if (signal.aborted || !(await this.#carryOut(planned))) continue
-      tally.kills[planned.victim]++
+      tally.kill(planned.victim)
       progress(`${tally.killed}: ${describeKill(planned)}`)
     }
   }
@@ -59,10 +59,13 @@ export class Killer {
     return true
   }
 
-  async #restart(node: LabNode, roles: readonly DaemonRole[], downMs: number): Promise<void> {
+  async #restart(node: LabNode, roles: readonly LabRole[], downMs: number): Promise<void> {
     const { lab, clock, survivors, numbers } = this.#deps
     // Both at the same moment: the lab waits for each one's end.
-    for (const role of roles) if (node[role].pid !== null && (await lab.running(node, role))) process.kill(node[role].pid, 'SIGKILL')
+    for (const role of roles) {
+      const { pid } = lab.process(node, role)
+      if (pid !== null && (await lab.running(node, role))) process.kill(pid, 'SIGKILL')
+    }
     for (const role of roles) await lab.kill(node, role)
     await survivors.check(node, `${roles.join(' and ')} being dead`, numbers)
     await clock.sleep(downMs, AbortSignal.timeout(2 * downMs + 1_000))
@@ -71,7 +74,7 @@ export class Killer {
   }
 
   /** A start that fails is told, and tried once more: what it leaves is of interest, too. @throws OffloadError NOT_READY */
-  async #start(node: LabNode, role: DaemonRole): Promise<void> {
+  async #start(node: LabNode, role: LabRole): Promise<void> {
     const { lab, clock, tally } = this.#deps
     const began = clock.monotonic()
     await lab.start(node, role).catch(async (error: unknown) => {

@@ -55,11 +55,11 @@ export function renderReport(report: ChaosReport): string {
       const speed = ms.length === 0 ? '' : `; p50 ${latency(ms).p50.toFixed(0)} ms, ${(ok / seconds).toFixed(1)} per second`
       return `  ${verb.padEnd(6)}${ok} succeeded, ${killed} killed${codes.join('')}${speed}`
     })
-  const starts = (['host', 'agent'] as const).flatMap((role) => {
+  const starts = (['host', 'agent', 'cilium'] as const).flatMap((role) => {
     const ms = tally.startMs[role]
     return ms.length === 0
       ? []
-      : [`  ${role.padEnd(6)}serves again after p50 ${latency(ms).p50.toFixed(0)} ms, p99 ${latency(ms).p99.toFixed(0)} ms`]
+      : [`  ${role.padEnd(5)} serves again after p50 ${latency(ms).p50.toFixed(0)} ms, p99 ${latency(ms).p99.toFixed(0)} ms`]
   })
   const found = Object.entries(defectsOf(report)).flatMap(([name, all]) => [
     `${name.padEnd(22)}${all.length}`,

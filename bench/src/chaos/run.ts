@@ -1,7 +1,16 @@
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { auditDifferences, type AuditDifference, auditLab, auditStoppedLab, type Holding, Lab, type LabAdapter } from '@cni-offload/cli'
+import {
+  auditDifferences,
+  type AuditDifference,
+  auditLab,
+  auditStoppedLab,
+  type Holding,
+  Lab,
+  type LabAdapter,
+  rowHoldingsOfRunning,
+} from '@cni-offload/cli'
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import { uniqueName } from '@cni-offload/testing'
@@ -88,7 +97,7 @@ async function disturb(lab: Lab, net: LinuxNet, options: ChaosOptions): Promise<
   const killer = new Killer({ lab, clock: systemClock, calls, survivors, tally, numbers: random(seed, 'killer'), progress })
   const churn = Promise.all(workers.map((worker) => worker.run(over.signal)))
   try {
-    await Promise.race([killer.run(killPlan(seed, nodes), kills, until), churn])
+    await Promise.race([killer.run(killPlan(seed, nodes, options.adapter), kills, until), churn])
   } finally {
     over.abort()
   }
@@ -147,13 +156,17 @@ async function settle(lab: Lab, net: LinuxNet, before: Baseline, unusable: (why:
 
 async function quiet(lab: Lab, net: LinuxNet, before: Baseline): Promise<void> {
   const deadline = systemClock.monotonic() + SETTLE_MS
+  const queued = async (): Promise<boolean> => {
+    const rows = await Promise.all(lab.state.nodes.map(rowHoldingsOfRunning))
+    return rows.flat().some(({ kind }) => kind === 'queued clean-up')
+  }
   const differs = async (): Promise<boolean> =>
-    auditDifferences(before.running, await auditLab(lab, net)).some(({ kind }) => kind !== 'port')
+    auditDifferences(before.running, await auditLab(lab, net)).some(({ kind }) => kind !== 'port') || (await queued())
   while ((await differs()) && systemClock.monotonic() < deadline) await systemClock.sleep(500, AbortSignal.timeout(5_000))
 }
 
 async function keepLogs(lab: Lab, to: string): Promise<void> {
   await mkdir(to, { recursive: true })
   for (const node of lab.state.nodes)
-    for (const role of ['host', 'agent'] as const) await copyFile(node[role].log, join(to, `${node.name}-${role}.log`))
+    for (const role of lab.roles(node)) await copyFile(lab.process(node, role).log, join(to, `${node.name}-${role}.log`))
 }

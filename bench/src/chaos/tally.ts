@@ -1,4 +1,4 @@
-import type { DaemonRole } from '@cni-offload/cli'
+import type { LabRole } from '@cni-offload/cli'
 import type { Victim } from './plan.ts'
 
 /** How calls of one verb ended. */
@@ -25,12 +25,12 @@ export interface Defects {
 
 /** What happens during a run, counted. */
 export class Tally {
-  /** Kills by victim. */
-  readonly kills: Record<Victim, number> = { host: 0, agent: 0, both: 0, shim: 0 }
+  /** Kills by victim; a cilium-agent is not told of before the first one. */
+  readonly kills: Partial<Record<Victim, number>> = { host: 0, agent: 0, both: 0, shim: 0 }
   /** Calls by verb. */
   readonly calls = new Map<string, VerbTally>()
   /** From a daemon's start until it served, milliseconds. */
-  readonly startMs: Record<DaemonRole, number[]> = { host: [], agent: [] }
+  readonly startMs: Readonly<Record<LabRole, number[]>> = { host: [], agent: [], cilium: [] }
   /** Pods that ran through all of it: how often they were asked and answered. */
   readonly survivors = { asked: 0, answered: 0 }
   /** What must not happen. */
@@ -41,6 +41,11 @@ export class Tally {
     const found = this.calls.get(verb) ?? { ok: 0, killed: 0, refused: new Map<number, number>(), ms: [] }
     this.calls.set(verb, found)
     return found
+  }
+
+  /** Counts a kill. */
+  kill(victim: Victim): void {
+    this.kills[victim] = (this.kills[victim] ?? 0) + 1
   }
 
   /** All kills. */

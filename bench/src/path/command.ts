@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { Lab, type LabAdapter } from '@cni-offload/cli'
+import { Lab, LAB_ADAPTERS, type LabAdapter } from '@cni-offload/cli'
 import { OffloadError } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
 import type { Samples, SampleInput } from './sample.ts'
@@ -15,7 +15,7 @@ export function pathCommand(): Command {
   return new Command('path')
     .description('ADD and DEL against host-device, bridge, a bare move and /bin/true, all in turn in the same run')
     .option('--iterations <n>', 'counted rounds', Number, 60)
-    .addOption(new Option('--adapter <name>', 'adapter on the DPU').choices(['hello', 'delegate']).default('hello'))
+    .addOption(new Option('--adapter <name>', 'adapter on the DPU').choices(LAB_ADAPTERS).default('hello'))
     .option('--json <file>', 'also write the figures as JSON')
     .action(async (options: { iterations: number; adapter: LabAdapter; json?: string }) => {
       if (process.getuid?.() !== 0)

@@ -1,4 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { OffloadError } from '@cni-offload/sdk'
@@ -54,6 +55,21 @@ export async function rowHoldings(node: LabNode): Promise<Holding[]> {
   return databases.flatMap((path) =>
     rowsOf(path).map((row) => ({ node: node.name, ...row, what: `${relative(node.dir, path)}: ${row.what}` })),
   )
+}
+
+/**
+ * As {@link rowHoldings}, while the daemons run: read from a copy.
+ *
+ * @throws OffloadError JOURNAL_FAILURE if one of them wrote while it was copied; a copy made later can be read
+ */
+export async function rowHoldingsOfRunning(node: LabNode): Promise<Holding[]> {
+  const copy = await mkdtemp(join(tmpdir(), 'cni-offload-rows-'))
+  try {
+    await cp(node.dir, copy, { recursive: true, filter: (path) => !/\.(sock|log|new|tmp)$/.test(path) })
+    return await rowHoldings({ ...node, dir: copy })
+  } finally {
+    await rm(copy, { recursive: true })
+  }
 }
 
 async function files(node: LabNode): Promise<string[]> {
