@@ -6,6 +6,7 @@ import { demoCommand } from './commands/demo.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { installCommand, uninstallCommand } from './commands/install.ts'
+import { ipsecCommand } from './commands/ipsec.ts'
 import { labCommand } from './commands/lab.ts'
 import { pkiCommand } from './commands/pki.ts'
 
@@ -17,6 +18,7 @@ const program = new Command('offload')
   .addCommand(attachmentsCommand())
   .addCommand(inspectCommand())
   .addCommand(doctorCommand())
+  .addCommand(ipsecCommand())
   .addCommand(installCommand())
   .addCommand(uninstallCommand())
   .showSuggestionAfterError()

@@ -26,8 +26,9 @@ export function encryptedVerdict(now: Sample, before?: Sample): Verdict<'yes' | 
     return unknown(`the sources differ: ${now.modes.map(({ value, from }) => `${value} by ${from}`).join(', ')}`)
   if (mode === 'Disabled') return grew ? unknown('the agent has no encryption, but the kernel encrypts') : no('the agent has no encryption')
   if (mode !== undefined && mode !== 'IPsec') return unknown(`the encryption mode is ${mode}, of which nothing else is read here`)
-  if (keys === 0) return no('no key is in use')
   if (keys === undefined) return unknown(mode === undefined ? 'nothing was read' : 'the mode alone does not show that keys are in use')
+  if (keys === 0)
+    return mode === undefined ? unknown('no key is seen, but no agent says that this is where its keys would be') : no('no key is in use')
   if (sent === undefined) return unknown('keys are in use, but what was sent with them was not read')
   if (before === undefined) {
     if (sent === 0n) return unknown('keys are in use, but nothing was sent with them yet')

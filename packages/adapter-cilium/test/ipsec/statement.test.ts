@@ -70,6 +70,7 @@ describe('whether a node encrypts', () => {
     ['it is Wireguard', { mode: 'Wireguard', keys: 2, sent: 9n }, undefined, 'unknown', 'mode is Wireguard'],
     ['only the mode is known', { mode: 'IPsec' }, undefined, 'unknown', 'mode alone'],
     ['no key is in use', { mode: 'IPsec', keys: 0, sent: 0n }, undefined, 'no', 'no key is in use'],
+    ['there is no key, and no agent', { keys: 0, sent: 0n }, undefined, 'unknown', 'no agent says'],
     ['there are no associations', { mode: 'IPsec', associations: [] }, undefined, 'no', 'no key is in use'],
     ['nothing was sent ever', { ...running, sent: 0n }, undefined, 'unknown', 'nothing was sent with them yet'],
     ['what was sent is not known', running, undefined, 'unknown', 'was not read'],
@@ -262,7 +263,8 @@ describe('a statement', () => {
           expect(now.mode ?? 'IPsec').toBe('IPsec')
           expect(sent(now) > (before === undefined ? 0n : sent(before))).toBe(true)
         }
-        if (encrypted.answer === 'no') expect(now.mode === 'Disabled' || (now.keys ?? now.associations?.length) === 0).toBe(true)
+        if (encrypted.answer === 'no')
+          expect(now.mode === 'Disabled' || (now.mode === 'IPsec' && (now.keys ?? now.associations?.length) === 0)).toBe(true)
         if (inHardware.answer === 'yes') {
           expect(encrypted.answer).toBe('yes')
           const some = now.associations ?? []
