@@ -9,6 +9,7 @@ import { installCommand, uninstallCommand } from './commands/install.ts'
 import { ipsecCommand } from './commands/ipsec.ts'
 import { labCommand } from './commands/lab.ts'
 import { pkiCommand } from './commands/pki.ts'
+import { verifyCommand } from './commands/verify.ts'
 
 const program = new Command('offload')
   .description("Moves the network of a Kubernetes node's pods onto a DPU.")
@@ -19,6 +20,7 @@ const program = new Command('offload')
   .addCommand(inspectCommand())
   .addCommand(doctorCommand())
   .addCommand(ipsecCommand())
+  .addCommand(verifyCommand())
   .addCommand(installCommand())
   .addCommand(uninstallCommand())
   .showSuggestionAfterError()
