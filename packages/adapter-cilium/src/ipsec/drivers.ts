@@ -3,16 +3,24 @@ import { type CryptoAlgorithm, preferredAlgorithm } from '@cni-offload/linux/ips
 /** Where a driver of the kernel's crypto layer works. */
 export type DriverKind = 'hardware' | 'software' | 'unknown'
 
-/** Begin or part of the names of Linux drivers for hardware: Marvell OCTEON TX, Intel QAT, NXP CAAM, Inside Secure, Chelsio, AMD. */
-const HARDWARE = /^cpt[_-]|\(cpt[_-]|qat_|-caam|safexcel-|-chcr\b|-ccp\b/
+/** Names of Linux drivers for hardware: Marvell OCTEON TX, Intel QAT, NXP CAAM, Inside Secure, Chelsio, AMD. */
+const HARDWARE = /^cpt_|^qat_|-caam|^safexcel-|-chcr$|-ccp$/
 
 /** Names of what runs on the CPU, with or without special instructions. */
-const SOFTWARE = /-generic\b|generic-|aesni|vaes|-ce\b|-neon|-lib\b|gcm_base|_base\(|fixed-time|-p8-|_null/
+const SOFTWARE = /-generic$|aesni|-vaes-avx|-ce$|-neon|-lib$|-fixed-time$|^ghash-clmulni$/
 
-/** Where a driver works, by its name; the kernel itself does not tell. Unknown names are unknown. */
+/**
+ * Where a driver works, by its name; the kernel itself does not tell. One that is made of others, `seqiv(a)` or `authenc(a,b)`, works where
+ * all of them do. Unknown names and mixtures are unknown.
+ */
 export function driverKind({ driver }: Pick<CryptoAlgorithm, 'driver'>): DriverKind {
-  if (HARDWARE.test(driver)) return 'hardware'
-  return SOFTWARE.test(driver) ? 'software' : 'unknown'
+  // What stands before a bracket is what puts the others together.
+  const leaves = driver
+    .replaceAll(/[^(),]*\(/g, ',')
+    .split(/[),]+/)
+    .filter((leaf) => leaf !== '')
+  if (leaves.length > 0 && leaves.every((leaf) => HARDWARE.test(leaf))) return 'hardware'
+  return leaves.length > 0 && leaves.every((leaf) => SOFTWARE.test(leaf)) ? 'software' : 'unknown'
 }
 
 /** What the kernel's crypto layer tells of some algorithms of ESP. */

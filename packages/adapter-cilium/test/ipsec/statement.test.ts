@@ -223,6 +223,11 @@ describe('whether hardware does it', () => {
     ['rfc4106-gcm-aes-ce', 'software'],
     ['rfc4106-gcm-vaes-avx10_512', 'software'],
     ['seqiv(rfc4106(gcm_base(ctr(aes-generic),ghash-generic)))', 'software'],
+    ['echainiv(authencesn(hmac-sha256-lib,cbc-aes-ce))', 'software'],
+    ['echainiv(authencesn(hmac-sha256-lib,cpt_cbc_aes))', 'unknown'],
+    ['pcrypt(rfc4106-gcm-aesni-avx)', 'software'],
+    ['rfc4106(gcm_base(ctr-aes-ce,ghash-neon))', 'software'],
+    ['seqiv()', 'unknown'],
     ['scpt_gcm', 'unknown'],
     ['accelerator-9', 'unknown'],
   ])('%s is a driver for %s', (name, kind) => {

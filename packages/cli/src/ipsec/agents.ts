@@ -1,10 +1,14 @@
 import { type NodeStatus, parseEncryptStatus, readNode } from '@cni-offload/adapter-cilium/ipsec'
 import { OffloadError } from '@cni-offload/sdk'
+import { Limiter } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
 import type { Kubectl } from '../kubectl/kubectl.ts'
 import type { Subject } from './subject.ts'
 
 const COMMAND = ['cilium-dbg', 'encrypt', 'status', '-o', 'json']
+
+/** Agents that are asked at the same time: each is a process here and a stream through the API server. */
+const AT_ONCE = 8
 
 const pods = z.object({
   items: z.array(
@@ -27,13 +31,14 @@ export async function agentSubjects(kubectl: Kubectl, namespace: string, signal:
     throw new OffloadError('NOT_FOUND', `namespace = ${namespace}: no pod of cilium-agent (k8s-app=cilium) is there`, {
       hint: "Name Cilium's namespace with --namespace; for an agent that is no pod of the cluster, use --socket on its DPU.",
     })
+  const limiter = new Limiter(AT_ONCE)
   return items.map(({ metadata, spec }) => ({
     name: spec.nodeName === '' ? metadata.name : spec.nodeName,
     read: async (until) =>
       await readNode({
         status: {
           from: `${COMMAND.join(' ')} in ${namespace}/${metadata.name}`,
-          read: () => askAgent(kubectl, namespace, metadata.name, until),
+          read: () => limiter.run(until, () => askAgent(kubectl, namespace, metadata.name, until)),
         },
       }),
   }))

@@ -68,6 +68,28 @@ describe('the agents of a cluster', { timeout: 120_000 }, () => {
     ])
   })
 
+  it('are not asked all at the same time', async () => {
+    const gate = Promise.withResolvers<void>()
+    let running = 0
+    class Counting extends Kubectl {
+      override async exec(): ReturnType<Kubectl['exec']> {
+        running += 1
+        await gate.promise
+        return { exitCode: 0, stdout: JSON.stringify(statusOf(1)), stderr: '' }
+      }
+    }
+    await using fake = await FakeKubectl.start()
+    const names = Array.from({ length: 20 }, (_, index) => `n${index}`)
+    fake.expect(GET_PODS, prints(agentsOn(...names)))
+    const subjects = await agentSubjects(new Counting({ executable: fake.executable }), NAMESPACE, within())
+    const looking = look(subjects, within())
+    await new Promise(setImmediate)
+    expect(running).toBe(8)
+    gate.resolve()
+    await looking
+    expect(running).toBe(20)
+  })
+
   it('have to be there', async () => {
     await using fake = await FakeKubectl.start()
     fake.expect(GET_PODS, prints({ items: [] }))
