@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Lab } from '@cni-offload/cli'
+import { Lab, LAB_ADAPTERS } from '@cni-offload/cli'
 import { nodeShimPath } from '@cni-offload/shim/build'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
@@ -16,8 +16,24 @@ const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 /** VFs of the lab, which is also the size of its pool: an ADD more has to fail. */
 const VFS = 10
 
-/** Nobody delegates IPAM on the host: addresses are the DPU's business. State of `hello` is a database, not a folder of files. */
-const NOT_FOR_US = { delegate: /^ipam-/, hello: /^(ipam-|gc-stale-state$)/ }
+/**
+ * Nobody delegates IPAM on the host: addresses are the DPU's business. State of `hello` and `cilium` is a database, not a folder of
+ * files. Which addresses pods get is Cilium's decision.
+ */
+const NOT_FOR_US = { delegate: /^ipam-/, hello: /^(ipam-|gc-stale-state$)/, cilium: /^(ipam-|gc-stale-state$|add-runtimeConfig-ips)/ }
+
+/**
+ * What fails for a reason. Cilium gives each interface the same default route over the same gateway, so that a pod has one interface in
+ * its network: a limit of Cilium, as with cilium-cni.
+ */
+const KNOWN = { delegate: /^$/, hello: /^$/, cilium: /^add-second-ifname / }
+
+/** What a runtime may ask of the network. */
+const CAPABILITIES = {
+  delegate: ['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24'],
+  hello: ['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24'],
+  cilium: ['--capabilities', 'mac'],
+}
 
 /**
  * The compiled executable with delegate passes all cases. Of the other pairs of executable and adapter only what either can spoil for
@@ -43,7 +59,7 @@ async function conform(e2e: E2eLab, plugin: string, only: readonly string[] = []
         `--net=${lab.netns(node, 'host')}`,
         ...['python3', suite, '--plugin', plugin, '--conf', node.netconf, '--setup-netns', '--ping'],
         ...['--env', `CNI_OFFLOAD_SOCKET=${node.socket}`, '--parallel', String(VFS - 2), '--pool-conf', `${node.netconf}:${VFS}`],
-        ...['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24', '--state-dir', join(node.dir, 'ipam')],
+        ...[...CAPABILITIES[lab.state.adapter], '--state-dir', join(node.dir, 'ipam')],
         ...['--stop-backend', daemon('kill'), '--start-backend', daemon('start'), ...only.flatMap((glob) => ['--only', glob])],
       ],
       { maxBuffer: 1 << 26 },
@@ -53,11 +69,11 @@ async function conform(e2e: E2eLab, plugin: string, only: readonly string[] = []
   const lines = stdout.trim().split('\n')
   const those = (verdict: string): string[] =>
     lines.filter((line) => line.startsWith(`${verdict} `)).map((line) => line.slice(verdict.length + 1))
-  const passed = /^(\d+) passed, 0 failed$/.exec(lines.at(-1) ?? '')?.[1]
+  const [, passed, failures] = /^(\d+) passed, (\d+) failed$/.exec(lines.at(-1) ?? '') ?? []
   const failed = those('FAIL')
   return {
     passed: Number(passed ?? 0),
-    failed: passed === undefined && failed.length === 0 ? [lines.at(-1) ?? 'nothing was printed'] : failed,
+    failed: Number(failures) === failed.length ? failed : [...failed, lines.at(-1) ?? 'nothing was printed'],
     skipped: those('SKIP').map((line) => line.split(' ')[0] ?? ''),
   }
 }
@@ -72,8 +88,8 @@ async function nodeExecutable(dir: string): Promise<string> {
 }
 
 describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for namespaces${why})`, () => {
-  // Both at once: mostly they wait for the kernel.
-  describe.concurrent.each(['delegate', 'hello'] as const)('with adapter %s', (adapter) => {
+  // All at once: mostly they wait for the kernel.
+  describe.concurrent.each(LAB_ADAPTERS)('with adapter %s', (adapter) => {
     let e2e: E2eLab
 
     beforeAll(async () => {
@@ -90,10 +106,13 @@ describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for 
 
     test('the compiled executable passes, and the one for Node', { timeout: 600_000 }, async () => {
       const node = e2e.lab.node(1)
-      for (const build of ['compiled', 'for Node']) {
+      for (const build of adapter === 'cilium' && !EVERY_PAIR ? ['compiled'] : ['compiled', 'for Node']) {
         const all = EVERY_PAIR || (adapter === 'delegate' && build === 'compiled')
         const verdicts = await conform(e2e, build === 'compiled' ? node.shim : await nodeExecutable(e2e.lab.dir), all ? [] : SAMPLE)
-        expect(verdicts.failed, build).toEqual([])
+        expect(
+          verdicts.failed.filter((line) => !KNOWN[adapter].test(line)),
+          build,
+        ).toEqual([])
         expect(verdicts.passed, build).toBeGreaterThan(all ? 200 : 15)
         expect(verdicts.skipped.filter((id) => !NOT_FOR_US[adapter].test(id))).toEqual([])
         expect(await e2e.held(node)).toEqual(NOTHING_HELD)

@@ -1,10 +1,14 @@
+import { LAB_ADAPTERS } from '@cni-offload/cli'
 import { ping, tcpTransfer } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
+import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
 
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
-describe.skipIf(needsRoot).each(['delegate', 'hello'] as const)('the whole path with adapter %s (needs root for namespaces)', (adapter) => {
+// The demo and the tests of cilium/ go the same path with cilium, but for the versions of the specification.
+const ADAPTERS = EVERYTHING ? LAB_ADAPTERS : (['delegate', 'hello'] as const)
+
+describe.skipIf(needsRoot).each(ADAPTERS)('the whole path with adapter %s (needs root for namespaces)', (adapter) => {
   let e2e: E2eLab
 
   beforeAll(async () => {
@@ -55,7 +59,9 @@ describe.skipIf(needsRoot).each(['delegate', 'hello'] as const)('the whole path 
       const node = e2e.lab.node(1)
       const result = await e2e.addPod(node, 'v', { cniVersion })
       expect(result.cniVersion).toBe(cniVersion)
-      expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(/^10\.244\.1\.\d+\/24$/)
+      expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(
+        adapter === 'cilium' ? /^10\.244\.1\.\d+\/32$/ : /^10\.244\.1\.\d+\/24$/,
+      )
       expect(await e2e.call(node, 'DEL', 'v', { conf: { cniVersion, prevResult: result } })).toMatchObject({ exitCode: 0 })
       await e2e.lab.deletePod('v')
     },

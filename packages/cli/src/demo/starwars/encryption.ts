@@ -1,20 +1,33 @@
-import type { Lab } from '../../lab/lab.ts'
+import { type Encrypted, readNode, type Statement, stateNode } from '@cni-offload/adapter-cilium/ipsec'
 import { askCilium } from '../../lab/ask-cilium.ts'
+import type { Lab } from '../../lab/lab.ts'
 import type { LabCilium } from '../../lab/model.ts'
 import type { DemoCheck } from '../report.ts'
 
-/** What the agent of each node says of the encryption between nodes. The demo wants to know, whatever it is. */
+const WORDS: Readonly<Record<Encrypted, string>> = {
+  yes: 'encrypted',
+  no: 'not encrypted',
+  partly: 'only partly encrypted',
+  unknown: 'not known whether it is encrypted',
+}
+
+/** Whether traffic between nodes is encrypted, as far as the agent of each node shows it. The demo wants an answer, whatever it is. */
 export async function encryptionChecks(lab: Lab): Promise<DemoCheck[]> {
   return await Promise.all(lab.state.nodes.flatMap(({ name, cilium }) => (cilium === undefined ? [] : [encryptionCheck(name, cilium)])))
 }
 
 async function encryptionCheck(node: string, cilium: LabCilium): Promise<DemoCheck> {
+  // A brief status says nothing of encryption.
   const { encryption } = await askCilium(cilium, (client, caller) => client.health(caller, false))
-  const mode = encryption?.mode ?? undefined
-  return { name: `encryption between nodes, as cilium-agent of ${node} tells it`, ok: mode !== undefined, seen: describe(mode) }
+  const statement = stateNode(node, await readNode({ agent: { from: 'GET /healthz', read: () => encryption } }))
+  return {
+    name: `encryption between nodes, as cilium-agent of ${node} tells it`,
+    ok: statement.encrypted.answer !== 'unknown',
+    seen: describe(statement),
+  }
 }
 
-function describe(mode: string | undefined): string {
-  if (mode === undefined) return 'it does not say'
-  return mode === 'Disabled' ? 'not encrypted (mode Disabled)' : `mode ${mode}`
+function describe({ encrypted, evidence }: Statement): string {
+  const shown = evidence.map(({ what, value, from }) => `${what} ${value}, ${from}`).join('; ')
+  return `${WORDS[encrypted.answer]}: ${encrypted.because} (${shown})`
 }
