@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { type Address, parseAddress } from './address.ts'
 export * from './api.ts'
 export { type ClientState } from './client/link.ts'
 export { createOffloadClient, type OffloadClient, type OffloadClientOptions } from './client.ts'

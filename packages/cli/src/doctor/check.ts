@@ -19,6 +19,8 @@ export interface CheckResult extends Finding {
   readonly id: string
   /** What is looked at. */
   readonly title: string
+  /** Id of the check without which it was skipped. */
+  readonly blockedBy?: string
 }
 
 /** One thing to look at. It changes nothing that it does not put back. */

@@ -12,6 +12,7 @@ import { configMapChecks } from './cilium/config-map.ts'
 import { certificateChecks } from './general/certificates.ts'
 import { folderCheck } from './general/folder.ts'
 import { kernelChecks } from './general/kernel.ts'
+import { listenCheck } from './general/listens.ts'
 
 /** The cluster of a DPU, if it is to be looked at. */
 export interface ClusterOptions {
@@ -72,6 +73,7 @@ async function load({ config: file, configOptional, clock }: DpuDoctorOptions): 
       configCheck(() => ok(`${file}, node ${config.node}`)),
       ...certificateChecks({ role: 'agent', node: config.node, tls: config.tls }, clock, after),
       folderCheck('agent.state', config.stateDir, after),
+      listenCheck(config.listen, after),
       await hardwareCheck(config, file),
       ...adapters.map(({ check }) => check),
       ...listChecks(adapters),

@@ -9,8 +9,10 @@ export function hasFailed(results: readonly CheckResult[]): boolean {
 
 /** What was found, for people. */
 export function reportText(results: readonly CheckResult[]): string {
-  const width = Math.max(0, ...results.map(({ id }) => id.length))
-  return [...results.flatMap((result) => lines(result, width)), '', summary(results)].join('\n')
+  // What follows from another line says nothing more.
+  const shown = results.filter(({ blockedBy }) => blockedBy === undefined)
+  const width = Math.max(0, ...shown.map(({ id }) => id.length))
+  return [...shown.flatMap((result) => lines(result, width)), '', summary(results)].join('\n')
 }
 
 function lines({ id, title, state, seen, why, remedy }: CheckResult, width: number): readonly string[] {
@@ -24,5 +26,7 @@ function lines({ id, title, state, seen, why, remedy }: CheckResult, width: numb
 
 function summary(results: readonly CheckResult[]): string {
   const number = (state: CheckState): number => results.filter((result) => result.state === state).length
-  return `${number('ok')} in order, ${number('warn')} to look at, ${number('fail')} not in order, ${number('skipped')} skipped`
+  const blocked = results.filter(({ blockedBy }) => blockedBy !== undefined).length
+  const because = blocked === 0 ? '' : `, ${blocked} of them because of the others`
+  return `${number('ok')} in order, ${number('warn')} to look at, ${number('fail')} not in order, ${number('skipped')} skipped${because}`
 }

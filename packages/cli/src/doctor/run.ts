@@ -42,8 +42,9 @@ async function runWhenReady(
   signal: AbortSignal,
 ): Promise<CheckResult> {
   const missing = (await Promise.all(before)).find(({ state }) => state === 'fail' || state === 'skipped')
-  const finding = missing === undefined ? await runOne(check, timeoutMs, signal) : skipped(`${missing.id} has to be in order first`)
-  return { id: check.id, title: check.title, ...finding }
+  const { id, title } = check
+  if (missing === undefined) return { id, title, ...(await runOne(check, timeoutMs, signal)) }
+  return { id, title, ...skipped(`${missing.id} has to be in order first`), blockedBy: missing.id }
 }
 
 async function runOne(check: Check, timeoutMs: number, caller: AbortSignal): Promise<Finding> {

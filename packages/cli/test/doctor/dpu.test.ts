@@ -1,4 +1,6 @@
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +18,7 @@ const moduleOf = (name: string): string => fileURLToPath(import.meta.resolve(nam
 const HARDWARE = { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: 'soft0', vfs: 2 } }
 
 let dir: string
+let agent: Server
 const file = (): string => join(dir, 'agent.yaml')
 const delegate = (): object => ({
   network: 'podnet',
@@ -25,7 +28,15 @@ const delegate = (): object => ({
 })
 const write = async (more: object): Promise<void> => {
   const tls = { ca: 'n1/ca.crt', cert: 'n1/tls.crt', key: 'n1/tls.key' }
-  const config = { node: 'n1', listen: 'tcp://0.0.0.0:8000', tls, stateDir: 'state', hardware: HARDWARE, adapters: [delegate()], ...more }
+  const config = {
+    node: 'n1',
+    listen: `unix:${join(dir, 'agent.sock')}`,
+    tls,
+    stateDir: 'state',
+    hardware: HARDWARE,
+    adapters: [delegate()],
+    ...more,
+  }
   await writeFile(file(), stringify(config))
 }
 const plugin = async (name: string, body: string): Promise<void> => {
@@ -40,9 +51,12 @@ beforeEach(async () => {
   await mkdir(join(dir, 'bin'))
   for (const name of ['one', 'two']) await plugin(name, `echo '{"supportedVersions":["1.0.0"]}'`)
   await write({})
+  agent = createServer().listen(join(dir, 'agent.sock'))
+  await once(agent, 'listening')
 })
 
 afterEach(async () => {
+  agent.close()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -56,9 +70,19 @@ describe('a DPU', { timeout: 120_000 }, () => {
       'agent.tls.cert': { state: 'ok' },
       'agent.tls.key': { state: 'ok' },
       'agent.state': { state: 'ok' },
+      'agent.listen': { state: 'ok', seen: `unix:${join(dir, 'agent.sock')}` },
       'agent.hardware': { state: 'ok' },
       'agent.adapter.podnet': { state: 'ok', seen: 'delegate' },
       'agent.plugins.podnet': { state: 'ok', seen: 'one, two, version 1.0.0' },
+    })
+  })
+
+  it('says that the agent does not listen', async () => {
+    agent.close()
+    expect((await look())['agent.listen']).toMatchObject({
+      state: 'fail',
+      why: expect.stringContaining('ENOENT') as string,
+      remedy: expect.stringContaining('Start offload-agent') as string,
     })
   })
 

@@ -36,7 +36,7 @@ describe('checks', { timeout: 120_000 }, () => {
       { id: 'rejects', title: 'title of rejects', state: 'fail', seen: '', why: 'a defect', remedy: '' },
       { id: 'holds', title: 'title of holds', state: 'ok', seen: 'all of it', why: '', remedy: '' },
       { id: 'follows', title: 'title of follows', state: 'ok', seen: 'also', why: '', remedy: '' },
-      expect.objectContaining({ id: 'follows.failed', state: 'skipped', why: 'throws has to be in order first' }),
+      expect.objectContaining({ id: 'follows.failed', state: 'skipped', why: 'throws has to be in order first', blockedBy: 'throws' }),
       expect.objectContaining({ id: 'follows.skipped', state: 'skipped', why: 'follows.failed has to be in order first' }),
     ])
     expect(hasFailed(results)).toBe(true)
@@ -48,10 +48,11 @@ describe('checks', { timeout: 120_000 }, () => {
         check('warns', () => warn('1 day', 'soon', 'Renew it.')),
         check('next', () => ok(''), { after: ['warns'] }),
         check('not', () => skipped('no root')),
+        check('nor', () => ok(''), { after: ['not'] }),
       ],
       { signal: signal() },
     )
-    expect(results.map(({ state }) => state)).toEqual(['warn', 'ok', 'skipped'])
+    expect(results.map(({ state }) => state)).toEqual(['warn', 'ok', 'skipped', 'skipped'])
     expect(hasFailed(results)).toBe(false)
     expect(reportText(results)).toBe(
       [
@@ -62,7 +63,7 @@ describe('checks', { timeout: 120_000 }, () => {
         '  –   not    title of not',
         '             no root',
         '',
-        '1 in order, 1 to look at, 0 not in order, 1 skipped',
+        '1 in order, 1 to look at, 0 not in order, 2 skipped, 1 of them because of the others',
       ].join('\n'),
     )
   })
