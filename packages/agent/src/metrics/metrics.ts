@@ -1,6 +1,8 @@
+import type { CryptoEngine } from '@cni-offload/sdk'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { AttachmentPhase } from '../journal/types.ts'
 import type { HostState } from '../service/host-presence.ts'
+import { observeCryptoEngine } from './crypto-engine.ts'
 
 /** What gauges show at the moment when they are asked. */
 export interface GaugeSources {
@@ -10,6 +12,8 @@ export interface GaugeSources {
   retrying(): number
   /** How the host stands. */
   host(): HostState
+  /** The hardware's crypto engine, where it has one. */
+  readonly crypto?: CryptoEngine | undefined
 }
 
 /** Metrics of one agent, in a registry of its own. */
@@ -82,5 +86,6 @@ export class AgentMetrics {
         this.set(sources.retrying())
       },
     })
+    if (sources.crypto !== undefined) observeCryptoEngine(this.registry, sources.crypto)
   }
 }

@@ -208,7 +208,8 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
   }
 
   const [health, attachments, metrics, host] = [scope.get(HEALTH), scope.get(ATTACHMENTS), scope.get(METRICS), scope.get(HOST)]
-  metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying, host: () => host.state })
+  const { crypto } = hardware
+  metrics.observe({ attachments: () => journal.counts(), retrying: () => attachments.retrying, host: () => host.state, crypto })
   health.start()
   reportUnserved({ journal, networks: served }, log)
   await step('recovery', () => attachments.recover(), 'INTERNAL')

@@ -5,6 +5,7 @@ import {
   type AdapterCapabilities,
   type AttachmentKey,
   type Clock,
+  type CryptoEngine,
   formatAttachmentKey,
   type Logger,
   silentLogger,
@@ -45,6 +46,7 @@ export interface BenchOptions {
   readonly networks?: readonly string[]
   readonly forget?: readonly string[]
   readonly log?: Logger
+  readonly crypto?: CryptoEngine
 }
 
 /** An agent without sockets over a network that survives its restarts. */
@@ -80,7 +82,7 @@ export class Bench implements AsyncDisposable {
   /** Starts a run of the agent; the previous one must be over. */
   async boot(): Promise<void> {
     const { vfs = 8, limits = {}, capabilities = {}, networks = ['*'], forget = [] } = this.#options
-    this.device = new FakeDevice(vfs)
+    this.device = new FakeDevice(vfs, this.#options.crypto)
     this.adapter = new FakeAdapter(this.network, capabilities)
     // As in a configuration file, each network has an adapter of its own; all are of the same network beneath.
     const others = networks.slice(1).map((name) => [name, adapterPlugin(() => new FakeAdapter(this.network, capabilities))] as const)

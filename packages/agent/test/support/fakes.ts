@@ -6,6 +6,7 @@ import {
   type CheckRequest,
   type CniAdapter,
   type ConfiguredPlugin,
+  type CryptoEngine,
   type DetachRequest,
   type DeviceEvent,
   type DpuDevice,
@@ -160,11 +161,13 @@ export class FakeDevice implements DpuDevice {
   readonly specVersion = 'v1'
   running = false
   disposed = false
+  readonly crypto?: CryptoEngine
   readonly #ports: readonly PortRef[]
   readonly #events: DeviceEvent[] = []
   #wake = Promise.withResolvers<void>()
 
-  constructor(ports: number) {
+  constructor(ports: number, crypto?: CryptoEngine) {
+    if (crypto !== undefined) this.crypto = crypto
     this.#ports = Array.from({ length: ports }, (_, index) => ({ vf: { device: 'card', index }, name: `port${index}` }))
   }
 

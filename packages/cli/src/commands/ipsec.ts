@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers'
 import { KEY_ALGORITHMS, type KeyAlgorithm, parseEncryptStatus, readNode, stateCluster } from '@cni-offload/adapter-cilium/ipsec'
 import { OffloadError } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
+import { agentEngine } from '../ipsec/agent-engine.ts'
 import { agentSubjects } from '../ipsec/agents.ts'
 import { dryRun, enable } from '../ipsec/enable.ts'
 import { surveyPage } from '../ipsec/page.ts'
@@ -91,6 +92,7 @@ function rotateCommand(): Command {
 interface Where extends KubectlFlags {
   readonly namespace: string
   readonly socket?: string | true
+  readonly agentMetrics?: string
   readonly json?: true
 }
 
@@ -100,11 +102,17 @@ const withWhere = (command: Command): Command =>
   withKubectlOptions(command)
     .option('--namespace <name>', "Cilium's namespace", 'kube-system')
     .option('--socket [path]', `this machine, a DPU: its agent (${DEFAULT_SOCKET}) and its kernel, instead of the cluster's agents`)
+    .option('--agent-metrics <url>', 'with --socket: metrics of the agent of cni-offload, for the crypto engine of its hardware')
     .option('--json', 'as JSON')
 
 async function subjectsOf(options: Where, signal: AbortSignal): Promise<readonly Subject[]> {
-  const { socket, namespace } = options
-  if (socket !== undefined) return [thisNode({ socket: socket === true ? DEFAULT_SOCKET : socket })]
+  const { socket, namespace, agentMetrics: url } = options
+  if (url !== undefined && socket === undefined)
+    throw new OffloadError('INVALID_CONFIG', `--agent-metrics = ${url}: it is of one DPU`, { hint: 'Add --socket, on that DPU.' })
+  if (socket !== undefined) {
+    const engine = url === undefined ? {} : { engine: { from: url, read: (until: AbortSignal) => agentEngine(url, until) } }
+    return [thisNode({ socket: socket === true ? DEFAULT_SOCKET : socket, ...engine })]
+  }
   return await agentSubjects(kubectlFrom(options), namespace, signal)
 }
 

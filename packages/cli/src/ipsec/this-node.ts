@@ -9,8 +9,8 @@ import type { Subject } from './subject.ts'
 export interface ThisNode {
   /** Socket of cilium-agent. */
   readonly socket: string
-  /** Engine of the DPU's hardware, where a backend has one. */
-  readonly engine?: CryptoEngine
+  /** Engine of the DPU's hardware, and where it is asked. */
+  readonly engine?: { readonly from: string; readonly read: (signal: AbortSignal) => CryptoEngine | Promise<CryptoEngine> }
   /** The kernel's associations. @defaultValue those of this process's network namespace */
   readonly associations?: () => readonly SecurityAssociation[]
   /** The kernel's drivers. @defaultValue those of `/proc/crypto` */
@@ -37,7 +37,7 @@ export function thisNode({ socket, engine, associations = securityAssociations, 
         }),
         associations: source('associations of the kernel (XFRM)', associations),
         algorithms: source('/proc/crypto', algorithms),
-        ...(engine === undefined ? {} : { engine: source('crypto engine of the DPU', () => engine) }),
+        ...(engine === undefined ? {} : { engine: source(engine.from, () => engine.read(signal)) }),
       }),
   }
 }

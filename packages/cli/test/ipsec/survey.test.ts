@@ -183,7 +183,7 @@ describe('the DPU itself', { timeout: 120_000 }, () => {
     let packets = 10n
     const subject = thisNode({
       socket: agent.socket,
-      engine,
+      engine: { from: 'the engine', read: () => engine },
       associations: () => [association(packets)],
       algorithms: () => Promise.resolve([]),
     })
