@@ -73,6 +73,25 @@ describe('cilium-agent', { timeout: 120_000 }, () => {
     expect((await look())['cilium.state']).toMatchObject({ state: 'fail', why: 'cilium-agent: cilium is Failure: kvstore is away' })
   })
 
+  it('that has lost the API server, or whose API is switched off', async () => {
+    await using agent = await FakeCiliumAgent.start({ socket: socket(), ...FIT })
+    const health = { cilium: { state: 'Ok', msg: '1.19.4' }, kubernetes: { state: 'Failure', msg: 'connection refused' } }
+    agent.faults.add({ operation: 'GET /healthz', effect: { kind: 'answer', status: 200, body: health } })
+    const results = await look()
+    expect(results['cilium.kubernetes']).toMatchObject({
+      state: 'fail',
+      why: 'cilium-agent: kubernetes is Failure: connection refused',
+      remedy: expect.stringContaining('cilium-dbg status') as string,
+    })
+    expect(results['cilium.node']).toMatchObject({ state: 'warn', seen: 'unknown' })
+    agent.disabled.add('GET /config')
+    expect((await look())['cilium.socket']).toMatchObject({
+      state: 'fail',
+      why: expect.stringContaining('403') as string,
+      remedy: expect.stringContaining('enable-cilium-api-server-access') as string,
+    })
+  })
+
   it('of which some things are to be looked at', async () => {
     const results = await lookAt({ config: { kubeProxyReplacement: false, routeMtu: 1500 } }, {})
     expect(results).toMatchObject({

@@ -27,7 +27,7 @@ describe('offload verify starwars', { timeout: 240_000 }, () => {
     await using galaxy = (await FakeGalaxy.start()).serve()
     const said: string[] = []
     const report = await verifyStarwars(options(galaxy, { progress: (text) => said.push(text) }))
-    expect(report).toMatchObject({ ok: true, kept: false, namespace: NAMESPACE })
+    expect(report).toMatchObject({ ok: true, kept: false, leftBecause: '', namespace: NAMESPACE })
     expect(report.checks.map(({ policy, id, seen, ok }) => [policy, id, seen, ok])).toEqual([
       ['none', 'backend-deathstar-a', '200 Ship landed', true],
       ['none', 'backend-deathstar-b', '200 Ship landed', true],
@@ -87,20 +87,23 @@ describe('offload verify starwars', { timeout: 240_000 }, () => {
     expect(galaxy.there).toBe(false)
   })
 
-  it('repeats a call until what takes its time is there', async () => {
+  it('repeats a call until what takes its time is there, and tells what it has found also when it cannot be removed', async () => {
     let early = 2
-    await using galaxy = (
-      await FakeGalaxy.start((call) => (call.policy === 'L7' && call.method === 'PUT' && early-- > 0 ? LANDED : LAWFUL(call)))
-    ).serve()
-    const report = await verifyStarwars(options(galaxy, { settleMs: 60_000 }))
-    expect(report.ok).toBe(true)
+    await using galaxy = await FakeGalaxy.start((call) =>
+      call.policy === 'L7' && call.method === 'PUT' && early-- > 0 ? LANDED : LAWFUL(call),
+    )
+    galaxy.kubectl.expect(`delete namespace ${NAMESPACE} --ignore-not-found --wait=true --timeout=120s`, failed('error: finalizers'))
+    const report = await verifyStarwars(options(galaxy.serve(), { settleMs: 60_000 }))
+    expect(report.checks.filter(({ ok }) => !ok)).toEqual([])
     expect(early).toBe(-1)
+    expect(report).toMatchObject({ ok: false, leftBecause: expect.stringContaining('error: finalizers') as string })
+    expect(starwarsText(report)).toMatch(/could not be removed: .*\n {2}→ kubectl delete namespace offload-starwars\n11 of 11 as expected$/)
   })
 
   it('keeps the demo where it is told to, and starts again from there', async () => {
     await using galaxy = await FakeGalaxy.start()
     const labels = { 'app.kubernetes.io/managed-by': 'offload-verify' }
-    galaxy.kubectl.expect(`get namespace ${NAMESPACE} -o json`, prints({ metadata: { labels } }))
+    galaxy.kubectl.expect(`get namespace ${NAMESPACE} -o json`, prints({ metadata: { labels }, status: { phase: 'Active' } }))
     galaxy.policy = 'L4'
     const report = await verifyStarwars(options(galaxy.serve(), { keep: true, app: { ...options(galaxy).app, nodes: ['n1', 'n2'] } }))
     expect(report).toMatchObject({ ok: true, kept: true })
@@ -135,8 +138,10 @@ describe('offload verify starwars', { timeout: 240_000 }, () => {
     expect(galaxy.kubectl.calls).toHaveLength(1)
   })
 
-  it('says which pod is not ready and why, and removes all', async () => {
+  it('says which pod is not ready and why, and removes all; a namespace that is on its way out is waited for', async () => {
     await using galaxy = await FakeGalaxy.start()
+    const leaving = { metadata: { labels: { 'app.kubernetes.io/managed-by': 'offload-verify' } }, status: { phase: 'Terminating' } }
+    galaxy.kubectl.expect(`get namespace ${NAMESPACE} -o json`, prints(leaving))
     const waiting = { reason: 'ImagePullBackOff', message: 'no such image' }
     const unready = [
       { metadata: { name: 'xwing' }, spec: {}, status: { phase: 'Pending', containerStatuses: [{ state: { waiting } }] } },
@@ -159,6 +164,11 @@ describe('offload verify starwars', { timeout: 240_000 }, () => {
         'pods are not ready after 5 s: xwing is Pending (ImagePullBackOff: no such image); tiefighter is Pending (Unschedulable: 0/2 nodes)',
       hint: expect.stringContaining('kubectl describe') as string,
     })
+    expect(galaxy.kubectl.calls.slice(0, 3).map(({ args }) => args.slice(0, 2).join(' '))).toEqual([
+      'get namespace',
+      'delete namespace',
+      'apply -f',
+    ])
     expect(galaxy.there).toBe(false)
   })
 

@@ -18,7 +18,10 @@ export interface PlacedPod {
 /** kubectl is given this much more time than it is told to wait, milliseconds: it must tell by itself that it was in vain. */
 const GRACE_MS = 15_000
 
-const namespaceObject = z.object({ metadata: z.object({ labels: z.record(z.string(), z.string()).default({}) }) })
+const namespaceObject = z.object({
+  metadata: z.object({ labels: z.record(z.string(), z.string()).default({}) }),
+  status: z.object({ phase: z.string().default('') }).default({ phase: '' }),
+})
 const service = z.object({ spec: z.object({ clusterIP: z.string().optional() }) })
 const reason = z.object({ reason: z.string().default(''), message: z.string().default('') })
 const podList = z.object({
@@ -49,8 +52,12 @@ export class StarwarsDeployment {
     this.#app = app
   }
 
-  /** @throws OffloadError ALREADY_EXISTS if the namespace belongs to somebody else */
-  async claimNamespace(signal: AbortSignal): Promise<void> {
+  /**
+   * Makes sure that the namespace may be used. One of ours that is just being removed is waited for: nothing can be made in it.
+   *
+   * @throws OffloadError ALREADY_EXISTS if it belongs to somebody else
+   */
+  async claimNamespace(removalMs: number, signal: AbortSignal): Promise<void> {
     const { namespace } = this.#app
     const found = await this.#kubectl.find({ args: ['get', 'namespace', namespace] }, namespaceObject, signal)
     if (found === undefined) return
@@ -63,6 +70,7 @@ export class StarwarsDeployment {
           hint: 'Name one that does not exist with --namespace.',
         },
       )
+    if (found.status.phase === 'Terminating') await this.remove(removalMs, signal)
   }
 
   /** Applies the demo, without a policy. */

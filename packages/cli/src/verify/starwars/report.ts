@@ -27,14 +27,16 @@ export interface StarwarsReport {
   readonly pods: readonly PlacedPod[]
   /** What was tried, in order. */
   readonly checks: readonly StarwarsCheck[]
-  /** Whether all of it came as expected. */
+  /** Whether all of it came as expected, and nothing is left that should not be. */
   readonly ok: boolean
   /** Whether the namespace is still there, because it was to be kept. */
   readonly kept: boolean
+  /** Why it could not be removed; empty if it could. */
+  readonly leftBecause: string
 }
 
 /** For people: where the pods are, a table of what was tried, and what to look at. */
-export function starwarsText({ namespace, pods, checks, kept }: StarwarsReport): string {
+export function starwarsText({ namespace, pods, checks, kept, leftBecause }: StarwarsReport): string {
   const rows = [
     ['', 'policy', 'check', 'expected', 'seen'],
     ...checks.map((check) => [check.ok ? 'ok' : 'FAIL', check.policy, check.title, check.expected, check.seen]),
@@ -46,6 +48,9 @@ export function starwarsText({ namespace, pods, checks, kept }: StarwarsReport):
     ...table(rows),
     '',
     ...failed.map(({ title, remedy }) => `${title}:\n  → ${remedy}`),
+    ...(leftBecause === ''
+      ? []
+      : [`namespace ${namespace} could not be removed: ${leftBecause}\n  → kubectl delete namespace ${namespace}`]),
     `${checks.length - failed.length} of ${checks.length} as expected${kept ? `; namespace ${namespace} is kept` : ''}`,
   ].join('\n')
 }

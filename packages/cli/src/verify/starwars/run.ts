@@ -46,21 +46,17 @@ const PHASES: readonly PolicyPhase[] = ['none', 'L3/L4', 'L7', 'removed']
 export async function verifyStarwars(options: StarwarsOptions): Promise<StarwarsReport> {
   const { app, kubectl, keep, signal } = options
   const deployment = new StarwarsDeployment(kubectl, app)
-  await deployment.claimNamespace(signal)
+  await deployment.claimNamespace(REMOVAL_MS, signal)
   let report: StarwarsReport
   try {
     report = await tryAll(deployment, options)
   } catch (error) {
     const failure = signal.aborted ? OffloadError.from(signal.reason, 'CANCELLED') : OffloadError.from(error)
-    if (keep) throw failure
-    const left = await remove(deployment, options).then(
-      () => undefined,
-      (reason: unknown) => OffloadError.from(reason),
-    )
+    const left = keep ? undefined : await leftBehind(deployment, options)
     throw left === undefined ? failure : withRest(failure, left, app.namespace)
   }
-  if (!keep) await remove(deployment, options)
-  return report
+  const left = keep ? undefined : await leftBehind(deployment, options)
+  return left === undefined ? report : { ...report, ok: false, leftBecause: left.message }
 }
 
 async function tryAll(deployment: StarwarsDeployment, options: StarwarsOptions): Promise<StarwarsReport> {
@@ -78,7 +74,7 @@ async function tryAll(deployment: StarwarsDeployment, options: StarwarsOptions):
     if (phase !== 'none') await deployment.setPolicy(phase, signal)
     for (const attempt of attempts(phase, targets)) checks.push(await settle(phase, attempt, options))
   }
-  return { namespace: app.namespace, pods, checks, ok: checks.every(({ ok }) => ok), kept: keep }
+  return { namespace: app.namespace, pods, checks, ok: checks.every(({ ok }) => ok), kept: keep, leftBecause: '' }
 }
 
 /** Whether the service has a backend on each node that it was told to run on. */
@@ -123,9 +119,18 @@ async function call(...args: Parameters<typeof callDeathstar>): Promise<ShipAnsw
   }
 }
 
-async function remove(deployment: StarwarsDeployment, { progress, removalSignal, app }: StarwarsOptions): Promise<void> {
+/** Removes the demo. @returns what kept it from that */
+async function leftBehind(
+  deployment: StarwarsDeployment,
+  { progress, removalSignal, app }: StarwarsOptions,
+): Promise<OffloadError | undefined> {
   progress(`namespace ${app.namespace} is removed`)
-  await deployment.remove(REMOVAL_MS, deadline(removalSignal, 2 * REMOVAL_MS))
+  try {
+    await deployment.remove(REMOVAL_MS, deadline(removalSignal, 2 * REMOVAL_MS))
+    return undefined
+  } catch (error) {
+    return OffloadError.from(error)
+  }
 }
 
 function withRest(failure: OffloadError, left: OffloadError, namespace: string): OffloadError {
