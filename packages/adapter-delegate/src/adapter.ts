@@ -18,11 +18,12 @@ import {
   type PortRef,
   type RememberedAttachment,
 } from '@cni-offload/sdk'
-import { listCapabilities, type ListRunner, PluginError, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
+import { listCapabilities, PluginError, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
 import { Buildup } from './attachment/buildup.ts'
 import { plannedAttachment, refuseUnsupported } from './attachment/planned.ts'
 import { listCall, podAddresses, sameAddresses, withAgain } from './attachment/stored.ts'
 import { Teardown } from './attachment/teardown.ts'
+import type { PluginRunner } from './plugin-runner.ts'
 import { reached } from './steps.ts'
 import type { AttachmentStore, StoredAttachment } from './state/attachment-store.ts'
 
@@ -39,11 +40,13 @@ export interface DelegateParts {
   /** Where the plugin list comes from. */
   readonly source: PluginListSource
   /** What runs plugin lists. */
-  readonly runner: ListRunner
+  readonly runner: PluginRunner
   /** Ends plugins that outlived the run that started them. */
   readonly endOrphans: (ctx: OpContext) => Promise<unknown>
   /** Where proxy namespaces are made. */
   readonly proxies: ProxyOptions
+  /** Whether whoever calls makes sure of the encryption that a request asks for; false by default, and such requests are refused. */
+  readonly encrypts?: boolean
 }
 
 /** How often an attachment is made anew for plugins that find it damaged, until they have found it well again. */
@@ -59,9 +62,10 @@ export class DelegateAdapter implements CniAdapter {
   readonly #net: LinuxNet
   readonly #store: AttachmentStore
   readonly #source: PluginListSource
-  readonly #runner: ListRunner
+  readonly #runner: PluginRunner
   readonly #endOrphans: DelegateParts['endOrphans']
   readonly #proxies: Proxies
+  readonly #encrypts: boolean
   readonly #teardown: Teardown
   readonly #buildup: Buildup
   /** Attachments that the plugins found damaged when they were asked last, and how often they were made anew for it since they were well. */
@@ -76,6 +80,7 @@ export class DelegateAdapter implements CniAdapter {
     this.#runner = parts.runner
     this.#endOrphans = parts.endOrphans
     this.#proxies = new Proxies(parts.net, parts.proxies)
+    this.#encrypts = parts.encrypts ?? false
     this.#teardown = new Teardown({ ...parts, proxies: this.#proxies })
     this.#buildup = new Buildup({ ...parts, proxies: this.#proxies, teardown: this.#teardown, home: parts.proxies.home })
   }
@@ -110,7 +115,7 @@ export class DelegateAdapter implements CniAdapter {
   }
 
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
-    refuseUnsupported(req)
+    refuseUnsupported(req, this.#encrypts)
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
     const id = formatAttachmentKey(req.key)
     const known = this.#store.get(req.key)

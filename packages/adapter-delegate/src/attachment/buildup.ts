@@ -9,7 +9,8 @@ import {
   type OpContext,
   type PortRef,
 } from '@cni-offload/sdk'
-import { decodeRaw, type ListRunner, type PodAddresses, withMac } from '@cni-offload/sdk/exec'
+import { decodeRaw, type PodAddresses, withMac } from '@cni-offload/sdk/exec'
+import type { PluginRunner } from '../plugin-runner.ts'
 import { observe, podNetwork } from '../splice/pod-network.ts'
 import { podSysctls } from '../splice/pod-sysctls.ts'
 import { settleGateways } from '../splice/settle-gateways.ts'
@@ -27,7 +28,7 @@ export interface BuildupParts {
   /** The attachments. */
   readonly store: AttachmentStore
   /** What runs plugin lists. */
-  readonly runner: ListRunner
+  readonly runner: PluginRunner
   /** The proxy namespaces. */
   readonly proxies: Proxies
   /** Undoes what was before. */
@@ -41,7 +42,7 @@ export class Buildup {
   readonly #net: LinuxNet
   readonly #clock: Clock
   readonly #store: AttachmentStore
-  readonly #runner: ListRunner
+  readonly #runner: PluginRunner
   readonly #proxies: Proxies
   readonly #teardown: Teardown
   readonly #home: NetnsPath
@@ -93,11 +94,12 @@ export class Buildup {
     const own = remains.find(({ alias }) => alias === note)
     const noted = own === undefined ? undefined : { mac: own.mac, ips: await this.#net.addresses(proxy.path, own.name) }
     const again = had ?? (known === undefined ? undefined : addressesOf(known)) ?? noted
-    const goOn = known !== undefined && forwards ? (): Promise<void> => this.#goOn(known) : undefined
-    if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT, goOn)
+    const refused = known !== undefined && forwards ? (): Promise<void> => this.#goOn(known) : undefined
+    const anew = again !== undefined
+    if (known !== undefined) await this.#teardown.undo(withAgain(known, again), PATIENT, { anew, refused })
     else if (own !== undefined) {
       this.#store.put(withAgain(attachment, again))
-      await this.#teardown.removeForgotten({ key, port }, PATIENT)
+      await this.#teardown.removeForgotten({ key, port }, PATIENT, anew)
     }
     await this.#teardown.deleteLinks(proxy)
     return again
@@ -131,7 +133,8 @@ export class Buildup {
     const inside = await new Splice(this.#net, proxy.path, key.ifName).open(attachmentNote(key))
     reached('delegate.attach.spliced')
     const seen = await observe(this.#net, proxy.path, inside)
-    const result = podNetwork(decodeRaw(raw, list), seen, podSysctls(list, key.ifName))
+    const sysctls = { ...this.#runner.podSysctls?.(list), ...podSysctls(list, key.ifName) }
+    const result = podNetwork(decodeRaw(raw, list), seen, sysctls)
     if (again !== undefined && !sameAddresses(podAddresses(result), again)) throw changed(again, podAddresses(result))
     const silent = await settleGateways({ net: this.#net, netns: this.#home, clock: this.#clock }, result, signal)
     if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')

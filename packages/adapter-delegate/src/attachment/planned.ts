@@ -11,13 +11,14 @@ export function plannedAttachment(req: AttachRequest, list: PluginList): StoredA
 /**
  * A plugin list cannot be made to do these things from outside; ignoring them would be silent.
  *
+ * @param encrypts - whether the caller has made sure that traffic is encrypted where that is asked for
  * @throws OffloadError UNSUPPORTED_FIELD
  */
-export function refuseUnsupported(req: AttachRequest): void {
+export function refuseUnsupported(req: AttachRequest, encrypts: boolean): void {
   const refused = {
     hostIpam: req.hostIpam,
     vlan: req.vlan,
-    'flags.ipsec': req.flags.ipsec ? true : undefined,
+    'flags.ipsec': req.flags.ipsec && !encrypts ? true : undefined,
     'key.ifName': [PORT_IN_PROXY, 'lo'].includes(req.key.ifName) ? req.key.ifName : undefined,
   }
   for (const [field, value] of Object.entries(refused))

@@ -2,13 +2,14 @@ import { normalizeCidr } from '@cni-offload/linux'
 import type { AttachRequest, AttachResult } from '@cni-offload/sdk'
 import type { ListCall, PodAddresses } from '@cni-offload/sdk/exec'
 import { z } from 'zod'
+import type { AttachmentCall } from '../plugin-runner.ts'
 import type { StoredAttachment } from '../state/attachment-store.ts'
 
 /** How the plugins of an attachment are called. @param netns - path of the namespace; empty if it is gone */
-export function listCall({ request, list }: StoredAttachment, netns: string): ListCall {
+export function listCall({ request, list }: StoredAttachment, netns: string): AttachmentCall {
   const { containerId, ifName } = request.key
   const args = { ...podArgs(request), ...request.cniArgs }
-  return { list, containerId, netns, ifName, args, runtimeConfig: request.runtimeConfig, ...conventionalArgs(request) }
+  return { list, containerId, netns, ifName, args, runtimeConfig: request.runtimeConfig, ...conventionalArgs(request), request }
 }
 
 /** What the pod of an attachment has; undefined if the attachment was never complete. */

@@ -1,7 +1,8 @@
 import type { LinuxNet } from '@cni-offload/linux'
 import { attachmentNote, isAttachmentNote, madeByPlugins, type Proxies, type ProxyNamespace } from '@cni-offload/linux/splice'
 import { type DetachRequest, OffloadError, type OpContext, type PortRef } from '@cni-offload/sdk'
-import type { ListRunner, PluginListSource } from '@cni-offload/sdk/exec'
+import type { PluginListSource } from '@cni-offload/sdk/exec'
+import type { PluginRunner } from '../plugin-runner.ts'
 import { reached } from '../steps.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { listCall } from './stored.ts'
@@ -18,7 +19,7 @@ export interface TeardownParts {
   /** Today's plugin list. */
   readonly source: PluginListSource
   /** What runs plugin lists. */
-  readonly runner: ListRunner
+  readonly runner: PluginRunner
   /** The proxy namespaces. */
   readonly proxies: Proxies
 }
@@ -28,7 +29,7 @@ export class Teardown {
   readonly #net: LinuxNet
   readonly #store: AttachmentStore
   readonly #source: PluginListSource
-  readonly #runner: ListRunner
+  readonly #runner: PluginRunner
   readonly #proxies: Proxies
 
   /** Undoes nothing yet. */
@@ -50,9 +51,14 @@ export class Teardown {
   /**
    * Undoes an attachment in whatever state it is, all but its row.
    *
+   * @param anew - whether it is made anew right after, with what its running pod has
    * @param refused - called before it throws what the plugins failed with
    */
-  async undo(attachment: StoredAttachment, signal: AbortSignal, refused?: () => Promise<void>): Promise<void> {
+  async undo(
+    attachment: StoredAttachment,
+    signal: AbortSignal,
+    { anew = false, refused }: { readonly anew?: boolean; readonly refused?: (() => Promise<void>) | undefined } = {},
+  ): Promise<void> {
     const { result: _undone, ...undoing } = attachment
     this.#store.put(undoing)
     reached('delegate.detach.noted')
@@ -64,7 +70,7 @@ export class Teardown {
     if (own) await proxy.neutral()
     reached('delegate.detach.cut')
     try {
-      await this.#runner.del(listCall(attachment, own ? proxy.path : ''), attachment.raw, signal)
+      await this.#runner.del({ ...listCall(attachment, own ? proxy.path : ''), anew }, attachment.raw, signal)
     } catch (error) {
       await refused?.()
       throw error
@@ -77,16 +83,17 @@ export class Teardown {
   /**
    * Undoes an attachment whose row is lost, as far as its note in a proxy namespace and today's list tell what it was.
    *
+   * @param anew - whether it is made anew right after, with what its running pod has
    * @returns the port that it had, by its note
    */
-  async removeForgotten({ key, port }: DetachRequest, signal: AbortSignal): Promise<PortRef | undefined> {
+  async removeForgotten({ key, port }: DetachRequest, signal: AbortSignal, anew: boolean = false): Promise<PortRef | undefined> {
     if (port !== undefined) this.#proxies.of(port)
     const holder = await this.#proxies.noted(attachmentNote(key))
     await holder?.neutral()
     try {
       const list = await this.#source.load()
       await this.#runner.del(
-        { list, containerId: key.containerId, netns: holder?.path ?? '', ifName: key.ifName, args: {}, runtimeConfig: {} },
+        { list, containerId: key.containerId, netns: holder?.path ?? '', ifName: key.ifName, args: {}, runtimeConfig: {}, anew },
         undefined,
         signal,
       )

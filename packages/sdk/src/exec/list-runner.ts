@@ -61,16 +61,17 @@ export class ListRunner {
   /**
    * ADD of all plugins, in order. Nothing is undone on failure: call {@link del} then.
    *
+   * @param prevResult - what the first plugin is told that others have made before; nothing by default
    * @returns the last plugin's result as it printed it
    * @throws OffloadError as of PluginExecutor.run; ADAPTER_FAILED when a plugin prints no valid result
    */
-  async add(call: ListCall, signal: AbortSignal): Promise<RawResult> {
-    let result: RawResult = {}
-    for (const [index, plugin] of call.list.plugins.entries()) {
-      const output = await this.#run('ADD', call, plugin, index === 0 ? undefined : result, signal)
+  async add(call: ListCall, signal: AbortSignal, prevResult?: RawResult): Promise<RawResult> {
+    let result = prevResult
+    for (const plugin of call.list.plugins) {
+      const output = await this.#run('ADD', call, plugin, result, signal)
       result = parseResult(output, plugin.type, call.list.cniVersion)
     }
-    return result
+    return result ?? {}
   }
 
   /** DEL of all plugins, in reverse; stops at the first that fails, as what it left may refer to what others hold. */

@@ -1,0 +1,22 @@
+import type { AttachRequest } from '@cni-offload/sdk'
+import type { ListCall, ListRunner, PluginList, RawResult } from '@cni-offload/sdk/exec'
+
+/** A list call with what it is for. */
+export interface AttachmentCall extends ListCall {
+  /** What was asked for; absent where only key and port of an attachment are known any more. */
+  readonly request?: AttachRequest
+  /** DEL only: what is undone is made anew right after, for a running pod that keeps its MAC and addresses. */
+  readonly anew?: boolean
+}
+
+/** What runs the plugin lists of a {@link DelegateAdapter}: a {@link ListRunner}, or what drives one particular CNI more closely. */
+export interface PluginRunner extends Pick<ListRunner, 'requirePlugins' | 'status'> {
+  /** As of {@link ListRunner}; with `again` for a running pod, which must get just that. */
+  add(call: AttachmentCall, signal: AbortSignal): Promise<RawResult>
+  /** As of {@link ListRunner}. */
+  del(call: AttachmentCall, prevResult: RawResult | undefined, signal: AbortSignal): Promise<void>
+  /** As of {@link ListRunner}. */
+  check(call: AttachmentCall, prevResult: RawResult, signal: AbortSignal): Promise<void>
+  /** Kernel settings, by dotted name, that an attachment's host has to make besides those of the list's `tuning` plugins. */
+  podSysctls?(list: PluginList): Readonly<Record<string, string>>
+}
