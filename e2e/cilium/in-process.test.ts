@@ -49,7 +49,7 @@ describe.skipIf(!isRoot())(`pods of a cilium-agent on the DPU (${ROOT_REASON})`,
     const agent = createAgent({
       node: 'node-1',
       hardware: softDpu({ device: card.device, vfs: card.vfs, netns: dpu.path }),
-      adapter: cilium({ socket: ciliumAgent.socket, nodeName: 'node-1', proxyPrefix: prefix, netns: dpu.path }),
+      adapter: cilium({ mode: 'agent-api', socket: ciliumAgent.socket, nodeName: 'node-1', proxyPrefix: prefix, netns: dpu.path }),
       listen: 'tcp://127.0.0.1:0',
       tls: await issueCertificate({ authority, role: 'agent', node: 'node-1', out: join(dir, 'agent') }),
       stateDir: join(dir, 'state'),

@@ -42,6 +42,8 @@ const MAY_IMPORT: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^packages\/(sdk|shim)$/, []],
   [/^packages\/(protocol|linux)$/, ['sdk']],
   [/^packages\/(host|agent)$/, ['sdk', 'protocol', 'linux']],
+  // Cilium's plugin is driven by the engine that drives any other CNI's.
+  [/^packages\/adapter-cilium$/, ['sdk', 'linux', 'adapter-delegate']],
   [/^packages\/(adapter-.*|hw-.*)$/, ['sdk', 'linux']],
   [/^packages\/testing$/, ['sdk', 'protocol', 'linux']],
   [/^packages\/operator$/, ['sdk', 'protocol']],

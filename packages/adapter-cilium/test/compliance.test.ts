@@ -2,12 +2,15 @@ import type { NetOp } from '@cni-offload/linux'
 import { PORT_IN_PROXY } from '@cni-offload/linux/splice'
 import { type AdapterFixture, adapterSuite, type Tamper } from '@cni-offload/testing/adapter'
 import { lxcName } from '../src/agent-api/identity.ts'
+import { POD_END } from '../src/agent-api/pod-device.ts'
 import { Lab } from './lab.ts'
 
-async function setup(): Promise<AdapterFixture> {
+async function setup(mode: 'splice' | 'agent-api'): Promise<AdapterFixture> {
   const lab = await Lab.create(4, { ranges: { ipv4: '10.66.0.0/29', ipv6: 'fd66::/125' }, config: { routeMtu: 0 } })
   // Six hosts, one of them the router, and two belong to others.
   lab.agent.occupy('default/other', 2)
+  const options = mode === 'splice' ? await lab.splice() : lab.agentApi
+  const podEnd = mode === 'splice' ? 'eth0' : POD_END
   const tamper = (title: string, ops: readonly NetOp[]): Tamper => ({
     title,
     run: ({ request }) => {
@@ -25,23 +28,24 @@ async function setup(): Promise<AdapterFixture> {
     network: 'podnet',
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
     capacity: 3,
-    create: () => lab.configured(),
+    create: () => lab.configured(options),
     process: {
-      plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'cilium', options: lab.options },
+      plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'cilium', options },
       stateDir: lab.deps.stateDir,
     },
     loseState: () => lab.forgetState(),
     tampers: [
       device('deleted the device', (dev) => ({ op: 'link.del', dev })),
       device('took the device down', (dev) => ({ op: 'link.set', dev, up: false })),
-      tamper('cut the way out', [{ op: 'redirect.clear', dev: 'pod0' }]),
+      tamper('cut the way out', [{ op: 'redirect.clear', dev: podEnd }]),
       tamper('cut the way back', [{ op: 'redirect.clear', dev: PORT_IN_PROXY }]),
       tamper('took the port down', [{ op: 'link.set', dev: PORT_IN_PROXY, up: false }]),
-      tamper('changed the MAC', [{ op: 'link.set', dev: 'pod0', mac: '02:00:00:00:99:99' }]),
+      tamper('changed the MAC', [{ op: 'link.set', dev: podEnd, mac: '02:00:00:00:99:99' }]),
       { title: 'deleted the endpoint', run: ({ request }) => lab.agent.forget(request.key.containerId) },
     ],
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   }
 }
 
-adapterSuite({ name: 'cilium', setup, timeoutMs: 60_000 })
+for (const mode of ['splice', 'agent-api'] as const)
+  adapterSuite({ name: `cilium in mode ${mode}`, setup: () => setup(mode), timeoutMs: 60_000 })

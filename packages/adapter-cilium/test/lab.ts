@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import { ProxyNamespace } from '@cni-offload/linux/splice'
 import {
@@ -13,13 +13,18 @@ import {
   systemClock,
 } from '@cni-offload/sdk'
 import { PortBench, uniqueName } from '@cni-offload/testing'
-import { FakeCiliumAgent, type FakeCiliumOptions, NetnsDatapath, NO_LIMITS } from '@cni-offload/testing/cilium'
+import { FakeCiliumAgent, type FakeCiliumOptions, installFakeCiliumCni, NetnsDatapath, NO_LIMITS } from '@cni-offload/testing/cilium'
 import { cilium, type CiliumOptionsInput } from '../src/index.ts'
+
+/** Path of a real cilium-cni, for those who have one. */
+export const REAL_CILIUM_CNI: string | undefined = process.env['CILIUM_CNI']
 
 export const isRoot: boolean = process.getuid?.() === 0
 export const NEEDS_ROOT = '(needs root: network namespaces)'
 
 export const ctx = (signal: AbortSignal = AbortSignal.timeout(25_000)): OpContext => ({ signal, log: silentLogger })
+
+type SpliceInput = Exclude<CiliumOptionsInput, { readonly mode: 'agent-api' }>
 
 /** Ports with pods, a cilium-agent in the DPU's namespace, and the adapter over them. */
 export class Lab implements AsyncDisposable {
@@ -59,13 +64,25 @@ export class Lab implements AsyncDisposable {
     return this.#adapter
   }
 
-  /** What the adapter is configured with. */
-  get options(): CiliumOptionsInput {
+  /** What the adapter is configured with in either mode. */
+  get #common(): CiliumOptionsInput {
     return { socket: join(this.folder, 'cilium.sock'), proxyPrefix: this.prefix, netns: this.bench.dpuNetns, connectTimeoutMs: 0 }
   }
 
+  /** Options of mode `agent-api`. */
+  get agentApi(): CiliumOptionsInput {
+    return { ...this.#common, mode: 'agent-api' }
+  }
+
+  /** Options of mode `splice` with a fake cilium-cni, or the real one that the variable CILIUM_CNI names. */
+  async splice(more: Partial<SpliceInput> = {}): Promise<CiliumOptionsInput> {
+    const plugin = REAL_CILIUM_CNI ?? (await installFakeCiliumCni(join(this.folder, 'bin')))
+    const conflist = { cniVersion: '1.0.0', name: 'cilium', plugins: [{ type: 'cilium-cni' }] } as const
+    return { ...this.#common, mode: 'splice', conflist, cniPath: [dirname(plugin), '/usr/lib/cni'], ...more }
+  }
+
   configured(options: CiliumOptionsInput = {}): Promise<CniAdapter> {
-    return cilium({ ...this.options, ...options }).create(this.deps)
+    return cilium({ ...this.agentApi, ...options }).create(this.deps)
   }
 
   /** Starts the adapter, after disposing the one before: a restart. */

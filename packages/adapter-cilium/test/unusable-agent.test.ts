@@ -23,7 +23,7 @@ describe('an agent that pods cannot be given to', () => {
   const cases: readonly (readonly [string, Partial<FakeCiliumOptions>, CiliumOptionsInput, string, string])[] = [
     ['has another datapath', { config: { datapathMode: 'netkit' } }, {}, 'datapathMode = netkit', 'bpf.datapathMode=veth'],
     ['only adds to another CNI', { config: { chainingMode: 'generic-veth' } }, {}, 'generic-veth', 'cni.chainingMode=none'],
-    ['has addresses from a cloud', { config: { ipamMode: 'eni' } }, {}, 'ipam-mode = eni', 'delegate'],
+    ['has addresses from a cloud', { config: { ipamMode: 'eni' } }, {}, 'ipam-mode = eni', 'mode: splice'],
     [
       'believes to be on another node',
       { nodeName: 'dpu-1' },
@@ -45,7 +45,7 @@ describe('an agent that pods cannot be given to', () => {
     const folder = await mkdtemp(join(tmpdir(), 'cilium-'))
     const agent = await FakeCiliumAgent.start({ socket: join(folder, 'cilium.sock'), ...options })
     const deps = { log: silentLogger, clock: systemClock, stateDir: folder }
-    const adapter = await cilium({ socket: agent.socket, ...more }).create(deps)
+    const adapter = await cilium({ mode: 'agent-api', socket: agent.socket, ...more }).create(deps)
     try {
       const failure = { message: expect.stringContaining(message), hint: expect.stringContaining(hint) }
       await expect(adapter.attach(REQUEST, ctx())).rejects.toMatchObject({ code: 'INVALID_CONFIG', ...failure })

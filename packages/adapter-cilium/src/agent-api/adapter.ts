@@ -16,21 +16,17 @@ import {
   type PortRef,
   type RememberedAttachment,
 } from '@cni-offload/sdk'
-import type { CiliumClient } from '../api/client.ts'
-import { type Caller, NO_PATIENCE, type Patience } from '../api/patience.ts'
+import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
 import { reached } from '../steps.ts'
 import type { AddressBook } from './address-book.ts'
-import type { AgentInspector, Family } from './agent-info.ts'
+import type { AgentInspector } from './agent-info.ts'
 import { type AttachJob, Buildup } from './buildup.ts'
 import type { Deletions } from './deletions.ts'
-import { serves } from './endpoint-change.ts'
-import { attachmentId, dueDeletion, endpointId } from './identity.ts'
+import { type Endpoints, UNTIL_DONE } from './endpoints.ts'
+import { dueDeletion } from './identity.ts'
 import { PodDevice, portTaken } from './pod-device.ts'
 import { addressesOf, podAddresses, refuseUnencrypted, refuseUnsupported, sameAddresses } from './wishes.ts'
-
-/** A limit of the agent is no failure: whoever asks waits for his turn. */
-const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
 
 /** What a {@link CiliumAdapter} is made of. */
 export interface CiliumParts {
@@ -38,8 +34,8 @@ export interface CiliumParts {
   readonly net: LinuxNet
   /** Its attachments; disposed with the adapter. */
   readonly store: AttachmentStore
-  /** The agent's API. */
-  readonly client: CiliumClient
+  /** The agent's endpoints. */
+  readonly endpoints: Endpoints
   /** What the agent is. */
   readonly inspector: AgentInspector
   /** Addresses. */
@@ -72,10 +68,7 @@ export class CiliumAdapter implements CniAdapter {
 
   /** The families are those that the agent had when it was asked last; both until then. */
   get capabilities(): AdapterCapabilities {
-    const routers = this.#parts.inspector.last?.routers
-    const families: Family[] =
-      routers === undefined ? ['ipv4', 'ipv6'] : (['ipv4', 'ipv6'] as const).filter((family) => routers[family] !== undefined)
-    return { families, runtimeConfig: ['mac'], fixedMac: true }
+    return { families: this.#parts.inspector.families, runtimeConfig: ['mac'], fixedMac: true }
   }
 
   /** Moves all ports that are its own into their proxy namespaces. The agent may come later. */
@@ -91,10 +84,7 @@ export class CiliumAdapter implements CniAdapter {
         }
       }),
     )
-    await this.#parts.inspector
-      .inspect({ ...ctx, patience: NO_PATIENCE })
-      .then((info) => ctx.log.info({ ...info }, 'cilium-agent is there'))
-      .catch((error: unknown) => ctx.log.warn({ error }, 'cilium-agent cannot be used yet'))
+    await this.#parts.inspector.greet(ctx)
     this.#parts.deletions.start()
   }
 
@@ -148,38 +138,17 @@ export class CiliumAdapter implements CniAdapter {
     if (has !== should) throw differs(`addresses are ${has}, expected ${should}`)
     const problem = await this.#device(req.key, known.request.port).problem(req.expected)
     if (problem !== undefined) throw differs(problem)
-    const id = endpointId(req.key)
-    const health = await this.#parts.client.endpointHealth(id, { ...ctx, patience: UNTIL_DONE })
-    if (health === undefined) throw differs(`cilium-agent has no endpoint ${id}`)
-    if (health.overallHealth === 'Failure') throw differs(`endpoint ${id} of cilium-agent has failed: no policy is applied`)
+    await this.#parts.endpoints.check(req.key, ctx)
   }
 
   async status(ctx: OpContext): Promise<void> {
-    try {
-      await this.#parts.inspector.inspect({ ...ctx, patience: NO_PATIENCE })
-    } catch (error) {
-      const failure = OffloadError.from(error)
-      if (failure.code === 'NOT_READY' || ctx.signal.aborted) throw failure
-      throw new OffloadError('NOT_READY', failure.message, {
-        cause: failure,
-        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-      })
-    }
+    await this.#parts.inspector.requireUsable(ctx)
   }
 
   /** What the agent has an endpoint for and what is really spliced. Anything less is left out, so that resync makes it whole. */
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
-    const { client, store } = this.#parts
-    const [endpoints, spliced] = await Promise.all([
-      client.endpoints({ ...ctx, patience: NO_PATIENCE }),
-      this.#proxies.spliced(store.keys()),
-    ])
-    const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
-    const links = new Map((await this.#parts.net.links(this.#parts.proxies.home)).map((link) => [link.name, link]))
-    return spliced.filter((key) => {
-      const endpoint = byId.get(attachmentId(key))
-      return endpoint !== undefined && serves(endpoint, key, links.get(endpoint.status.networking?.['interface-name'] ?? ''))
-    })
+    const { endpoints, net, store, proxies } = this.#parts
+    return await endpoints.served(await this.#proxies.spliced(store.keys()), net, proxies.home, ctx)
   }
 
   async remembered(): Promise<RememberedAttachment[]> {

@@ -3,13 +3,18 @@ import { Limiter } from '@cni-offload/sdk/runtime'
 import { CiliumApiError } from '../api/api-error.ts'
 import { type CiliumClient, DEFAULT_POOL, type PooledAddress } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
-import type { AttachmentStore } from '../state/attachment-store.ts'
 import type { AgentInfo, Family } from './agent-info.ts'
 
 /** An address that is held for an endpoint to come. */
 export interface HeldAddress extends PooledAddress {
   /** Names the timer that takes it back unless an endpoint claims it. */
   readonly expirationUuid?: string
+}
+
+/** Who knows which addresses are taken, whatever the agent thinks. */
+export interface Holders {
+  /** Whether any attachment but one has an address, or has to get it back. */
+  othersHave(ip: string, key: AttachmentKey): boolean
 }
 
 /** How many addresses of running pods are passed over before a pool is called used up. */
@@ -24,11 +29,11 @@ const PUT_BACK_MS = 10_000
  */
 export class AddressBook {
   readonly #client: CiliumClient
-  readonly #store: AttachmentStore
+  readonly #store: Holders
   readonly #gate = new Limiter(1)
 
   /** Takes nothing yet. */
-  constructor(client: CiliumClient, store: AttachmentStore) {
+  constructor(client: CiliumClient, store: Holders) {
     this.#client = client
     this.#store = store
   }

@@ -1,11 +1,13 @@
-import type { Clock } from '@cni-offload/sdk'
+import { type Clock, OffloadError, type OpContext } from '@cni-offload/sdk'
 import type { CiliumClient } from '../api/client.ts'
-import type { Caller } from '../api/patience.ts'
+import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
-import { agentProblems, enabledFamilies } from './agent-problems.ts'
+import { agentProblems, enabledFamilies, IPAM_MODES } from './agent-problems.ts'
 
 /** Address family. */
 export type Family = 'ipv4' | 'ipv6'
+
+const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
 
 /** What is known of the agent that runs. */
 export interface AgentInfo {
@@ -21,6 +23,8 @@ export interface AgentInfo {
   readonly reservedPorts: string
   /** What traffic between nodes is encrypted with: `IPsec`, `Wireguard`, `Disabled`, …; undefined if it does not say. */
   readonly encryption: string | undefined
+  /** Whether the agent itself hands out the pods' addresses, and nothing else has to be set up for each. */
+  readonly ownAddresses: boolean
 }
 
 /** What the agent is expected to be. */
@@ -29,6 +33,8 @@ export interface Expectations {
   readonly nodeName?: string | undefined
   /** Families that it has to have enabled, no more and no less. */
   readonly families?: readonly Family[] | undefined
+  /** Whether it has to hand out the pods' addresses itself. */
+  readonly ownAddresses?: boolean | undefined
 }
 
 /** How long what was learned of an agent holds, milliseconds: it may have been restarted with another configuration. */
@@ -53,6 +59,19 @@ export class AgentInspector {
     return this.#last?.info
   }
 
+  /** Families of pods' addresses as they were when the agent was asked last; both until then. */
+  get families(): readonly Family[] {
+    const routers = this.last?.routers
+    return FAMILIES.filter((family) => routers === undefined || routers[family] !== undefined)
+  }
+
+  /** Says in the log what the agent is, if it is there. */
+  async greet(ctx: OpContext): Promise<void> {
+    await this.inspect({ ...ctx, patience: NO_PATIENCE })
+      .then((info) => ctx.log.info({ ...info }, 'cilium-agent is there'))
+      .catch((error: unknown) => ctx.log.warn({ error }, 'cilium-agent cannot be used yet'))
+  }
+
   /**
    * What the agent is; it is asked again after 10 s.
    *
@@ -72,6 +91,20 @@ export class AgentInspector {
     this.#last = { at: this.#clock.monotonic(), info }
     return info
   }
+
+  /** Asks whether a pod could be given to the agent now. @throws OffloadError NOT_READY with what is wrong and what to do */
+  async requireUsable(ctx: OpContext): Promise<void> {
+    try {
+      await this.inspect({ ...ctx, patience: NO_PATIENCE })
+    } catch (error) {
+      const failure = OffloadError.from(error)
+      if (failure.code === 'NOT_READY' || ctx.signal.aborted) throw failure
+      throw new OffloadError('NOT_READY', failure.message, {
+        cause: failure,
+        ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      })
+    }
+  }
 }
 
 /** What an agent is, by what it says of itself. */
@@ -84,5 +117,6 @@ export function describeAgent(config: AgentConfig, health: AgentHealth): AgentIn
     routeMtu: config.routeMTU ?? 0,
     reservedPorts: config.ipLocalReservedPorts ?? '',
     encryption: health.encryption?.mode ?? undefined,
+    ownAddresses: IPAM_MODES.includes(config['ipam-mode'] ?? ''),
   }
 }

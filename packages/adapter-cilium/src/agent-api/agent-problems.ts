@@ -3,7 +3,7 @@ import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
 import type { Expectations, Family } from './agent-info.ts'
 
 /** IPAM modes in which the agent itself hands out addresses and nothing else has to be set up for each. */
-const IPAM_MODES = ['cluster-pool', 'kubernetes', 'multi-pool', 'crd']
+export const IPAM_MODES: readonly string[] = ['cluster-pool', 'kubernetes', 'multi-pool', 'crd']
 
 /** Part of an agent that can keep pods from being given to it. */
 export type AgentPart = 'cilium' | 'kubernetes' | 'datapath' | 'chaining' | 'ipam' | 'families' | 'node'
@@ -33,12 +33,12 @@ const JUDGES: Readonly<Record<AgentPart, Judge>> = {
     if (mode === 'none' || mode === '') return undefined
     return wrong(`cni-chaining-mode = ${mode}: pods would get their addresses from another CNI`, 'Set cni.chainingMode=none.')
   },
-  ipam(config) {
+  ipam(config, _, { ownAddresses }) {
     const mode = config['ipam-mode'] ?? ''
-    if (IPAM_MODES.includes(mode)) return undefined
+    if (ownAddresses !== true || IPAM_MODES.includes(mode)) return undefined
     return wrong(
       `ipam-mode = ${mode}: one of ${IPAM_MODES.join(', ')} is needed`,
-      'Use the adapter "delegate" with cilium-cni for this mode.',
+      'Use the option "mode: splice", in which cilium-cni takes the addresses.',
     )
   },
   families(config, _, { families }) {

@@ -1,24 +1,24 @@
 import { type AttachResult, type AttachRequest, formatAttachmentKey, OffloadError, type OpContext } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { CiliumApiError } from '../api/api-error.ts'
-import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
-import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
+import type { CiliumEndpoint } from '../api/schemas.ts'
 import type { AttachmentStore, PodAddresses, StoredAttachment } from '../state/attachment-store.ts'
 import { reached } from '../steps.ts'
 import type { AddressBook, HeldAddress } from './address-book.ts'
 import type { AgentInfo } from './agent-info.ts'
 import type { Deletions } from './deletions.ts'
+import type { Endpoints } from './endpoints.ts'
 import { addressesOfEndpoint, endpointChangeOf, serves } from './endpoint-change.ts'
-import { dueDeletion, endpointId, ownerOf } from './identity.ts'
+import { dueDeletion, ownerOf } from './identity.ts'
 import type { PodDevice } from './pod-device.ts'
 import { podNetwork } from './pod-network.ts'
 import { podAddresses, sameAddresses, wantedMac } from './wishes.ts'
 
 /** What a {@link Buildup} works with. */
 export interface BuildupParts {
-  /** The agent. */
-  readonly client: CiliumClient
+  /** The agent's endpoints. */
+  readonly endpoints: Endpoints
   /** The attachments. */
   readonly store: AttachmentStore
   /** Addresses. */
@@ -60,7 +60,7 @@ export class Buildup {
 
   /** Makes a known attachment forward again if the agent still has its endpoint; false if it has to be made anew. */
   async restore({ req, device, caller }: AttachJob, result: AttachResult): Promise<boolean> {
-    const endpoint = await this.#parts.client.endpoint(endpointId(req.key), caller)
+    const endpoint = await this.#parts.endpoints.of(req.key, caller)
     if (endpoint === undefined || !serves(endpoint, req.key, await device.agentEnd())) return false
     if (!sameAddresses(addressesOfEndpoint(endpoint), podAddresses(result))) return false
     if ((await device.problem(result)) !== undefined) await device.open(result.mac)
@@ -131,18 +131,17 @@ export class Buildup {
     reached('cilium.attach.addressed')
     const end = await device.make(mac, info.deviceMtu)
     reached('cilium.attach.device-made')
-    const endpoint = await this.#create(endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held }), job)
+    const change = endpointChangeOf({ key: req.key, pod: req.pod, mac, device: end, held })
+    const endpoint = await this.#parts.endpoints.create(req.key, change, () => device.agentEnd(), job.caller)
     reached('cilium.attach.endpoint-made')
     return { endpoint, held }
   }
 
   async #takeAddresses({ req, info, again, caller }: AttachJob, row: StoredAttachment): Promise<readonly HeldAddress[]> {
-    const { client, addresses, store } = this.#parts
-    const [id, owner] = [endpointId(req.key), ownerOf(req.pod, req.key)]
-    // Whatever has this id is of an earlier attempt or of a device that is gone: the agent does not take a second one.
-    const clear = async (): Promise<void> => {
-      if ((await client.endpoint(id, caller)) !== undefined) await client.deleteEndpoint(id, caller)
-    }
+    const { endpoints, addresses, store } = this.#parts
+    const owner = ownerOf(req.pod, req.key)
+    // Whatever is there is of an earlier attempt or of a device that is gone.
+    const clear = (): Promise<boolean> => endpoints.clear(req.key, caller)
     if (again !== undefined) {
       // Before anything is given up: the agent may not have the family any more.
       podNetwork(info, again.mac, again.ips)
@@ -151,18 +150,6 @@ export class Buildup {
     await clear()
     await addresses.giveBack(req.key, row.ips, owner, caller)
     return await addresses.allocate(req.key, owner, info, caller, (held) => store.put({ ...row, ips: held.map(({ ip }) => ip) }))
-  }
-
-  /** Makes the endpoint. Where nobody knows whether the agent has made it, the agent is asked. */
-  async #create(change: EndpointChange, { req, device, caller }: AttachJob): Promise<CiliumEndpoint> {
-    try {
-      return await this.#parts.client.createEndpoint(change, caller)
-    } catch (error) {
-      if (!(error instanceof CiliumApiError) || error.kind !== 'broken') throw error
-      const made = await this.#parts.client.endpoint(endpointId(req.key), caller)
-      if (made?.status.state === 'ready' && serves(made, req.key, await device.agentEnd())) return made
-      throw error
-    }
   }
 
   async #undo({ req, device }: AttachJob, first: unknown, ctx: OpContext): Promise<void> {

@@ -3,8 +3,8 @@ import { attachmentNote, isAttachmentNote, madeByPlugins, type ProxyNamespace, S
 import { type AttachmentKey, formatVfId, OffloadError } from '@cni-offload/sdk'
 import { gatewayMac, lxcName } from './identity.ts'
 
-/** Name of the pod's end of the device inside the proxy namespace. */
-const POD_END = 'pod0'
+/** Name of the pod's end of the device inside the proxy namespace, where nobody else has a say in it. */
+export const POD_END = 'pod0'
 
 /** The agent's end of a device. */
 export interface AgentEnd {
@@ -28,17 +28,24 @@ export class PodDevice {
   readonly #proxy: ProxyNamespace
   readonly #note: string
   readonly #mac: string
+  readonly #podEnd: string
   readonly #splice: Splice
 
-  /** Makes nothing yet. @param home - namespace of the agent */
-  constructor(net: LinuxNet, home: NetnsPath, proxy: ProxyNamespace, key: AttachmentKey) {
+  /**
+   * Makes nothing yet.
+   *
+   * @param home - namespace of the agent
+   * @param podEnd - name of the pod's end inside the proxy namespace
+   */
+  constructor(net: LinuxNet, home: NetnsPath, proxy: ProxyNamespace, key: AttachmentKey, podEnd: string = POD_END) {
     this.name = lxcName(key)
     this.#net = net
     this.#home = home
     this.#proxy = proxy
     this.#note = attachmentNote(key)
     this.#mac = gatewayMac(key)
-    this.#splice = new Splice(net, proxy.path, POD_END)
+    this.#podEnd = podEnd
+    this.#splice = new Splice(net, proxy.path, podEnd)
   }
 
   /** Makes sure that the port is there and that no other attachment has it. @throws OffloadError ALREADY_EXISTS, HARDWARE_FAILURE */
@@ -56,13 +63,13 @@ export class PodDevice {
         dev: this.name,
         mac: this.#mac,
         mtu,
-        peer: { name: POD_END, netns: this.#proxy.path, mac, mtu, alias: this.#note },
+        peer: { name: this.#podEnd, netns: this.#proxy.path, mac, mtu, alias: this.#note },
       },
       // What the pod sends comes from addresses that the main table knows only when the agent has made their routes.
       { op: 'sysctl', key: `net.ipv4.conf.${this.name}.rp_filter`, value: '0' },
       { op: 'link.set', dev: this.name, up: true },
     ])
-    await this.#net.apply(this.#proxy.path, [{ op: 'link.set', dev: POD_END, up: true }])
+    await this.#net.apply(this.#proxy.path, [{ op: 'link.set', dev: this.#podEnd, up: true }])
     const end = await this.agentEnd()
     if (end === undefined) throw new OffloadError('KERNEL_REFUSED', `device ${this.name} is gone right after it was made`)
     return end
@@ -73,9 +80,14 @@ export class PodDevice {
     return await this.#net.link(this.#home, this.name)
   }
 
+  /** The pod's end; undefined if there is none. */
+  async podEnd(): Promise<Link | undefined> {
+    return (await this.#proxy.links())?.find(({ name }) => name === this.#podEnd)
+  }
+
   /** Connects the port. @param mac - that the pod has in the end */
   async open(mac: string): Promise<void> {
-    if ((await this.#podEnd())?.mac !== mac) await this.#net.apply(this.#proxy.path, [{ op: 'link.set', dev: POD_END, mac }])
+    if ((await this.podEnd())?.mac !== mac) await this.#net.apply(this.#proxy.path, [{ op: 'link.set', dev: this.#podEnd, mac }])
     await this.#splice.open(this.#note)
   }
 
@@ -106,10 +118,6 @@ export class PodDevice {
     if (!link.up) return `${this.name} is down`
     const problem = await this.#splice.problem(expected)
     return problem === undefined ? undefined : `in ${this.#proxy.path}: ${problem}`
-  }
-
-  async #podEnd(): Promise<Link | undefined> {
-    return (await this.#proxy.links())?.find(({ name }) => name === POD_END)
   }
 
   /** Whether the proxy namespace serves another attachment by now. */

@@ -39,7 +39,12 @@ export function wantedMac({ runtimeConfig, vfMac }: AttachRequest): string {
 
 /** What a pod with this result has. */
 export function podAddresses({ mac, ips }: AttachResult): PodAddresses {
-  return { mac, ips: ips.map(({ address }) => address.replace(/\/.*$/, '')) }
+  return { mac, ips: ips.map(({ address }) => plainAddress(address)) }
+}
+
+/** An address without its prefix length. */
+export function plainAddress(address: string): string {
+  return address.replace(/\/.*$/, '')
 }
 
 /** What the running pod of an attachment has; undefined if it was never complete. */

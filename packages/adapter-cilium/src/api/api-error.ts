@@ -59,15 +59,22 @@ const HINTS: Readonly<Record<number, string>> = {
 
 const CODES: Readonly<Record<number, ErrorCode>> = { 429: 'RESOURCE_EXHAUSTED', 502: 'RESOURCE_EXHAUSTED', 503: 'NOT_READY' }
 
+/** Our code for a status that is no success. */
+export const codeOf = (status: number): ErrorCode => CODES[status] ?? 'ADAPTER_FAILED'
+
+/** What the reader of such a status can do; undefined where nothing general can be said. */
+export const hintOf = (status: number): string | undefined => HINTS[status]
+
 /** The error for an answer that is no success. @param body - as it came */
 export function answerError(operation: string, status: number, body: string): CiliumApiError {
   const text = errorText(body)
-  const hint = HINTS[status]
-  return new CiliumApiError(
-    CODES[status] ?? 'ADAPTER_FAILED',
-    `cilium-agent answered ${operation} with ${status}${text === '' ? '' : `: ${text}`}`,
-    { kind: 'answer', status, text, ...(hint === undefined ? {} : { hint }) },
-  )
+  const hint = hintOf(status)
+  return new CiliumApiError(codeOf(status), `cilium-agent answered ${operation} with ${status}${text === '' ? '' : `: ${text}`}`, {
+    kind: 'answer',
+    status,
+    text,
+    ...(hint === undefined ? {} : { hint }),
+  })
 }
 
 /** What an error's body says: a JSON string by the agent, an object by the framework that it is made with, or nothing. */

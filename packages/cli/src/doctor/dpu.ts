@@ -98,7 +98,7 @@ function ciliumSubjects({ ciliumSocket, node }: DpuDoctorOptions, adapters: read
   for (const { network, options } of configured) {
     const socket = ciliumSocket ?? options.socket
     if (subjects.has(socket)) continue
-    const expected = { nodeName: node ?? options.nodeName, families: options.families }
+    const expected = { nodeName: node ?? options.nodeName, families: options.families, ownAddresses: options.mode === 'agent-api' }
     subjects.set(socket, { id: subjects.size === 0 ? 'cilium' : `cilium.${network}`, socket, expected })
   }
   if (subjects.size === 0 && ciliumSocket !== undefined) return [{ id: 'cilium', socket: ciliumSocket, expected: { nodeName: node } }]

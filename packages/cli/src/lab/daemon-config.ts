@@ -146,7 +146,13 @@ function adapterConfig(
     return {
       plugin: moduleOf('@cni-offload/adapter-cilium'),
       export: 'cilium',
-      options: { socket: input.ciliumSocket, nodeName: input.name, families: ['ipv4', 'ipv6'], proxyPrefix: input.proxyPrefix },
+      options: {
+        mode: 'agent-api',
+        socket: input.ciliumSocket,
+        nodeName: input.name,
+        families: ['ipv4', 'ipv6'],
+        proxyPrefix: input.proxyPrefix,
+      },
     }
   if (adapter === 'hello')
     return {

@@ -51,7 +51,7 @@ describe('cilium-agent', { timeout: 120_000 }, () => {
     ['node', { nodeName: 'dpu-1' }, { nodeName: 'host-1' }, 'node = dpu-1, expected host-1', 'K8S_NODE_NAME=host-1'],
     ['datapath', { config: { datapathMode: 'netkit' } }, {}, 'datapathMode = netkit', 'bpf.datapathMode=veth'],
     ['chaining', { config: { chainingMode: 'generic-veth' } }, {}, 'generic-veth', 'cni.chainingMode=none'],
-    ['ipam', { config: { ipamMode: 'eni' } }, {}, 'ipam-mode = eni', 'Use'],
+    ['ipam', { config: { ipamMode: 'eni' } }, { ownAddresses: true }, 'ipam-mode = eni', 'mode: splice'],
     ['families', {}, { families: ['ipv4'] }, 'enabled are ipv4 and ipv6, expected ipv4', 'families'],
     ['mtu', { config: { deviceMtu: 1200, routeMtu: 1150 } }, {}, 'IPv6 needs 1280', 'Set MTU'],
     ['socket-lb', { config: { socketLb: 'all' } }, {}, 'not translated', 'socketLB.hostNamespaceOnly=true'],

@@ -5,6 +5,7 @@
  */
 export { type ApiDescription, describeApi, type OperationDescription, type ParameterDescription } from './api-description.ts'
 export { CILIUM_OPERATIONS, type CiliumOperation, type EndpointChangeRequest } from './api-model.ts'
+export { installFakeCiliumCni } from './cni/install.ts'
 export type { FakeAgentConfig } from './daemon-view.ts'
 export { type FakeDatapath, NetnsDatapath, noDatapath } from './datapath.ts'
 export { FakeCiliumAgent, type FakeCiliumOptions } from './fake-cilium-agent.ts'

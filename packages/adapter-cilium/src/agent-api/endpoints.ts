@@ -1,0 +1,73 @@
+import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { type AttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { CiliumApiError } from '../api/api-error.ts'
+import type { CiliumClient } from '../api/client.ts'
+import { type Caller, NO_PATIENCE, type Patience } from '../api/patience.ts'
+import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
+import { serves } from './endpoint-change.ts'
+import { attachmentId, endpointId } from './identity.ts'
+import type { AgentEnd } from './pod-device.ts'
+
+/** A limit of the agent is no failure: whoever asks waits for his turn. */
+export const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
+
+/** The endpoints that the agent has for attachments. */
+export class Endpoints {
+  readonly #client: CiliumClient
+
+  /** Asks nothing yet. */
+  constructor(client: CiliumClient) {
+    this.#client = client
+  }
+
+  /** The endpoint of an attachment; undefined if there is none. */
+  async of(key: AttachmentKey, caller: Caller): Promise<CiliumEndpoint | undefined> {
+    return await this.#client.endpoint(endpointId(key), caller)
+  }
+
+  /** Removes whatever has the id of an attachment: the agent does not take a second one. @returns whether there was one */
+  async clear(key: AttachmentKey, caller: Caller): Promise<boolean> {
+    return (await this.of(key, caller)) !== undefined && (await this.#client.deleteEndpoint(endpointId(key), caller))
+  }
+
+  /**
+   * Makes an endpoint. Where nobody knows whether the agent has made it, the agent is asked.
+   *
+   * @param device - the agent's end of its device as it is now
+   */
+  async create(
+    key: AttachmentKey,
+    change: EndpointChange,
+    device: () => Promise<AgentEnd | undefined>,
+    caller: Caller,
+  ): Promise<CiliumEndpoint> {
+    try {
+      return await this.#client.createEndpoint(change, caller)
+    } catch (error) {
+      if (!(error instanceof CiliumApiError) || error.kind !== 'broken') throw error
+      const made = await this.of(key, caller)
+      if (made?.status.state === 'ready' && serves(made, key, await device())) return made
+      throw error
+    }
+  }
+
+  /** Those of the attachments that have an endpoint over the device that there is. @param home - namespace of the agent */
+  async served(keys: readonly AttachmentKey[], net: LinuxNet, home: NetnsPath, caller: Omit<Caller, 'patience'>): Promise<AttachmentKey[]> {
+    const endpoints = await this.#client.endpoints({ ...caller, patience: NO_PATIENCE })
+    const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
+    const links = new Map((await net.links(home)).map((link): [string, Link] => [link.name, link]))
+    return keys.filter((key) => {
+      const endpoint = byId.get(attachmentId(key))
+      return endpoint !== undefined && serves(endpoint, key, links.get(endpoint.status.networking?.['interface-name'] ?? ''))
+    })
+  }
+
+  /** @throws OffloadError CHECK_FAILED when the agent has no endpoint for an attachment, or one that has failed */
+  async check(key: AttachmentKey, caller: Omit<Caller, 'patience'>): Promise<void> {
+    const id = endpointId(key)
+    const health = await this.#client.endpointHealth(id, { ...caller, patience: UNTIL_DONE })
+    if (health === undefined) throw new OffloadError('CHECK_FAILED', `cilium-agent has no endpoint ${id}`)
+    if (health.overallHealth === 'Failure')
+      throw new OffloadError('CHECK_FAILED', `endpoint ${id} of cilium-agent has failed: no policy is applied`)
+  }
+}

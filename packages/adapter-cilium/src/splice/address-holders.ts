@@ -1,0 +1,51 @@
+import { type AttachmentKey, formatAttachmentKey } from '@cni-offload/sdk'
+import { plainAddress } from '../agent-api/wishes.ts'
+
+/** Who has which address, at hand for every ADD without reading a row. */
+export class AddressHolders {
+  readonly #ips = new Map<string, readonly string[]>()
+  /** More than one only while something goes wrong. */
+  readonly #holders = new Map<string, Map<string, string>>()
+  readonly #byContainer = new Map<string, Set<string>>()
+
+  /** An attachment has these addresses now, and no others. @param owner - in the agent's words */
+  set(key: AttachmentKey, owner: string, ips: readonly string[]): void {
+    this.delete(key)
+    const id = formatAttachmentKey(key)
+    const plain = ips.map(plainAddress)
+    this.#ips.set(id, plain)
+    this.#byContainer.set(key.containerId, (this.#byContainer.get(key.containerId) ?? new Set()).add(id))
+    for (const ip of plain) this.#holders.set(ip, (this.#holders.get(ip) ?? new Map<string, string>()).set(id, owner))
+  }
+
+  /** An attachment is gone; an unknown one is success. */
+  delete(key: AttachmentKey): void {
+    const id = formatAttachmentKey(key)
+    for (const ip of this.#ips.get(id) ?? []) {
+      const holders = this.#holders.get(ip)
+      holders?.delete(id)
+      if (holders?.size === 0) this.#holders.delete(ip)
+    }
+    this.#ips.delete(id)
+    const siblings = this.#byContainer.get(key.containerId)
+    siblings?.delete(id)
+    if (siblings?.size === 0) this.#byContainer.delete(key.containerId)
+  }
+
+  /** Whether another interface of the same container is attached. */
+  hasSibling(key: AttachmentKey): boolean {
+    const siblings = this.#byContainer.get(key.containerId)
+    return siblings !== undefined && siblings.size > Number(siblings.has(formatAttachmentKey(key)))
+  }
+
+  /** Owner of an address that an attachment other than this one has; undefined if none has. */
+  other(ip: string, key: AttachmentKey): string | undefined {
+    for (const [id, owner] of this.#holders.get(plainAddress(ip)) ?? []) if (id !== formatAttachmentKey(key)) return owner
+    return undefined
+  }
+
+  /** Whether an attachment other than this one has an address. */
+  othersHave(ip: string, key: AttachmentKey): boolean {
+    return this.other(ip, key) !== undefined
+  }
+}

@@ -1,0 +1,44 @@
+import { OffloadError } from '@cni-offload/sdk'
+import { PluginError } from '@cni-offload/sdk/exec'
+import { CiliumApiError, codeOf, hintOf } from '../api/api-error.ts'
+
+/** File name of Cilium's plugin. */
+export const CILIUM_CNI = 'cilium-cni'
+
+/** How the plugin shows an answer of the agent: `[PUT /endpoint/{id}][429] putEndpointIdTooManyRequests …`. */
+const ANSWER = /\[[A-Z]+ \/[^\]]*\]\[(?<status>\d{3})\]/
+
+/** How it shows that nobody listens, and of a DEL that it could not even leave it to the agent for later. */
+const NOBODY =
+  /unable to connect to cilium agent|failed to create cilium agent client|client failed: |failed to acquire (lock|deletion queue)|deletion queue directory .* too many/i
+
+/** How it shows that it does not know what became of a request. */
+const BROKEN = /context deadline exceeded|client timeout exceeded|unexpected EOF|connection reset by peer|: EOF\b/i
+
+/** CNI's code for "try again later": what CHECK answers where nobody listens. */
+const TRY_AGAIN_LATER = 11
+
+/**
+ * What Cilium's plugin failed with, told as the client of the agent's API would tell it. The plugin prints what the agent answered as
+ * text; an error of another kind or of another plugin comes back as it is.
+ */
+export function apiFailure(error: unknown): unknown {
+  if (!OffloadError.is(error) || !(error.cause instanceof PluginError) || error.cause.type !== CILIUM_CNI) return error
+  const { cause, message } = error
+  const text = cause.message
+  const status = Number(ANSWER.exec(text)?.groups?.['status'] ?? 0)
+  if (status !== 0) {
+    const hint = hintOf(status)
+    const details = { kind: 'answer', status, text, cause, ...(hint === undefined ? {} : { hint }) } as const
+    return new CiliumApiError(codeOf(status), message, details)
+  }
+  if (NOBODY.test(text) || cause.pluginCode === TRY_AGAIN_LATER)
+    return new CiliumApiError('NOT_READY', message, { kind: 'unreachable', text, cause, hint: 'Does cilium-agent run on the DPU?' })
+  return BROKEN.test(text) ? new CiliumApiError('ADAPTER_FAILED', message, { kind: 'broken', text, cause }) : error
+}
+
+/** Whether the plugin said what it failed with, so that the agent does not go on with it. */
+export function isCertain(failure: unknown): boolean {
+  if (failure instanceof CiliumApiError) return failure.kind !== 'broken'
+  return OffloadError.is(failure) && failure.cause instanceof PluginError && failure.cause.pluginCode !== undefined
+}

@@ -1,0 +1,17 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Puts a `cilium-cni` into a folder of plugins that does with a cilium-agent's API what the stock one does.
+ *
+ * @returns path of the executable
+ */
+export async function installFakeCiliumCni(folder: string): Promise<string> {
+  const path = join(folder, 'cilium-cni')
+  const main = fileURLToPath(import.meta.resolve('@cni-offload/testing/cilium/cni'))
+  await mkdir(folder, { recursive: true })
+  await writeFile(path, `#!/bin/sh\nexec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}' "$@"\n`)
+  await chmod(path, 0o755)
+  return path
+}
