@@ -29,4 +29,5 @@ export type {
 } from './api/schemas.ts'
 export * from './options.ts'
 export * from './plugin.ts'
+export { CiliumListFile, requireCilium } from './splice/cilium-list.ts'
 export { CILIUM_STEPS, type CiliumStep } from './steps.ts'

@@ -1,7 +1,9 @@
-import { delegateOptions } from '@cni-offload/adapter-delegate'
+import { CiliumListFile, ciliumOptions, requireCilium, type SpliceOptions } from '@cni-offload/adapter-cilium'
+import { type DelegateOptions, delegateOptions } from '@cni-offload/adapter-delegate'
 import type { AgentConfig } from '@cni-offload/agent'
+import { OWN_NETNS } from '@cni-offload/linux'
 import { OffloadError, parseWith } from '@cni-offload/sdk'
-import { inlineList, PluginListFile } from '@cni-offload/sdk/exec'
+import { inlineList, PluginListFile, type PluginListSource } from '@cni-offload/sdk/exec'
 import { type Check, ok } from './check.ts'
 import { type ListSubject, type PluginEntry, pluginListCheck, pluginName } from './general/plugins.ts'
 
@@ -49,11 +51,27 @@ export function listChecks(adapters: readonly LoadedAdapter[]): readonly Check[]
 }
 
 function listOf({ name, network, options }: LoadedAdapter): ListSubject | undefined {
-  if (name !== 'delegate') return undefined
-  const { conflist, conflistFile, cniPath, execTimeoutMs, pluginEnv } = parseWith(delegateOptions, options, network, 'INVALID_CONFIG')
-  const list = conflist === undefined ? new PluginListFile(conflistFile ?? '') : inlineList(conflist)
-  return { network, list, cniPath, timeoutMs: execTimeoutMs, env: pluginEnv }
+  if (name === 'delegate') return delegateList(network, parseWith(delegateOptions, options, network, 'INVALID_CONFIG'))
+  if (name !== 'cilium') return undefined
+  const parsed = parseWith(ciliumOptions, options, network, 'INVALID_CONFIG')
+  return parsed.mode === 'splice' ? ciliumList(network, parsed) : undefined
 }
+
+function delegateList(network: string, { conflist, conflistFile, cniPath, execTimeoutMs, pluginEnv, netns }: DelegateOptions): ListSubject {
+  const list = conflist === undefined ? new PluginListFile(conflistFile ?? '') : inlineList(conflist)
+  return { network, list, cniPath, timeoutMs: execTimeoutMs, env: pluginEnv, ...inNetns(netns) }
+}
+
+function ciliumList(network: string, options: SpliceOptions): ListSubject {
+  const { conflist, conflistFile, cniPath, execTimeoutMs, pluginEnv, socket, netns } = options
+  const list: PluginListSource =
+    conflist === undefined
+      ? new CiliumListFile(conflistFile)
+      : { current: conflist, load: () => Promise.try(() => requireCilium(conflist)) }
+  return { network, list, cniPath, timeoutMs: execTimeoutMs, env: { ...pluginEnv, CILIUM_SOCK: socket }, ...inNetns(netns) }
+}
+
+const inNetns = (netns: string): { readonly netns?: string } => (netns === OWN_NETNS ? {} : { netns })
 
 const loadCheck = (id: string, title: string, loaded: string | OffloadError): Check => ({
   id,

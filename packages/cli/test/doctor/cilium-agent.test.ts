@@ -67,6 +67,11 @@ describe('cilium-agent', { timeout: 120_000 }, () => {
     expect(Object.values(others).filter(({ state }) => state === 'fail')).toEqual([])
   })
 
+  it('may have another IPAM where cilium-cni takes the addresses', async () => {
+    const results = await lookAt({ config: { ...FIT.config, ipamMode: 'delegated-plugin' } }, { nodeName: 'host-1', ownAddresses: false })
+    expect(results['cilium.ipam']).toMatchObject({ state: 'ok', seen: 'delegated-plugin' })
+  })
+
   it('that is not in order itself', async () => {
     await using agent = await FakeCiliumAgent.start({ socket: socket(), ...FIT })
     agent.health = { state: 'Failure', msg: 'kvstore is away' }

@@ -155,7 +155,7 @@ describe('the cluster', { timeout: 120_000 }, () => {
   const settings: readonly (readonly [string, string | undefined, string, string])[] = [
     ['datapath-mode', 'netkit', 'fail', 'bpf.datapathMode=veth'],
     ['cni-chaining-mode', 'aws-cni', 'fail', 'cni.chainingMode=none'],
-    ['ipam', 'delegated-plugin', 'fail', 'ipam.mode'],
+    ['ipam', 'delegated-plugin', 'warn', 'ipam.mode'],
     ['bpf-lb-sock-hostns-only', undefined, 'fail', 'socketLB.hostNamespaceOnly=true'],
     ['kube-proxy-replacement', 'false', 'warn', 'kubeProxyReplacement=true'],
     ['devices', undefined, 'warn', 'devices='],

@@ -15,23 +15,26 @@ const moduleOf = (name: string): string => fileURLToPath(import.meta.resolve(nam
 
 let dir: string
 const socket = (name: string): string => join(dir, `${name}.sock`)
-const cilium = (network: string, name: string): object => ({
+const cilium = (network: string, name: string, more: object = { mode: 'agent-api' }): object => ({
   network,
   plugin: moduleOf('@cni-offload/adapter-cilium'),
-  options: { socket: socket(name), nodeName: 'host-1' },
+  options: { socket: socket(name), nodeName: 'host-1', ...more },
 })
-
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'doctor-'))
+const write = async (adapters: readonly object[]): Promise<void> => {
   const config = {
     node: 'n1',
     listen: `unix:${join(dir, 'agent.sock')}`,
     tls: { ca: 'ca.crt', cert: 'tls.crt', key: 'tls.key' },
     stateDir: 'state',
     hardware: { plugin: moduleOf('@cni-offload/hw-soft'), export: 'softDpu', options: { device: 'soft0', vfs: 2 } },
-    adapters: [cilium('one', 'a'), cilium('two', 'b'), cilium('three', 'a')],
+    adapters,
   }
   await writeFile(join(dir, 'agent.yaml'), stringify(config))
+}
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'doctor-'))
+  await write([cilium('one', 'a'), cilium('two', 'b'), cilium('three', 'a')])
 })
 
 afterEach(async () => {
@@ -49,6 +52,26 @@ describe('a DPU with cilium-agents', { timeout: 120_000 }, () => {
     expect(Object.keys(results).filter((id) => id.endsWith('.socket'))).toEqual(['cilium.socket', 'cilium.two.socket'])
     expect(results).toMatchObject({ 'cilium.node': { state: 'ok', seen: 'host-1' }, 'cilium.two.node': { state: 'fail', seen: 'dpu-1' } })
     expect(await look({ node: 'dpu-1', ciliumSocket: socket('b') })).toMatchObject({ 'cilium.node': { state: 'ok', seen: 'dpu-1' } })
+  })
+
+  it('has the plugins looked at that it splices with: those of Cilium, with the socket of its agent', async () => {
+    const plugins = [{ type: 'cilium-cni' }]
+    const splice = (more: object): object => cilium('one', 'a', { cniPath: [dir], conflist: { cniVersion: '1.0.0', plugins }, ...more })
+    await write([splice({})])
+    expect((await look())['agent.plugins.one']).toMatchObject({ state: 'fail', why: `plugin "cilium-cni" is in none of ${dir}` })
+    const body = `[ "$CILIUM_SOCK" = ${socket('a')} ] && echo '{"supportedVersions":["1.0.0"]}'`
+    await writeFile(join(dir, 'cilium-cni'), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+    expect((await look())['agent.plugins.one']).toMatchObject({ state: 'ok', seen: 'cilium-cni, version 1.0.0' })
+    await write([splice({ conflist: { cniVersion: '1.0.0', plugins: [{ type: 'bridge' }] } })])
+    expect((await look())['agent.plugins.one']).toMatchObject({
+      state: 'fail',
+      why: expect.stringContaining('no plugin "cilium-cni"') as string,
+    })
+    await write([splice({ conflist: undefined, conflistFile: join(dir, '05-cilium.conflist') })])
+    expect((await look())['agent.plugins.one']).toMatchObject({
+      state: 'fail',
+      why: expect.stringContaining('05-cilium.conflist cannot be read') as string,
+    })
   })
 
   it('can be looked at before there is a configuration', async () => {

@@ -35,7 +35,12 @@ const PARTS: readonly {
     title: 'the agent is not chained to another CNI',
     seen: ({ health }) => health['cni-chaining']?.mode ?? 'none',
   },
-  { part: 'ipam', id: 'ipam', title: 'the agent hands out addresses', seen: ({ config }) => config['ipam-mode'] ?? '' },
+  {
+    part: 'ipam',
+    id: 'ipam',
+    title: 'addresses come from where the mode of the adapter needs',
+    seen: ({ config }) => config['ipam-mode'] ?? '',
+  },
   {
     part: 'families',
     id: 'families',

@@ -50,8 +50,7 @@ const RULES: readonly Rule[] = [
     helm: 'ipam.mode=cluster-pool',
     otherwise: 'cluster-pool',
     fits: is('cluster-pool', 'kubernetes', 'multi-pool', 'crd'),
-    why: 'the agent hands out no addresses in this mode',
-    must: true,
+    why: 'the agent hands out no addresses in this mode: only mode splice of the adapter can be used',
   },
   {
     key: 'bpf-lb-sock-hostns-only',

@@ -31,21 +31,19 @@ export interface ListSubject {
   readonly timeoutMs: number
   /** Environment of the plugins. */
   readonly env: Readonly<Record<string, string>>
+  /** Network namespace that they run in; this process's own if left out. */
+  readonly netns?: string
 }
 
 /** Whether the plugins of a list are there, speak its version and, where they can tell, are ready. */
-export function pluginListCheck(
-  { network, list: source, cniPath, timeoutMs, env }: ListSubject,
-  id: string,
-  after: readonly string[],
-): Check {
+export function pluginListCheck({ network, list: source, ...execution }: ListSubject, id: string, after: readonly string[]): Check {
   return {
     id,
     title: `the CNI plugins of network ${network} are there and ready`,
     after,
     async run(signal) {
       const list = await source.load()
-      await new ListRunner(new PluginExecutor({ cniPath, timeoutMs, env })).status(list, signal)
+      await new ListRunner(new PluginExecutor(execution)).status(list, signal)
       return ok(`${list.plugins.map(({ type }) => type).join(', ')}, version ${list.cniVersion}`)
     },
   }
