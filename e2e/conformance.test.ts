@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Lab, LAB_ADAPTERS } from '@cni-offload/cli'
+import { Lab, LAB_ADAPTERS, type LabAdapter } from '@cni-offload/cli'
 import { nodeShimPath } from '@cni-offload/shim/build'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
@@ -20,19 +20,25 @@ const VFS = 10
  * Nobody delegates IPAM on the host: addresses are the DPU's business. State of `hello` and `cilium` is a database, not a folder of
  * files. Which addresses pods get is Cilium's decision.
  */
-const NOT_FOR_US = { delegate: /^ipam-/, hello: /^(ipam-|gc-stale-state$)/, cilium: /^(ipam-|gc-stale-state$|add-runtimeConfig-ips)/ }
+const NOT_FOR_US = {
+  delegate: /^ipam-/,
+  hello: /^(ipam-|gc-stale-state$)/,
+  cilium: /^(ipam-|gc-stale-state$|add-runtimeConfig-ips)/,
+  'cilium-splice': /^(ipam-|gc-stale-state$|add-runtimeConfig-)/,
+}
 
 /**
  * What fails for a reason. Cilium gives each interface the same default route over the same gateway, so that a pod has one interface in
  * its network: a limit of Cilium, as with cilium-cni.
  */
-const KNOWN = { delegate: /^$/, hello: /^$/, cilium: /^add-second-ifname / }
+const KNOWN = { delegate: /^$/, hello: /^$/, cilium: /^add-second-ifname /, 'cilium-splice': /^add-second-ifname / }
 
 /** What a runtime may ask of the network. */
-const CAPABILITIES = {
+const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
   delegate: ['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24'],
   hello: ['--capabilities', 'mac,ips', '--want-ip', '10.244.1.77/24'],
   cilium: ['--capabilities', 'mac'],
+  'cilium-splice': [],
 }
 
 /**
@@ -89,7 +95,7 @@ async function nodeExecutable(dir: string): Promise<string> {
 
 describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for namespaces${why})`, () => {
   // All at once: mostly they wait for the kernel.
-  describe.concurrent.each(LAB_ADAPTERS)('with adapter %s', (adapter) => {
+  describe.concurrent.each(LAB_ADAPTERS.filter((adapter) => EVERY_PAIR || adapter !== 'cilium-splice'))('with adapter %s', (adapter) => {
     let e2e: E2eLab
 
     beforeAll(async () => {

@@ -6,7 +6,7 @@ import type { NetOp } from '@cni-offload/linux'
 import type { RepairRecord } from '@cni-offload/sdk'
 import { ping } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { E2eLab, needsRoot, NOTHING_HELD } from './fixture.ts'
+import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
 
 const run = promisify(execFile)
 const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
@@ -17,7 +17,9 @@ const SOON = { timeout: 60_000, interval: 50 }
 
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
-describe.skipIf(needsRoot).each(LAB_ADAPTERS)('drift under running pods, adapter %s (needs root for namespaces)', (adapter) => {
+const ADAPTERS = LAB_ADAPTERS.filter((adapter) => EVERYTHING || adapter !== 'cilium-splice')
+
+describe.skipIf(needsRoot).each(ADAPTERS)('drift under running pods, adapter %s (needs root for namespaces)', (adapter) => {
   let e2e: E2eLab
   let node: LabNode
   let addresses: string[]
@@ -138,7 +140,7 @@ describe.skipIf(needsRoot).each(LAB_ADAPTERS)('drift under running pods, adapter
     ['the devices of the endpoints are deleted', devices, 'DPU reattach'],
     ['cilium-agent has lost its endpoint', endpoint, 'DPU reattach'],
   ]
-  const spoilt = { delegate: [...spliced, ...both], hello: bridged, cilium: ofCilium }
+  const spoilt = { delegate: [...spliced, ...both], hello: bridged, cilium: ofCilium, 'cilium-splice': ofCilium }
 
   test.each(spoilt[adapter])(
     'a pod is reached again after %s',

@@ -1,4 +1,4 @@
-import type { DaemonRole, LabAdapter } from '@cni-offload/cli'
+import { type DaemonRole, isCilium, type LabAdapter } from '@cni-offload/cli'
 import { random } from './random.ts'
 
 /** Who is killed: a daemon of a node, both at once, a shim in the middle of its call, or the cilium-agent of a DPU. */
@@ -41,7 +41,7 @@ const SHARES_WITH_CILIUM: Shares = [
 
 /** The kills of a run, without end: nothing but a function of the seed, the number of nodes, and whether there are cilium-agents. */
 export function* killPlan(seed: number, nodes: number, adapter: LabAdapter): Generator<PlannedKill, never, undefined> {
-  const shares = adapter === 'cilium' ? SHARES_WITH_CILIUM : SHARES
+  const shares = isCilium(adapter) ? SHARES_WITH_CILIUM : SHARES
   const numbers = random(seed, 'plan')
   for (;;) {
     yield {

@@ -33,7 +33,12 @@ export function apiFailure(error: unknown): unknown {
     return new CiliumApiError(codeOf(status), message, details)
   }
   if (NOBODY.test(text) || cause.pluginCode === TRY_AGAIN_LATER)
-    return new CiliumApiError('NOT_READY', message, { kind: 'unreachable', text, cause, hint: 'Does cilium-agent run on the DPU?' })
+    return new CiliumApiError('NOT_READY', `cilium-agent does not answer: ${message}`, {
+      kind: 'unreachable',
+      text,
+      cause,
+      hint: 'Does it run on the DPU?',
+    })
   return BROKEN.test(text) ? new CiliumApiError('ADAPTER_FAILED', message, { kind: 'broken', text, cause }) : error
 }
 

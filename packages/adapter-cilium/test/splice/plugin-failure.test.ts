@@ -55,7 +55,7 @@ describe('what cilium-cni prints', () => {
   })
 
   it('DaemonDown is told by its code, and a plugin that was killed said nothing', () => {
-    expect(apiFailure(failed('DaemonDown', 11))).toMatchObject({ kind: 'unreachable' })
+    expect(apiFailure(failed('DaemonDown', 11))).toMatchObject({ kind: 'unreachable', message: expect.stringContaining('cilium-agent') })
     expect(isCertain(failed('was killed by SIGKILL', undefined))).toBe(false)
     expect(isCertain(new OffloadError('DEADLINE_EXCEEDED', 'late'))).toBe(false)
   })

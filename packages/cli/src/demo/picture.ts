@@ -7,6 +7,7 @@ const CONNECTED: Readonly<Record<LabAdapter, string>> = {
   delegate: 'spliced into the stock "bridge" plugin',
   hello: 'in the bridge of the adapter "hello"',
   cilium: 'spliced to an endpoint of cilium-agent',
+  'cilium-splice': 'spliced to what cilium-cni made',
 }
 
 const HOST = 44

@@ -5,7 +5,7 @@ import { ciliumHoldings } from '../lab/audit/cilium.ts'
 import type { CniOutcome } from '../lab/cni-runtime.ts'
 import { findPorts, inspectNode } from '../lab/inspect.ts'
 import { Lab } from '../lab/lab.ts'
-import type { LabNode, LabOptions } from '../lab/model.ts'
+import { isCilium, type LabNode, type LabOptions } from '../lab/model.ts'
 import { labNamespaces } from '../lab/topology.ts'
 import { counterChecks, hostChecks, pingChecks, podPairs, tcpChecks } from './checks.ts'
 import { drawTopology } from './picture.ts'
@@ -49,7 +49,7 @@ export async function runDemo(options: LabOptions): Promise<DemoReport> {
     await lookAtEverything(stage, net)
     for (const { node, pod, outcome } of pods) await runtime.call('CHECK', node, pod.name, outcome.json)
     report({ name: 'CNI CHECK of every pod', ok: true, seen: `${pods.length} of ${pods.length}` })
-    if (lab.state.adapter === 'cilium') await showStarWars(stage)
+    if (isCilium(lab.state.adapter)) await showStarWars(stage)
     for (const { node, pod } of pods) await runtime.call('DEL', node, pod.name)
     for (const { pod } of pods) await lab.deletePod(pod.name)
     leaks = await leaksInside(lab, net)

@@ -1,6 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { FakeProcessConfig } from '@cni-offload/testing/cilium'
+import { type FakeProcessConfig, installFakeCiliumCni } from '@cni-offload/testing/cilium'
 import { stringify } from 'yaml'
 import { podSubnets } from './addresses.ts'
 import type { LabCilium } from './model.ts'
@@ -33,7 +33,12 @@ export function ciliumStateFile(nodeDir: string): string {
   return join(nodeDir, 'cilium', 'endpoints.json')
 }
 
-/** Writes the configuration of a node's fake cilium-agent. */
+/** Where the fake cilium-cni of a node lies. */
+export function ciliumPlugins(nodeDir: string): string {
+  return join(nodeDir, 'cilium', 'bin')
+}
+
+/** Writes the configuration of a node's fake cilium-agent, and puts its plugin into place. */
 export async function prepareCilium({ dir, name, index, pool, cluster }: CiliumInput): Promise<LabCilium> {
   const cilium: LabCilium = {
     pid: null,
@@ -56,6 +61,7 @@ export async function prepareCilium({ dir, name, index, pool, cluster }: CiliumI
   }
   await mkdir(join(dir, 'cilium'), { recursive: true, mode: 0o700 })
   await writeFile(cilium.config, stringify(config))
+  await installFakeCiliumCni(ciliumPlugins(dir))
   return cilium
 }
 

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 import type { TlsFiles } from '@cni-offload/protocol'
 import { stringify } from 'yaml'
 import { ADDRESSES, networkPrefixes, type PodSubnet, podSubnets } from './addresses.ts'
-import type { DaemonRole, LabAdapter, LabExtra, LabNetwork } from './model.ts'
+import { ciliumPlugins } from './cilium.ts'
+import { type DaemonRole, isCilium, type LabAdapter, type LabExtra, type LabNetwork } from './model.ts'
 
 /** What a node's configuration files are made from. */
 export interface NodeConfigInput {
@@ -63,6 +64,7 @@ const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
   delegate: ['mac', 'ips', 'portMappings', 'bandwidth'],
   hello: ['mac', 'ips'],
   cilium: ['mac'],
+  'cilium-splice': [],
 }
 
 /** Writes `host.yaml`, `agent.yaml` and a netconf for each network of a node. */
@@ -142,18 +144,16 @@ function adapterConfig(
 ): { plugin: string; export: string; options: object } {
   const pods = podSubnets(input.index, input.pool, number)
   const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
-  if (adapter === 'cilium')
+  if (isCilium(adapter)) {
+    const { name: nodeName, ciliumSocket: socket, proxyPrefix } = input
+    const agent = { socket, nodeName, families: ['ipv4', 'ipv6'], proxyPrefix }
+    const conflist = { cniVersion: '1.0.0', name: 'cilium', plugins: [{ type: 'cilium-cni' }] }
     return {
       plugin: moduleOf('@cni-offload/adapter-cilium'),
       export: 'cilium',
-      options: {
-        mode: 'agent-api',
-        socket: input.ciliumSocket,
-        nodeName: input.name,
-        families: ['ipv4', 'ipv6'],
-        proxyPrefix: input.proxyPrefix,
-      },
+      options: adapter === 'cilium' ? { mode: 'agent-api', ...agent } : { ...agent, conflist, cniPath: [ciliumPlugins(input.dir)] },
     }
+  }
   if (adapter === 'hello')
     return {
       plugin: moduleOf('@cni-offload/example-hello-adapter'),

@@ -12,6 +12,7 @@ import { isDaemon, startDaemon, stopDaemon } from './daemon-process.ts'
 import { writeNodeConfig } from './daemon-config.ts'
 import {
   type DaemonRole,
+  isCilium,
   LAB_ADAPTERS,
   LAB_HARDWARE,
   LARGEST_NETWORKS,
@@ -255,7 +256,7 @@ export class Lab implements AsyncDisposable {
       issueCertificate({ authority: pki, role, node: name, out: join(dir, `${role}-tls`) })
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
     await newBoot(dir)
-    const cilium = this.state.adapter === 'cilium' ? await prepareCilium({ dir, name, index, pool, cluster: this.#clusterDir }) : undefined
+    const cilium = isCilium(this.state.adapter) ? await prepareCilium({ dir, name, index, pool, cluster: this.#clusterDir }) : undefined
     const paths = await writeNodeConfig({
       dir,
       name,
@@ -344,10 +345,10 @@ function checkOptions(options: {
   range('network: number of networks', options.networks.length, LARGEST_NETWORKS)
   options.networks.forEach(({ name, adapter }, at) => {
     oneOf(`network ${name}`, adapter, LAB_ADAPTERS)
-    if (adapter === 'cilium' && at > 0)
+    if (isCilium(adapter) && at > 0)
       throw new OffloadError(
         'INVALID_CONFIG',
-        `--network ${name}=cilium: Cilium gives pods their default routes and so is the first network`,
+        `--network ${name}=${adapter}: Cilium gives pods their default routes and so is the first network`,
         {
           hint: 'use --adapter cilium, and delegate or hello for the others',
         },

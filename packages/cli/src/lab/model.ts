@@ -7,13 +7,18 @@ export const LARGEST_POOL = 253
 export const LARGEST_NETWORKS = 10
 
 /** Adapters that a lab can run. */
-export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello', 'cilium']
+export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello', 'cilium', 'cilium-splice']
 
 /**
  * An adapter that a lab can run: `delegate` runs Debian's stock bridge plugin, `hello` is the native example, `cilium` drives a fake
- * cilium-agent on each DPU.
+ * cilium-agent on each DPU by its API, `cilium-splice` by a fake cilium-cni.
  */
-export type LabAdapter = 'delegate' | 'hello' | 'cilium'
+export type LabAdapter = 'delegate' | 'hello' | 'cilium' | 'cilium-splice'
+
+/** Whether an adapter needs a cilium-agent on each DPU. */
+export function isCilium(adapter: string): boolean {
+  return adapter === 'cilium' || adapter === 'cilium-splice'
+}
 
 /** Hardware backends that a lab can run. */
 export const LAB_HARDWARE: readonly LabHardware[] = ['soft']

@@ -11,7 +11,10 @@ export async function installFakeCiliumCni(folder: string): Promise<string> {
   const path = join(folder, 'cilium-cni')
   const main = fileURLToPath(import.meta.resolve('@cni-offload/testing/cilium/cni'))
   await mkdir(folder, { recursive: true })
-  await writeFile(path, `#!/bin/sh\nexec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}' "$@"\n`)
+  // Plugins get a bare environment, and without compiled code each call would take twice as long.
+  const cache = process.env['NODE_COMPILE_CACHE']
+  const variable = cache === undefined ? '' : `NODE_COMPILE_CACHE='${cache}' `
+  await writeFile(path, `#!/bin/sh\n${variable}exec '${process.execPath}' --disable-warning=ExperimentalWarning '${main}' "$@"\n`)
   await chmod(path, 0o755)
   return path
 }
