@@ -3,7 +3,7 @@ import type { EndpointChangeRequest, EndpointState } from './api-model.ts'
 import { ApiFailure } from './api-failure.ts'
 import type { EndpointWiring, FakeDatapath } from './datapath.ts'
 import { attachmentId, endpointMatcher, LARGEST_ID } from './endpoint-id.ts'
-import { DEFAULT_POOL, type FakeIpam } from './ipam.ts'
+import { DEFAULT_POOL, type FakeIpam, type Family } from './ipam.ts'
 import type { VersionTraits } from './version.ts'
 
 /** An endpoint of the fake. */
@@ -106,7 +106,10 @@ export class FakeEndpoints {
         'INVALID_CONFIG',
         'Cannot start cilium-agent with datapath-mode=veth: detected 1 existing endpoint(s) using incompatible datapath-modes',
       )
-    for (const ip of Object.values(addressesOf(request))) this.#deps.ipam.reserve(ip, `${ownerOf(request)} [restored]`, DEFAULT_POOL)
+    for (const [family, ip] of Object.entries(addressesOf(request))) {
+      const pool = request.addressing?.[`${family as Family}-pool-name`] ?? DEFAULT_POOL
+      this.#deps.ipam.reserve(ip, `${ownerOf(request)} [restored]`, pool)
+    }
     const endpoint = this.#insert(request, id)
     await this.#deps.datapath.connect(wiringOf(endpoint))
     endpoint.state = 'ready'

@@ -75,7 +75,7 @@ const deleteAll = async (deps: HandlerDeps, choose: () => readonly FakeEndpoint[
 const allocate: Handler = ({ query, header }, { ipam, config }) => {
   // Only with pools does it matter which one is asked for.
   const pool = (config.ipamMode === 'multi-pool' ? query.get('pool') : undefined) ?? DEFAULT_POOL
-  const allocated = ipam.allocateNext(query.get('family') ?? '', query.get('owner') ?? '', header('expiration') === 'true')
+  const allocated = ipam.allocateNext(query.get('family') ?? '', query.get('owner') ?? '', header('expiration') === 'true', pool)
   const families = (['ipv4', 'ipv6'] as const).flatMap((family) => {
     const found = allocated[family]
     return found === undefined ? [] : [[family, found] as const]

@@ -26,6 +26,7 @@ export const IP_EXPIRATION_MS = 600_000
 
 interface Holder {
   readonly owner: string
+  readonly pool: string
   readonly expiration?: { readonly uuid: string; readonly timer: AbortController }
 }
 
@@ -44,9 +45,9 @@ export class FakeIpam {
     this.#size = size
   }
 
-  /** Who holds what. */
+  /** Who holds what. An address of another pool than the default one has the pool before it. */
   get allocations(): Record<string, string> {
-    return Object.fromEntries([...this.#held].map(([ip, { owner }]) => [ip, owner]))
+    return Object.fromEntries([...this.#held].map(([ip, { owner, pool }]) => [pool === DEFAULT_POOL ? ip : `${pool}/${ip}`, owner]))
   }
 
   /** The router's address of each family, which is the pods' gateway. */
@@ -65,11 +66,11 @@ export class FakeIpam {
   }
 
   /** Hands out an address of each enabled family, or of one; none of a family that is disabled. @throws ApiFailure 502 */
-  allocateNext(wanted: string, owner: string, expires: boolean): { readonly [F in Family]?: Allocated } {
+  allocateNext(wanted: string, owner: string, expires: boolean, pool: string = DEFAULT_POOL): { readonly [F in Family]?: Allocated } {
     const families = this.#families().filter((family) => wanted === '' || wanted === family)
     const allocated: { [F in Family]?: Allocated } = {}
     try {
-      for (const family of families.toReversed()) allocated[family] = this.#next(family, owner, expires)
+      for (const family of families.toReversed()) allocated[family] = this.#next(family, owner, expires, pool)
     } catch (error) {
       for (const { ip } of Object.values(allocated)) this.free(ip)
       throw error
@@ -86,7 +87,7 @@ export class FakeIpam {
     if (!this.#contains(family, ip))
       throw new ApiFailure(500, `provided IP is not in the valid range. The range of valid IPs is ${this.#range(family)}`)
     if (this.#held.has(ip) || Object.values(this.routers).includes(ip)) throw new ApiFailure(500, 'provided IP is already allocated')
-    this.#held.set(ip, { owner })
+    this.#held.set(ip, { owner, pool })
   }
 
   /** Takes an address back; one that nobody has is success. @throws ApiFailure 500 without a pool, or for a disabled family */
@@ -109,7 +110,7 @@ export class FakeIpam {
     if (holder?.expiration === undefined) throw new ApiFailure(500, 'no expiration timer registered')
     if (holder.expiration.uuid !== uuid) throw new ApiFailure(500, 'UUID mismatch, not stopping expiration timer')
     holder.expiration.timer.abort(new Error('claimed'))
-    this.#held.set(ip, { owner: holder.owner })
+    this.#held.set(ip, { owner: holder.owner, pool: holder.pool })
   }
 
   /** Stops all timers. */
@@ -141,7 +142,7 @@ export class FakeIpam {
   }
 
   /** Goes round, so that an address that was just given back is not given out at once. */
-  #next(family: Family, owner: string, expires: boolean): Allocated {
+  #next(family: Family, owner: string, expires: boolean, pool: string): Allocated {
     const cidr = this.#range(family)
     const last = this.#lastOffset(cidr)
     for (let step = 1; step < last; step += 1) {
@@ -150,7 +151,7 @@ export class FakeIpam {
       if (this.#held.has(ip)) continue
       this.#last[family] = offset
       const expiration = expires ? this.#expire(ip) : undefined
-      this.#held.set(ip, { owner, ...(expiration === undefined ? {} : { expiration }) })
+      this.#held.set(ip, { owner, pool, ...(expiration === undefined ? {} : { expiration }) })
       return { ip, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
     }
     throw new ApiFailure(502, 'range is full')

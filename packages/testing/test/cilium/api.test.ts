@@ -33,6 +33,7 @@ describe('addresses', () => {
   it('of the pool that was asked for, where there are pools; none of a family that is disabled or makes no sense', async () => {
     const lab = await open({ ranges: { ipv4: '10.0.0.0/29' }, config: { ipamMode: 'multi-pool' } })
     expect((await lab.ask('POST', '/ipam?pool=blue')).body.address).toEqual({ ipv4: '10.0.0.2', 'ipv4-pool-name': 'blue' })
+    expect((await lab.ask('GET', '/healthz')).body.ipam.allocations).toEqual({ 'blue/10.0.0.2': '' })
     expect(await lab.ask('POST', '/ipam?family=ipv6')).toMatchObject({ status: 201, body: { address: {} } })
     expect(await lab.ask('POST', '/ipam?family=ipx')).toEqual({
       status: 422,
