@@ -14,7 +14,9 @@ export interface ReducedOperation {
   readonly parameters: readonly unknown[]
   /** Schema of the body, if one is taken. */
   readonly request?: unknown
-  /** Whether the body may be left out. */
+  /** What errors call the body. */
+  readonly requestName?: unknown
+  /** Whether the body has to be there. */
   readonly requestRequired?: boolean
   /** Schema of the body of each answer, null for none. */
   readonly answers: Readonly<Record<string, unknown>>
@@ -51,7 +53,9 @@ function reduceOperation(operation: Node, shared: Readonly<Record<string, Node>>
   const answers = Object.entries(operation['responses'] as Record<string, Node>)
   return {
     parameters: parameters.filter((parameter) => parameter !== body).map((parameter) => schemaOf(parameter)),
-    ...(body === undefined ? {} : { request: schemaOf(body['schema']), requestRequired: body['required'] === true }),
+    ...(body === undefined
+      ? {}
+      : { request: schemaOf(body['schema']), requestName: body['name'], requestRequired: body['required'] === true }),
     answers: Object.fromEntries(answers.map(([status, answer]) => [status, schemaOf(answer['schema'] ?? null)])),
   }
 }

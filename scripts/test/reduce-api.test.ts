@@ -36,6 +36,7 @@ it('keeps the operations that are wanted with all that they refer to, without pr
       'PUT /pet/{id}': {
         parameters: [{ name: 'id', in: 'path', required: true, type: 'string' }],
         request: pet,
+        requestName: 'pet',
         requestRequired: true,
         answers: { 200: pet, 404: null },
       },

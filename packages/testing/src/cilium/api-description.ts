@@ -10,6 +10,8 @@ export interface OperationDescription {
   readonly parameters: readonly ParameterDescription[]
   /** Body that is taken, if one is; members that the agent does not know are ignored by it. */
   readonly request?: z.ZodType
+  /** What errors call the body. */
+  readonly requestName: string
   /** As {@link request}, but without members that the agent does not know. */
   readonly knownRequest?: z.ZodType
   /** Body of each answer that is possible, without members that the agent does not have. */
@@ -42,6 +44,7 @@ interface Document {
       {
         readonly parameters: readonly ParameterDescription[]
         readonly request?: Schema | undefined
+        readonly requestName?: string | undefined
         readonly requestRequired?: boolean | undefined
         readonly answers: Readonly<Record<string, Schema | null>>
       }
@@ -66,6 +69,7 @@ const document: z.ZodType<Document> = z.object({
         }),
       ),
       request: schema.optional(),
+      requestName: z.string().optional(),
       requestRequired: z.boolean().optional(),
       answers: z.record(z.string(), schema.nullable()),
     }),
@@ -103,10 +107,11 @@ export function describeApi(version: CiliumVersion): ApiDescription {
   const file = fileURLToPath(new URL(`../../openapi/1.${minor}.json`, import.meta.url))
   const { operations, definitions } = document.parse(JSON.parse(readFileSync(file, 'utf8')))
   const known = mapValues(definitions, closed)
-  const described = Object.entries(operations).map(([name, { parameters, request, requestRequired, answers }]) => {
+  const described = Object.entries(operations).map(([name, { parameters, request, requestName = 'body', requestRequired, answers }]) => {
     const optional = (body: z.ZodType): z.ZodType => (requestRequired === true ? body : body.optional())
     const description: OperationDescription = {
       parameters,
+      requestName,
       ...(request === undefined
         ? {}
         : { request: optional(zodOf(request, definitions)), knownRequest: optional(zodOf(closed(request), known)) }),

@@ -72,12 +72,12 @@ export interface AgentStatus {
 export function statusView(config: FakeAgentConfig, status: AgentStatus, brief: boolean): Record<string, unknown> {
   const { version, nodeName, cilium, allocations } = status
   const own = { state: cilium.state, msg: cilium.msg ?? `${version} (v${version}-0fa4e000)` }
-  if (brief) return { cilium: own, cluster: {} }
+  if (brief) return { cilium: own, cluster: { nodes: null } }
   return {
     cilium: own,
     kubernetes: { state: 'Ok', msg: '1.34 (v1.34.0) [linux/arm64]' },
     'cni-chaining': { mode: config.chainingMode },
-    cluster: { self: `default/${nodeName}` },
+    cluster: { self: `default/${nodeName}`, nodes: null },
     routing: { 'inter-host-routing-mode': 'Tunnel', 'intra-host-routing-mode': config.hostRouting, 'tunnel-protocol': 'vxlan' },
     encryption: { mode: config.encryption },
     'datapath-mode': config.datapathMode,
@@ -86,10 +86,13 @@ export function statusView(config: FakeAgentConfig, status: AgentStatus, brief: 
       features: { socketLB: { enabled: config.socketLb !== 'none' }, bpfSocketLBHostnsOnly: config.socketLb === 'host' },
     },
     ipam: {
-      ipv4: Object.keys(allocations).filter((ip) => !ip.includes(':')),
-      ipv6: Object.keys(allocations).filter((ip) => ip.includes(':')),
+      ipv4: orNull(Object.keys(allocations).filter((ip) => !ip.includes(':'))),
+      ipv6: orNull(Object.keys(allocations).filter((ip) => ip.includes(':'))),
       allocations,
       status: `IPv4: ${Object.keys(allocations).length} allocated`,
     },
   }
 }
+
+/** A list to which nothing was added does not exist in Go. */
+const orNull = (list: readonly string[]): readonly string[] | null => (list.length === 0 ? null : list)

@@ -86,7 +86,7 @@ const allocate: Handler = ({ query, header }, { ipam, config }) => {
   ])
   const details = families.map(([family, { ip, expirationUuid }]) => [
     family,
-    { ip, ...(expirationUuid === undefined ? {} : { 'expiration-uuid': expirationUuid }) },
+    { ip, cidrs: null, ...(expirationUuid === undefined ? {} : { 'expiration-uuid': expirationUuid }) },
   ])
   const body = { address: Object.fromEntries(pairs), 'host-addressing': ipam.addressing, ...Object.fromEntries(details) }
   return { status: 201, body }

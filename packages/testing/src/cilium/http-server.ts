@@ -152,38 +152,42 @@ function refused(status: number, message: string, code: number = status): ApiFai
 }
 
 function checkParameters({ query, header }: ApiCall, { parameters }: OperationDescription): void {
-  for (const { name, in: place, type, enum: values } of parameters) {
+  for (const { name, in: place, enum: values } of parameters) {
     const value = place === 'query' ? query.get(name) : place === 'header' ? header(name) : undefined
     if (value === undefined || value === null || value === '') continue
     if (values !== undefined && !values.includes(value))
       throw refused(422, `${name} in ${place} should be one of [${values.join(' ')}]`, 606)
-    if (type === 'boolean' && !['true', 'false'].includes(value))
-      throw refused(422, `${name} in ${place} must be of type bool: ${JSON.stringify(value)}`, 601)
   }
 }
 
-function decode({ request }: OperationDescription, text: string, contentType: string | undefined): unknown {
+function decode({ request, requestName }: OperationDescription, text: string, contentType: string | undefined): unknown {
   if (text !== '' && contentType !== 'application/json')
     throw refused(415, `unsupported media type "${contentType ?? 'application/octet-stream'}", only [application/json] are allowed`)
   if (request === undefined) return undefined
   let value: unknown
   try {
-    // To the decoder, what is null is not there.
-    value = text === '' ? undefined : JSON.parse(text, (_name, member: unknown) => member ?? undefined)
+    value = text === '' ? undefined : withoutNulls(text)
   } catch (error) {
-    throw refused(400, `parsing body failed: ${String(error)}`)
+    throw refused(400, `parsing ${requestName} body from "" failed, because ${String(error)}`)
   }
-  const parsed = request.safeParse(value)
-  if (!parsed.success)
-    throw refused(422, `validation failure: ${parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ')}`)
-  return parsed.data
+  const { error, data } = request.safeParse(value, { reportInput: true })
+  if (error === undefined) return data
+  // The first thing that is wrong is told, and no other.
+  const [issue] = error.issues
+  const where = issue === undefined || issue.path.length === 0 ? requestName : issue.path.join('.')
+  if (issue?.input === undefined) throw refused(422, `${where} in body is required`, 602)
+  if (issue.code === 'invalid_value') throw refused(422, `${where} in body should be one of [${issue.values.join(' ')}]`, 606)
+  throw refused(400, `parsing ${requestName} body from "" failed, because json: ${where}: ${issue.message}`)
 }
+
+/** To Go, what is null is not there, and a list that nobody has made is null. */
+const withoutNulls = (text: string): unknown => JSON.parse(text, (_name, member: unknown) => member ?? undefined)
 
 /** @throws Error when the fake is about to say what the real agent never says */
 function checked(operation: CiliumOperation, { answers }: OperationDescription, answer: ApiAnswer): ApiAnswer {
   const described = answers[answer.status]
   if (described === undefined) throw new Error(`the fake agent would answer ${operation} with ${answer.status}, which it never does`)
-  const parsed = described.safeParse(answer.body)
+  const parsed = described.safeParse(answer.body === undefined ? undefined : withoutNulls(JSON.stringify(answer.body)))
   if (!parsed.success)
     throw new Error(`the fake agent's answer ${answer.status} to ${operation} is not as described: ${parsed.error.message}`)
   return answer

@@ -22,7 +22,7 @@ describe('addresses', () => {
     expect(body).toMatchObject({
       address: { ipv4: '10.0.0.2', ipv6: 'fd00:10::2', 'ipv4-pool-name': 'default' },
       'host-addressing': { ipv4: { ip: '10.0.0.1', enabled: true }, ipv6: { ip: 'fd00:10::1' } },
-      ipv4: { ip: '10.0.0.2', 'expiration-uuid': expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      ipv4: { ip: '10.0.0.2', cidrs: null, 'expiration-uuid': expect.stringMatching(/^[0-9a-f-]{36}$/) },
     })
     for (let i = 0; i < 4; i += 1) expect((await lab.ask('POST', '/ipam?family=ipv4')).status).toBe(201)
     const before = Object.keys(lab.agent.allocations).length
@@ -205,7 +205,7 @@ describe('the agent', () => {
     const minor = Number(version.split('.')[1])
     expect(config.body.status).toMatchObject({ datapathMode: 'veth', 'ipam-mode': 'cluster-pool', ipLocalReservedPorts: '8472' })
     expect('configuredDatapathMode' in config.body.status).toBe(minor >= 20)
-    expect(health.body, 'in brief').toEqual({ cilium: { state: 'Ok', msg: expect.stringContaining(version) }, cluster: {} })
+    expect(health.body, 'in brief').toEqual({ cilium: { state: 'Ok', msg: expect.stringContaining(version) }, cluster: { nodes: null } })
     expect((await lab.ask('GET', '/healthz')).body.cluster.self).toBe('default/host-7')
     await lab.addPod('a')
     expect((await lab.ask('GET', '/endpoint/container-id:c-a')).status).toBe(minor >= 20 ? 400 : 200)
@@ -261,9 +261,14 @@ describe('the agent', () => {
     const lab = await open()
     lab.agent.disabled.add('POST /ipam')
     expect(await lab.ask('POST', '/ipam')).toMatchObject({ status: 403, body: expect.stringContaining('administratively disabled') })
-    expect((await lab.ask('GET', '/healthz', undefined, { brief: 'perhaps' })).body).toMatchObject({ code: 601 })
     expect((await lab.ask('GET', '/no-such-thing')).status).toBe(404)
-    expect(await lab.ask('PUT', '/endpoint/cilium-local:0', {})).toMatchObject({ status: 422, body: { code: 422 } })
+    for (const [body, status, code, message] of [
+      [undefined, 422, 602, 'endpoint in body is required'],
+      [{}, 422, 602, 'state in body is required'],
+      [{ state: 'splendid' }, 422, 606, expect.stringContaining('state in body should be one of [waiting-for-identity not-ready')],
+      [{ state: 'ready', id: 'seven' }, 400, 400, expect.stringContaining('parsing endpoint body')],
+    ] as const)
+      expect(await lab.ask('PUT', '/endpoint/cilium-local:0', body)).toEqual({ status, body: { code, message } })
     expect((await lab.ask('DELETE', '/endpoint', { 'container-id': 'x' }, { 'content-type': 'text/plain' })).status).toBe(415)
   })
 
