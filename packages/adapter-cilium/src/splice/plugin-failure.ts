@@ -5,8 +5,11 @@ import { CiliumApiError, codeOf, hintOf } from '../api/api-error.ts'
 /** File name of Cilium's plugin. */
 export const CILIUM_CNI = 'cilium-cni'
 
-/** How the plugin shows an answer of the agent: `[PUT /endpoint/{id}][429] putEndpointIdTooManyRequests …`. */
-const ANSWER = /\[[A-Z]+ \/[^\]]*\]\[(?<status>\d{3})\]/
+/**
+ * How the plugin shows an answer of the agent: `[PUT /endpoint/{id}][429] putEndpointIdTooManyRequests …`, and one that its release does
+ * not know: `[PUT /endpoint/{id}] PutEndpointID (status 503): {}`.
+ */
+const ANSWER = /\[[A-Z]+ \/[^\]]*\](\[| .*\(status )(?<status>\d{3})[\])]/
 
 /** How it shows that nobody listens, and of a DEL that it could not even leave it to the agent for later. */
 const NOBODY =

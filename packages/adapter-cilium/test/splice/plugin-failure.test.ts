@@ -12,6 +12,7 @@ describe('what cilium-cni prints', () => {
   it.each([
     ['unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests', 'RESOURCE_EXHAUSTED', 'answer', 429, true],
     ['unable to create endpoint: [PUT /endpoint/{id}][503] putEndpointIdServiceUnavailable', 'NOT_READY', 'answer', 503, true],
+    ['unable to create endpoint: [PUT /endpoint/{id}] PutEndpointID (status 503): {}', 'NOT_READY', 'answer', 503, true],
     ['unable to create endpoint: [PUT /endpoint/{id}][400] putEndpointIdInvalid  exists', 'ADAPTER_FAILED', 'answer', 400, false],
     [
       'unable to allocate IP via local cilium agent: [POST /ipam][502] postIpamFailure  range is full',
