@@ -67,8 +67,10 @@ export class CiliumSpliceAdapter implements CniAdapter {
   /** Makes nothing yet. */
   constructor(parts: CiliumSpliceParts) {
     this.#parts = parts
-    for (const { key, request, result, again } of parts.attachments.all())
+    for (const { key, request, result, again } of parts.attachments.all()) {
       parts.holders.set(keyOf(key), ownerOf(request.pod, key), result === undefined ? (again?.ips ?? []) : podAddresses(result).ips)
+      if (result === undefined) parts.holders.claim(again?.ips ?? [])
+    }
   }
 
   /** What the plugin list declares; the families are those that the agent had when it was asked last, both until then. */

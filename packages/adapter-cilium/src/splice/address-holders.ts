@@ -7,10 +7,11 @@ export class AddressHolders {
   /** More than one only while something goes wrong. */
   readonly #holders = new Map<string, Map<string, string>>()
   readonly #byContainer = new Map<string, Set<string>>()
+  readonly #claimed = new Set<string>()
 
   /** An attachment has these addresses now, and no others. @param owner - in the agent's words */
   set(key: AttachmentKey, owner: string, ips: readonly string[]): void {
-    this.delete(key)
+    this.#remove(key)
     const id = formatAttachmentKey(key)
     const plain = ips.map(plainAddress)
     this.#ips.set(id, plain)
@@ -20,16 +21,23 @@ export class AddressHolders {
 
   /** An attachment is gone; an unknown one is success. */
   delete(key: AttachmentKey): void {
-    const id = formatAttachmentKey(key)
-    for (const ip of this.#ips.get(id) ?? []) {
-      const holders = this.#holders.get(ip)
-      holders?.delete(id)
-      if (holders?.size === 0) this.#holders.delete(ip)
-    }
-    this.#ips.delete(id)
-    const siblings = this.#byContainer.get(key.containerId)
-    siblings?.delete(id)
-    if (siblings?.size === 0) this.#byContainer.delete(key.containerId)
+    this.served(this.#ips.get(formatAttachmentKey(key)) ?? [])
+    this.#remove(key)
+  }
+
+  /** These addresses are, or are about to be, taken for an attachment whose endpoint is still to come: no endpoint gives them back. */
+  claim(ips: readonly string[]): void {
+    for (const ip of ips) this.#claimed.add(plainAddress(ip))
+  }
+
+  /** An endpoint has these addresses: they go with it. */
+  served(ips: readonly string[]): void {
+    for (const ip of ips) this.#claimed.delete(plainAddress(ip))
+  }
+
+  /** Those addresses of an attachment that only a claim holds. */
+  claimedBy(key: AttachmentKey): readonly string[] {
+    return (this.#ips.get(formatAttachmentKey(key)) ?? []).filter((ip) => this.#claimed.has(ip))
   }
 
   /** Whether another interface of the same container is attached. */
@@ -47,5 +55,18 @@ export class AddressHolders {
   /** Whether an attachment other than this one has an address. */
   othersHave(ip: string, key: AttachmentKey): boolean {
     return this.other(ip, key) !== undefined
+  }
+
+  #remove(key: AttachmentKey): void {
+    const id = formatAttachmentKey(key)
+    for (const ip of this.#ips.get(id) ?? []) {
+      const holders = this.#holders.get(ip)
+      holders?.delete(id)
+      if (holders?.size === 0) this.#holders.delete(ip)
+    }
+    this.#ips.delete(id)
+    const siblings = this.#byContainer.get(key.containerId)
+    siblings?.delete(id)
+    if (siblings?.size === 0) this.#byContainer.delete(key.containerId)
   }
 }

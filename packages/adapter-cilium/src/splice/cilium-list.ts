@@ -1,5 +1,6 @@
 import { OffloadError } from '@cni-offload/sdk'
 import { PluginListFile, type PluginList, type PluginListSource } from '@cni-offload/sdk/exec'
+import { z } from 'zod'
 import { CILIUM_CNI } from './plugin-failure.ts'
 
 /**
@@ -19,6 +20,12 @@ export function requireCilium(list: PluginList): PluginList {
       'Set cni.chainingMode=none: Cilium itself has to make the pods’ interfaces.',
     )
   return list
+}
+
+/** Whether another plugin hands out the addresses: cilium-cni calls it, and has to be called to give them back. */
+export function delegatesIpam({ plugins }: PluginList): boolean {
+  const parsed = z.object({ type: z.string().min(1) }).safeParse(plugins[0]?.['ipam'])
+  return parsed.success
 }
 
 const wrong = ({ name }: PluginList, what: string, hint: string): OffloadError =>

@@ -10,8 +10,8 @@ import { CiliumApiError } from '../api/api-error.ts'
 import type { CiliumClient } from '../api/client.ts'
 import { type ApiPolicy, type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AddressHolders } from './address-holders.ts'
-import { requireCilium } from './cilium-list.ts'
-import { apiFailure, isCertain } from './plugin-failure.ts'
+import { delegatesIpam, requireCilium } from './cilium-list.ts'
+import { apiFailure, isCertain, lacksNamespace } from './plugin-failure.ts'
 import type { Restored, Restorer } from './restorer.ts'
 
 /** What a {@link CiliumRunner} works with. */
@@ -89,17 +89,22 @@ export class CiliumRunner implements PluginRunner {
     const own = inspector.last?.ownAddresses === true
     if (own && call.anew === true) return await runner.del(others(call), prevResult, signal)
     // The plugin deletes the endpoints of all interfaces that a container has.
-    const spared = own && holders.hasSibling(key)
+    const spared = !delegatesIpam(call.list) && holders.hasSibling(key)
     // An ADD that was cut off may have asked the agent for an endpoint that is still to come.
     let unsure = call.request !== undefined && prevResult === undefined && !certain
     try {
       await runner.del(spared ? others(call) : call, prevResult, signal)
     } catch (error) {
       const failure = apiFailure(error)
-      if (!(failure instanceof CiliumApiError) || !(failure.passing || failure.kind === 'broken')) throw error
-      unsure ||= failure.kind === 'broken'
+      const borne = failure instanceof CiliumApiError && (failure.passing || failure.kind === 'broken')
+      if (!borne && !lacksNamespace(error)) throw error
+      unsure ||= failure instanceof CiliumApiError && failure.kind === 'broken'
     }
-    await deletions.delete({ key, owner: ownerOf(podOf(call), key), ips: [] }, unsure, this.#caller(signal, NO_PATIENCE))
+    await deletions.delete(
+      { key, owner: ownerOf(podOf(call), key), ips: holders.claimedBy(key) },
+      unsure,
+      this.#caller(signal, NO_PATIENCE),
+    )
   }
 
   /** @throws OffloadError NOT_READY when the agent cannot say now: that is no damage of the attachment */
@@ -125,7 +130,7 @@ export class CiliumRunner implements PluginRunner {
 
   /** Addresses of running pods whose endpoints the agent has lost are passed over and left for those pods. */
   async #addNew(call: AttachmentCall, caller: Caller): Promise<RawResult> {
-    const { client, holders, log } = this.#parts
+    const { client, deletions, holders, log } = this.#parts
     const key = keyOf(call)
     for (let passed = 0; passed < MOST_PASSED; passed += 1) {
       const raw = await this.#run(call, caller)
@@ -136,6 +141,9 @@ export class CiliumRunner implements PluginRunner {
       if (taken.length === 0) return raw
       log.warn({ taken }, 'cilium-agent gave a new pod the address of a running one; asking for another')
       await this.del(call, raw, caller.signal)
+      // What could not be deleted now must not be deleted later, under the pod.
+      await deletions.settle(key, caller)
+      holders.claim(taken.map(({ ip }) => ip))
       for (const { ip, owner } of taken)
         await client
           .claim({ ip }, owner, caller)

@@ -22,15 +22,18 @@ export function createSpliceAdapter(deps: PluginDeps, options: SpliceOptions): C
   const { conflist, conflistFile, cniPath, execTimeoutMs: timeoutMs, pluginEnv, noCheck, netns: home, socket } = options
   const source = conflist === undefined ? new CiliumListFile(conflistFile) : inlineList(requireCilium(conflist))
   const holders = new AddressHolders()
+  // A file that stays open would keep the next attempt from it.
+  using opened = new DisposableStack()
   const common = commonParts(deps, options, holders)
+  opened.use(common.store)
   const { net, proxies, addresses, endpoints } = common
-  const attachments = new AttachmentStore(join(stateDir, 'delegate.db'), clock)
+  const attachments = opened.use(new AttachmentStore(join(stateDir, 'delegate.db'), clock))
   reportSetAside(attachments.setAside, log)
   const owner = resolve(stateDir)
   const env = { ...pluginEnv, CILIUM_SOCK: socket }
   const netns = home === OWN_NETNS ? {} : { netns: home }
   const executor = new PluginExecutor({ cniPath, timeoutMs, env, owner, concurrency: PLUGINS_AT_ONCE, ...netns })
-  const restorer = new Restorer({ net, home, proxies: new Proxies(net, proxies), endpoints, addresses })
+  const restorer = new Restorer({ net, home, proxies: new Proxies(net, proxies), endpoints, addresses, holders })
   const runner = new CiliumRunner({ ...common, runner: new ListRunner(executor, noCheck), holders, restorer, log })
   const engine = new DelegateAdapter({
     name: 'cilium',
@@ -43,5 +46,7 @@ export function createSpliceAdapter(deps: PluginDeps, options: SpliceOptions): C
     proxies,
     encrypts: true,
   })
-  return new CiliumSpliceAdapter({ ...common, engine, attachments, runner, home, restorer, holders })
+  const adapter = new CiliumSpliceAdapter({ ...common, engine, attachments, runner, home, restorer, holders })
+  opened.move()
+  return adapter
 }

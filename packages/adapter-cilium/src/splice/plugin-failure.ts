@@ -45,6 +45,16 @@ export function apiFailure(error: unknown): unknown {
   return BROKEN.test(text) ? new CiliumApiError('ADAPTER_FAILED', message, { kind: 'broken', text, cause }) : error
 }
 
+/**
+ * Whether a DEL failed only because the namespace is gone, and the interface with it: up to 1.18 that is an error, told when all else is
+ * done.
+ */
+export function lacksNamespace(error: unknown): boolean {
+  if (!OffloadError.is(error) || !(error.cause instanceof PluginError)) return false
+  const { type, verb, message } = error.cause
+  return type === CILIUM_CNI && verb === 'DEL' && /opening netns pinned at .*: no such file or directory/.test(message)
+}
+
 /** Whether the plugin said what it failed with, so that the agent does not go on with it. */
 export function isCertain(failure: unknown): boolean {
   if (failure instanceof CiliumApiError) return failure.kind !== 'broken'

@@ -11,6 +11,7 @@ import { type AgentEnd, PodDevice } from '../agent-api/pod-device.ts'
 import { podNetwork } from '../agent-api/pod-network.ts'
 import { plainAddress } from '../agent-api/wishes.ts'
 import type { Caller } from '../api/patience.ts'
+import type { AddressHolders } from './address-holders.ts'
 
 /** What a {@link Restorer} works with. */
 export interface RestorerParts {
@@ -24,6 +25,8 @@ export interface RestorerParts {
   readonly endpoints: Endpoints
   /** Addresses. */
   readonly addresses: AddressBook
+  /** Who has which address. */
+  readonly holders: AddressHolders
 }
 
 /** What has been restored. */
@@ -84,11 +87,13 @@ export class Restorer {
   }
 
   async #register(req: AttachRequest, device: PodDevice, agentEnd: AgentEnd, had: PodAddresses, caller: Caller): Promise<void> {
-    const { endpoints, addresses } = this.#parts
+    const { endpoints, addresses, holders } = this.#parts
     const [key, pod, mac] = [req.key, req.pod, had.mac]
+    holders.claim(had.ips)
     const held = await addresses.claim(had.ips.map(plainAddress), ownerOf(pod, key), caller, () => endpoints.clear(key, caller))
     const change = endpointChangeOf({ key, pod, mac, device: agentEnd, held })
     const made = await endpoints.create(key, change, () => device.agentEnd(), caller)
+    holders.served(had.ips)
     const effective = made.status.networking?.mac ?? ''
     if (effective !== '' && effective !== mac)
       throw new OffloadError('ADAPTER_FAILED', `the running pod has the MAC ${mac}, cilium-agent gives its endpoint ${effective}`, {

@@ -1,0 +1,98 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { AttachmentStore } from '@cni-offload/adapter-delegate'
+import { systemClock } from '@cni-offload/sdk'
+import { installFakeCiliumCni } from '@cni-offload/testing/cilium'
+import { afterEach, describe, expect, it } from 'vitest'
+import { FastClock } from '../clocks.ts'
+import { ctx, isRoot, Lab, NEEDS_ROOT } from '../lab.ts'
+
+const RANGES = { ipv4: '10.66.0.0/29', ipv6: 'fd66::/125' }
+let lab: Lab
+const patiently = (): ReturnType<typeof ctx> => ctx(AbortSignal.timeout(60_000))
+const attach = async (index: number): Promise<unknown> => await lab.adapter.attach(lab.request(index), patiently())
+const detach = async (index: number): Promise<void> => await lab.adapter.detach({ key: lab.request(index).key }, patiently())
+const open = async (ports: number): Promise<void> => {
+  lab = await Lab.create(ports, { ranges: RANGES, anyPod: false, clock: new FastClock(50) })
+  await lab.start(await lab.splice())
+}
+/** The agent knows of no pod, and so restores no endpoint. */
+const restartAgent = async (): Promise<void> => {
+  await lab.agent.stop()
+  await lab.agent.start()
+}
+afterEach(() => lab[Symbol.asyncDispose]())
+
+describe.skipIf(!isRoot)(`nothing is left behind ${NEEDS_ROOT}`, { timeout: 120_000 }, () => {
+  it('of an address that was kept for a running pod which ends before it has its endpoint back', async () => {
+    await open(2)
+    await attach(0)
+    await restartAgent()
+    await attach(1)
+    expect(Object.keys(lab.agent.allocations), 'the running pod’s are kept for it').toHaveLength(4)
+    for (const index of [0, 1]) await detach(index)
+    expect([lab.agent.endpoints, lab.agent.allocations]).toEqual([[], {}])
+  })
+
+  it.each(['goes on', 'is restarted'])('of a running pod whose endpoint could not be made again, the adapter %s', async (adapter) => {
+    await open(1)
+    const had = await lab.adapter.attach(lab.request(0), patiently())
+    await restartAgent()
+    await lab.net.apply(lab.bench.dpuNetns, [{ op: 'link.del', dev: (await lab.devices())[0] ?? '' }])
+    lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'answer', status: 500, body: 'no' } })
+    await expect(lab.adapter.attach({ ...lab.request(0), had }, patiently())).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+    expect(Object.keys(lab.agent.allocations)).toHaveLength(2)
+    if (adapter === 'is restarted') await lab.start(await lab.splice())
+    await detach(0)
+    expect([lab.agent.endpoints, lab.agent.allocations, await lab.devices()]).toEqual([[], {}, []])
+  })
+
+  it('to be deleted later, when an endpoint with the address of a running pod cannot be deleted at once', async () => {
+    await open(2)
+    await attach(0)
+    await restartAgent()
+    const before = lab.agent.requests.length
+    lab.agent.faults.add({ operation: 'DELETE /endpoint/{id}', effect: { kind: 'answer', status: 429, body: 'too many' } })
+    await attach(1)
+    const asked = lab.agent.requests.slice(before).map(({ operation, status }) => `${operation} ${status}`)
+    expect(asked.filter((line) => /^(PUT|DELETE) \/endpoint\/\{id\}/.test(line))).toEqual([
+      'PUT /endpoint/{id} 201',
+      'DELETE /endpoint/{id} 429',
+      'DELETE /endpoint/{id} 404',
+      'PUT /endpoint/{id} 201',
+    ])
+    expect(lab.agent.endpoints).toHaveLength(1)
+  })
+
+  it('where the plugin of an old release cannot open the namespace that is gone', async () => {
+    await open(1)
+    const fake = await installFakeCiliumCni(join(lab.folder, 'fake'))
+    const folder = join(lab.folder, 'old')
+    await mkdir(folder)
+    const says = `{"code":999,"msg":"opening netns pinned at $CNI_NETNS: open $CNI_NETNS: no such file or directory"}`
+    await writeFile(
+      join(folder, 'cilium-cni'),
+      `#!/bin/sh\n[ "$CNI_COMMAND" = DEL ] && [ ! -e "$CNI_NETNS" ] && echo '${says}' && exit 1\nexec '${fake}'\n`,
+    )
+    await chmod(join(folder, 'cilium-cni'), 0o755)
+    await lab.start(await lab.splice({ cniPath: [folder] }))
+    await detach(0)
+    await attach(0)
+    await lab.proxy(0).dismantle()
+    await detach(0)
+    await detach(0)
+    expect([lab.agent.endpoints, lab.agent.allocations, await lab.devices()]).toEqual([[], {}, []])
+  })
+})
+
+describe('an adapter that could not be made', () => {
+  it('holds nothing, so that the next attempt succeeds', async () => {
+    lab = await Lab.create(0, { ranges: RANGES })
+    await mkdir(lab.deps.stateDir)
+    const other = new AttachmentStore(join(lab.deps.stateDir, 'delegate.db'), systemClock)
+    const options = await lab.splice()
+    await expect(lab.configured(options)).rejects.toMatchObject({ code: 'JOURNAL_FAILURE' })
+    other[Symbol.dispose]()
+    await (await lab.configured(options))[Symbol.asyncDispose]?.()
+  })
+})
