@@ -143,6 +143,17 @@ describe.skipIf(!isRoot)(`an attach that fails leaves nothing ${NEEDS_ROOT}`, { 
     }
   })
 
+  it('though the agent has not taken stock since', async () => {
+    await open(2, { ranges: RANGES })
+    await lab.adapter.attach(lab.request(0), ctx())
+    const before = lab.agent.allocations
+    const stale = { cilium: { state: 'Ok' }, ipam: { allocations: before } }
+    lab.agent.faults.add({ operation: 'GET /healthz', times: 5, effect: { kind: 'answer', status: 200, body: stale } })
+    lab.agent.faults.add(answer('PUT /endpoint/{id}', 500))
+    await expect(lab.adapter.attach(lab.request(1), ctx())).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+    expect(lab.agent.allocations).toEqual(before)
+  })
+
   it('an answer that is lost after the endpoint was made is no failure', async () => {
     await open(1, { ranges: RANGES })
     lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'cut', when: 'after' } })

@@ -96,13 +96,16 @@ export class AddressBook {
     })
   }
 
-  /** Gives addresses back that the agent still holds for this owner and that no other attachment has. */
+  /**
+   * Gives addresses back that nobody else has. The agent takes stock every few seconds only: one that it does not list may have been
+   * taken since.
+   */
   async giveBack(key: AttachmentKey, ips: readonly string[], owner: string, caller: Caller): Promise<void> {
     if (ips.length === 0) return
     await this.#gate.run(caller.signal, async () => {
       const holders = await this.#holders(caller)
       for (const ip of ips)
-        if (!this.#store.othersHave(ip, key) && belongsTo(holders.get(ip)?.owner, owner))
+        if (!this.#store.othersHave(ip, key) && (!holders.has(ip) || belongsTo(holders.get(ip)?.owner, owner)))
           await this.#client.release({ ip, ...holders.get(ip) }, caller).catch((error: unknown) => {
             // An endpoint has it by now: then it is no longer ours to give back.
             if (!(error instanceof CiliumApiError) || !error.text.startsWith('IP is in use by endpoint')) throw error
