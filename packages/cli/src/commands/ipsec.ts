@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { KEY_ALGORITHMS, type KeyAlgorithm, parseEncryptStatus, readNode, stateCluster } from '@cni-offload/adapter-cilium/ipsec'
 import { OffloadError } from '@cni-offload/sdk'
@@ -129,7 +130,7 @@ function statusCommand(): Command {
       using interrupted = untilInterrupted()
       const { signal } = interrupted
       const json = options.json === true
-      if (options.from !== undefined) return print(await printedSurvey(options.from), json)
+      if (options.from !== undefined) return print(await printedSurvey(options.from, signal), json)
       const subjects = await subjectsOf(options, signal)
       const found = survey(subjects, await look(subjects, signal))
       print(found, json, options.socket === undefined ? await keysOfNodes(options, signal) : {})
@@ -148,10 +149,13 @@ async function keysOfNodes(options: Where, signal: AbortSignal): Promise<Readonl
 }
 
 /** What a file says that somebody else's command has printed. */
-async function printedSurvey(file: string): Promise<Survey> {
-  const content = await (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch((error: unknown) => {
-    throw OffloadError.from(error, 'IO_FAILURE', `--from = ${file}`)
-  })
+async function printedSurvey(file: string, signal: AbortSignal): Promise<Survey> {
+  const content = await (file === '-' ? text(addAbortSignal(signal, process.stdin)) : readFile(file, { encoding: 'utf8', signal })).catch(
+    (error: unknown) => {
+      signal.throwIfAborted()
+      throw OffloadError.from(error, 'IO_FAILURE', `--from = ${file}`)
+    },
+  )
   const from = file === '-' ? 'standard input' : file
   const printed = parseEncryptStatus(content)
   if (printed.scope === 'cluster') {
@@ -162,7 +166,7 @@ async function printedSurvey(file: string): Promise<Survey> {
     name: status.node ?? (printed.nodes.length === 1 ? 'the node' : `node ${index + 1}`),
     read: async () => await readNode({ status: { from, read: () => status } }),
   }))
-  return survey(subjects, await look(subjects, AbortSignal.timeout(60_000)))
+  return survey(subjects, await look(subjects, signal))
 }
 
 interface Verify extends Where {

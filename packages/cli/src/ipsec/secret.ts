@@ -86,7 +86,7 @@ export class SecretStore {
   async create(key: IpsecKey, signal: AbortSignal): Promise<void> {
     const input = JSON.stringify(secretManifest(this.#place, formatKey(key)))
     try {
-      await this.#write({ args: ['create', '-f', '-'], input }, signal)
+      await this.#write({ args: ['create', '-f', '-'], input }, key, signal)
     } catch (error) {
       if (!(error instanceof KubectlError) || error.kind !== 'exists') throw error
       throw new OffloadError('ALREADY_EXISTS', `${secretText(this.#place)} is there already; nothing was changed`, {
@@ -108,7 +108,7 @@ export class SecretStore {
       })
     // Only the new line: agents refuse a file in which the key that they have comes again.
     const data = { ...object.data, [FIELD]: Buffer.from(`${formatKey(key)}\n`).toString('base64') }
-    await this.#write({ args: ['replace', '-f', '-'], input: JSON.stringify({ ...object, data }) }, signal)
+    await this.#write({ args: ['replace', '-f', '-'], input: JSON.stringify({ ...object, data }) }, key, signal)
   }
 
   async #read(signal: AbortSignal): Promise<string | undefined> {
@@ -121,21 +121,29 @@ export class SecretStore {
     }
   }
 
-  /** What the API server says to a manifest that it cannot read may quote it. */
-  async #write(call: KubectlCall, signal: AbortSignal): Promise<void> {
+  /** What the API server, or who it asks for admission, says to a manifest may quote it. */
+  async #write(call: KubectlCall, key: IpsecKey, signal: AbortSignal): Promise<void> {
     try {
       await this.#kubectl.run(call, signal)
     } catch (error) {
-      if (!(error instanceof KubectlError) || error.kind !== 'failed') throw error
-      throw new KubectlError(
-        `kubectl ${call.args.join(' ')}: exit code ${error.exitCode}; what it said is not shown, it may hold the key`,
-        {
-          kind: 'failed',
-          ...(error.exitCode === undefined ? {} : { exitCode: error.exitCode }),
-        },
-      )
+      if (!(error instanceof KubectlError) || (error.kind !== 'failed' && !quotes(error.message, key))) throw error
+      const { kind, exitCode } = error
+      const message = `kubectl ${call.args.join(' ')}: exit code ${exitCode}; what it said is not shown, it may hold the key`
+      throw new KubectlError(message, { kind, ...(exitCode === undefined ? {} : { exitCode }) })
     }
   }
+}
+
+/** This many characters of a key in a row are no coincidence. */
+const TELLING = 12
+
+/** Whether a text holds a part of a key, as the line has it or in base64. */
+function quotes(text: string, key: IpsecKey): boolean {
+  const line = formatKey(key)
+  const digits = line.split(' ').filter((field) => /^[0-9a-f]{16,}$/.test(field))
+  return [...digits, Buffer.from(line).toString('base64')].some((secret) =>
+    Array.from({ length: secret.length - TELLING + 1 }, (_, at) => secret.slice(at, at + TELLING)).some((part) => text.includes(part)),
+  )
 }
 
 /** A message of a decoder would quote the secret. */

@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { parseKey } from '@cni-offload/adapter-cilium/ipsec'
 import { exec } from '@cni-offload/testing'
 import { FakeKubectl, forbidden, prints } from '@cni-offload/testing/kubectl'
@@ -74,6 +78,20 @@ describe('offload ipsec', { timeout: 240_000 }, () => {
       })
     } finally {
       await rm(folder, { recursive: true })
+    }
+  })
+
+  it('can be interrupted while it waits for what others have printed', async () => {
+    const child = spawn(process.execPath, [MAIN, 'ipsec', 'status', '--from', '-'], { stdio: ['pipe', 'ignore', 'pipe'] })
+    try {
+      const [said, ended] = [text(child.stderr), once(child, 'exit', { signal: AbortSignal.timeout(120_000) })]
+      // More than fits into a pipe: when it is gone, the command reads.
+      await promisify((all: string, done: (error?: Error | null) => void) => child.stdin.write(all, done))('\n'.repeat(1 << 20))
+      child.kill('SIGINT')
+      expect(await ended).toEqual([1, null])
+      expect(await said).toContain('interrupted by SIGINT')
+    } finally {
+      child.kill('SIGKILL')
     }
   })
 

@@ -76,12 +76,23 @@ describe('offload ipsec enable', { timeout: 120_000 }, () => {
     fake.verify()
   })
 
-  it('shows nothing of the key when the API server quotes it', async () => {
+  it.each([
+    ['the API server', 'Error from server (BadRequest): cannot read', 'IO_FAILURE'],
+    ['who it asks for admission', 'Error from server (Forbidden): admission webhook "policy" denied the request:', 'PERMISSION_DENIED'],
+  ])('shows nothing of the key when %s quotes it', async (_who, said, code) => {
     await using fake = await FakeKubectl.start()
-    fake.expect('create -f -', ({ stdin }) => failed(`Error from server (BadRequest): cannot read ${stdin}`))
+    fake.expect('create -f -', ({ stdin }) => failed(`${said} ${stdin}`))
     const error = await told(enable(kubectlOf(fake), ENABLE, within()))
-    expect(error.message).toContain('exit code 1; what it said is not shown')
+    expect(error).toMatchObject({ code, message: expect.stringContaining('exit code 1; what it said is not shown') })
     expect(error.all).not.toContain(secretOf(parseKey(written(fake).stringData['keys'] ?? '')).slice(0, 8))
+  })
+
+  it('shows why it is refused where that tells nothing of the key', async () => {
+    await using fake = await FakeKubectl.start()
+    fake.expect('create -f -', forbidden('create', 'secrets', 'kube-system'))
+    expect(await told(enable(kubectlOf(fake), ENABLE, within()))).toMatchObject({
+      message: expect.stringContaining('cannot create resource'),
+    })
   })
 
   it('only prints the manifest in a dry run, with a key if that is wanted', () => {
@@ -130,6 +141,17 @@ describe('offload ipsec rotate', { timeout: 120_000 }, () => {
     expect(fake.calls.filter(({ args }) => args[0] === 'replace')).toEqual([])
     expect((await rotate(kubectlOf(fake), { ...ROTATE, force: true }, within())).to).toBe(5)
     fake.verify()
+  })
+
+  it('shows nothing of the key when it is quoted as it is written', async () => {
+    await using fake = await FakeKubectl.start()
+    fake
+      .expect(GET_SECRET, prints(secretWith(someKey())))
+      .expect(GET_NODES, prints(nodesWith({ a: 3 })))
+      .expect('replace -f -', ({ stdin }) => failed(`Error from server (Forbidden): denied: ${stdin}`))
+    const error = await told(rotate(kubectlOf(fake), ROTATE, within()))
+    expect(error.code).toBe('PERMISSION_DENIED')
+    expect(error.all).not.toContain((written(fake).data['keys'] ?? '').slice(-20))
   })
 
   it('does not overwrite what somebody else writes meanwhile', async () => {
