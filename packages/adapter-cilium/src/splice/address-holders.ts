@@ -25,12 +25,18 @@ export class AddressHolders {
     this.#remove(key)
   }
 
-  /** These addresses are, or are about to be, taken for an attachment whose endpoint is still to come: no endpoint gives them back. */
-  claim(ips: readonly string[]): void {
-    for (const ip of ips) this.#claimed.add(plainAddress(ip))
+  /**
+   * These addresses are, or are about to be, taken for an attachment whose endpoint is still to come: no endpoint gives them back.
+   *
+   * @returns those of which that was not known
+   */
+  claim(ips: readonly string[]): readonly string[] {
+    const added = ips.map(plainAddress).filter((ip) => !this.#claimed.has(ip))
+    for (const ip of added) this.#claimed.add(ip)
+    return added
   }
 
-  /** An endpoint has these addresses: they go with it. */
+  /** Nobody but an endpoint has these addresses: they go with it. */
   served(ips: readonly string[]): void {
     for (const ip of ips) this.#claimed.delete(plainAddress(ip))
   }

@@ -143,11 +143,13 @@ export class CiliumRunner implements PluginRunner {
       await this.del(call, raw, caller.signal)
       // What could not be deleted now must not be deleted later, under the pod.
       await deletions.settle(key, caller)
-      holders.claim(taken.map(({ ip }) => ip))
-      for (const { ip, owner } of taken)
-        await client
-          .claim({ ip }, owner, caller)
-          .catch((error: unknown) => log.warn({ ip, owner, error }, 'the address could not be claimed'))
+      for (const { ip, owner } of taken) {
+        const added = holders.claim([ip])
+        await client.claim({ ip }, owner, caller).catch((error: unknown) => {
+          holders.served(added)
+          log.warn({ ip, owner, error }, 'the address could not be claimed')
+        })
+      }
     }
     throw new OffloadError('RESOURCE_EXHAUSTED', 'all addresses that cilium-agent has left are those of running pods')
   }

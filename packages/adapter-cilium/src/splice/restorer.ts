@@ -2,7 +2,7 @@ import type { LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
 import type { Proxies } from '@cni-offload/linux/splice'
 import { type AttachRequest, type AttachResult, OffloadError } from '@cni-offload/sdk'
 import type { PodAddresses } from '@cni-offload/sdk/exec'
-import type { AddressBook } from '../agent-api/address-book.ts'
+import type { AddressBook, HeldAddress } from '../agent-api/address-book.ts'
 import type { AgentInfo } from '../agent-api/agent-info.ts'
 import { endpointChangeOf, serves } from '../agent-api/endpoint-change.ts'
 import type { Endpoints } from '../agent-api/endpoints.ts'
@@ -87,10 +87,14 @@ export class Restorer {
   }
 
   async #register(req: AttachRequest, device: PodDevice, agentEnd: AgentEnd, had: PodAddresses, caller: Caller): Promise<void> {
-    const { endpoints, addresses, holders } = this.#parts
+    const { endpoints, holders } = this.#parts
     const [key, pod, mac] = [req.key, req.pod, had.mac]
-    holders.claim(had.ips)
-    const held = await addresses.claim(had.ips.map(plainAddress), ownerOf(pod, key), caller, () => endpoints.clear(key, caller))
+    let first = async (): Promise<unknown> => await endpoints.clear(key, caller)
+    const held: HeldAddress[] = []
+    for (const ip of had.ips) {
+      held.push(...(await this.#claim(plainAddress(ip), ownerOf(pod, key), caller, first)))
+      first = async () => {}
+    }
     const change = endpointChangeOf({ key, pod, mac, device: agentEnd, held })
     const made = await endpoints.create(key, change, () => device.agentEnd(), caller)
     holders.served(had.ips)
@@ -99,6 +103,18 @@ export class Restorer {
       throw new OffloadError('ADAPTER_FAILED', `the running pod has the MAC ${mac}, cilium-agent gives its endpoint ${effective}`, {
         hint: 'The annotation cni.cilium.io/mac-address was changed: restart the pod.',
       })
+  }
+
+  async #claim(ip: string, owner: string, caller: Caller, first: () => Promise<unknown>): Promise<readonly HeldAddress[]> {
+    const { addresses, holders } = this.#parts
+    const added = holders.claim([ip])
+    try {
+      return await addresses.claim([ip], owner, caller, first)
+    } catch (error) {
+      // Unless an earlier attempt has got it somebody else has it: it is not to be given back with this pod.
+      if (OffloadError.is(error) && error.code === 'RESOURCE_EXHAUSTED') holders.served(added)
+      throw error
+    }
   }
 
   /** The device as cilium-cni names it: inside the proxy namespace as in the pod. */

@@ -8,6 +8,8 @@ import { FastClock } from '../clocks.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from '../lab.ts'
 
 const RANGES = { ipv4: '10.66.0.0/29', ipv6: 'fd66::/125' }
+/** As an agent answers that has not taken stock since its start. */
+const STALE = { cilium: { state: 'Ok' }, ipam: { allocations: {} } }
 let lab: Lab
 const patiently = (): ReturnType<typeof ctx> => ctx(AbortSignal.timeout(60_000))
 const attach = async (index: number): Promise<unknown> => await lab.adapter.attach(lab.request(index), patiently())
@@ -45,6 +47,30 @@ describe.skipIf(!isRoot)(`nothing is left behind ${NEEDS_ROOT}`, { timeout: 120_
     if (adapter === 'is restarted') await lab.start(await lab.splice())
     await detach(0)
     expect([lab.agent.endpoints, lab.agent.allocations, await lab.devices()]).toEqual([[], {}, []])
+  })
+
+  it('of a running pod whose endpoint could not be made twice, the second time because the agent has not taken stock since', async () => {
+    await open(1)
+    await attach(0)
+    await restartAgent()
+    lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'answer', status: 500, body: 'no' } })
+    await expect(attach(0)).rejects.toMatchObject({ code: 'ADAPTER_FAILED' })
+    lab.agent.faults.add({ operation: 'GET /healthz', times: 9, effect: { kind: 'answer', status: 200, body: STALE } })
+    await expect(attach(0)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+    await detach(0)
+    expect(lab.agent.allocations).toEqual({})
+  })
+
+  it('but the address of a running pod that somebody else has got stays with him, though the agent has not taken stock since', async () => {
+    await open(1)
+    await attach(0)
+    await restartAgent()
+    lab.agent.occupy('kube-system/others', 1)
+    const before = lab.agent.allocations
+    lab.agent.faults.add({ operation: 'GET /healthz', times: 9, effect: { kind: 'answer', status: 200, body: STALE } })
+    await expect(attach(0)).rejects.toMatchObject({ code: 'RESOURCE_EXHAUSTED' })
+    await detach(0)
+    expect(lab.agent.allocations).toEqual(before)
   })
 
   it('to be deleted later, when an endpoint with the address of a running pod cannot be deleted at once', async () => {
