@@ -5,7 +5,7 @@
  *
  * @packageDocumentation
  */
-export { type AgentInfo, describeAgent, type Expectations, type Family } from './agent-api/agent-info.ts'
+export { type AgentInfo, describeAgent, type Expectations, expectationsOf, type Family } from './agent-api/agent-info.ts'
 export { type AgentPart, type AgentProblem, agentProblems, nodeOf } from './agent-api/agent-problems.ts'
 export * from './api/api-error.ts'
 export * from './api/client.ts'

@@ -39,10 +39,18 @@ export interface SpliceOptions extends CommonCiliumOptions {
   readonly pluginEnv: Readonly<Record<string, string>>
 }
 
+/** What the endpoints of mode `agent-api` are made over. */
+export type DeviceKind = 'veth' | 'port'
+
 /** Options of mode `agent-api` after parsing. */
 export interface AgentApiOptions extends CommonCiliumOptions {
   /** Pods get what the agent's API makes of them; no plugin is run. */
   readonly mode: 'agent-api'
+  /**
+   * What endpoints are made over: `veth`, a pair of their own that is spliced to the port, or `port`, the port itself, which agents up to 1.19
+   * without BPF host routing can do. `veth` by default.
+   */
+  readonly device: DeviceKind
 }
 
 /** Options of the adapter after parsing. */
@@ -90,5 +98,5 @@ export const ciliumOptions: z.ZodType<CiliumOptions, CiliumOptionsInput> = z.dis
       )
       .default({}),
   }),
-  z.strictObject({ ...common, mode: z.literal('agent-api') }),
+  z.strictObject({ ...common, mode: z.literal('agent-api'), device: z.enum(['veth', 'port']).default('veth') }),
 ])

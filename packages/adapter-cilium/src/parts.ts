@@ -5,7 +5,7 @@ import type { ProxyOptions } from '@cni-offload/linux/splice'
 import type { PluginDeps } from '@cni-offload/sdk'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
 import { AddressBook, type Holders } from './agent-api/address-book.ts'
-import { AgentInspector } from './agent-api/agent-info.ts'
+import { AgentInspector, expectationsOf } from './agent-api/agent-info.ts'
 import { Deletions } from './agent-api/deletions.ts'
 import { Endpoints } from './agent-api/endpoints.ts'
 import { CiliumClient } from './api/client.ts'
@@ -39,7 +39,7 @@ export interface CommonParts {
 
 /** Makes what both modes need. @param holders - who knows which addresses are taken; the store by default */
 export function commonParts({ clock, log, stateDir }: PluginDeps, options: CiliumOptions, holders?: Holders): CommonParts {
-  const { mode, socket, requestTimeoutMs, connectTimeoutMs, nodeName, families, proxyPrefix: prefix, netns: home } = options
+  const { socket, requestTimeoutMs, connectTimeoutMs, proxyPrefix: prefix, netns: home } = options
   const random = (): number => Math.random()
   const store = new AttachmentStore(join(stateDir, 'cilium.db'), clock)
   reportSetAside(store.setAside, log)
@@ -51,7 +51,7 @@ export function commonParts({ clock, log, stateDir }: PluginDeps, options: Ciliu
     store,
     policy,
     client,
-    inspector: new AgentInspector(client, clock, { nodeName, families, ownAddresses: mode === 'agent-api' }),
+    inspector: new AgentInspector(client, clock, expectationsOf(options)),
     endpoints: new Endpoints(client),
     addresses,
     deletions: new Deletions({ client, store, addresses, clock, log, random }),

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { definePlugin, type Plugin } from '@cni-offload/sdk'
 import { CiliumAdapter } from './agent-api/adapter.ts'
+import { PortDevices } from './agent-api/port-devices.ts'
+import { VethDevices } from './agent-api/veth-devices.ts'
 import { ciliumOptions } from './options.ts'
 import { commonParts } from './parts.ts'
 import { createSpliceAdapter } from './splice/create.ts'
@@ -13,6 +15,9 @@ export const cilium: Plugin<'adapter', typeof ciliumOptions> = definePlugin({
   options: ciliumOptions,
   async create(deps, options) {
     await mkdir(deps.stateDir, { recursive: true, mode: 0o700 })
-    return options.mode === 'splice' ? createSpliceAdapter(deps, options) : new CiliumAdapter(commonParts(deps, options))
+    if (options.mode === 'splice') return createSpliceAdapter(deps, options)
+    const parts = commonParts(deps, options)
+    const Devices = options.device === 'port' ? PortDevices : VethDevices
+    return new CiliumAdapter({ ...parts, devices: new Devices(parts.net, parts.proxies) })
   },
 })

@@ -74,6 +74,11 @@ export class Lab implements AsyncDisposable {
     return { ...this.#common, mode: 'agent-api' }
   }
 
+  /** Options of mode `agent-api` without a veth pair. */
+  get overPorts(): CiliumOptionsInput {
+    return { ...this.#common, mode: 'agent-api', device: 'port' }
+  }
+
   /** Options of mode `splice` with a fake cilium-cni, or the real one that the variable CILIUM_CNI names. */
   async splice(more: Partial<SpliceInput> = {}): Promise<CiliumOptionsInput> {
     const plugin = REAL_CILIUM_CNI ?? (await installFakeCiliumCni(join(this.folder, 'bin')))

@@ -2,7 +2,7 @@ import type { Link } from '@cni-offload/linux'
 import { formatVfId } from '@cni-offload/sdk'
 import type { EndSpec } from './card.ts'
 
-const NOTE = /^cni-offload (vf|port)=([a-z0-9]+)\/(\d+) name=(\S+) mac=(\S+) mtu=(\d+)$/
+const NOTE = /^cni-offload (vf|port)=([a-z0-9]+)\/(\d+) name=(\S+) mac=(\S+) mtu=(\d+)(?: \[.*\])?$/
 
 /**
  * The note on a link, its `ifalias`. It survives renames and moves between namespaces, so that whoever finds the link,
@@ -12,7 +12,7 @@ export function formatNote(spec: EndSpec): string {
   return `cni-offload ${spec.end}=${formatVfId(spec.vf)} name=${spec.name} mac=${spec.mac} mtu=${spec.mtu}`
 }
 
-/** Reads a note back; undefined for anything else. */
+/** Reads a note back; undefined for anything else. What an adapter notes behind it, in brackets, is not the card's. */
 export function parseNote(alias: string): EndSpec | undefined {
   const match = NOTE.exec(alias)
   if (match === null) return undefined

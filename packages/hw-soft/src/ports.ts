@@ -1,7 +1,7 @@
 import { type NetnsPath, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { type End, endOf, functionsOf } from './card.ts'
 import { searchEverywhere } from './find.ts'
-import { endKey, linkKey } from './note.ts'
+import { endKey, formatNote, linkKey, parseNote } from './note.ts'
 import { type CardInSlot, cardOf } from './plug.ts'
 
 /** What {@link movePorts} needs to know of a card and its DPU. */
@@ -12,7 +12,7 @@ export type CardFunctions = Omit<CardInSlot, 'dpuNetns'>
 
 /**
  * Moves every port of a card into a namespace, wherever it lies: in the DPU's namespace, or in a named one that an adapter moved
- * it to. It arrives pristine: down, in no bridge, without addresses, filters and redirects, under its own name. The VFs at the
+ * it to. It arrives pristine: down, in no bridge, without addresses, filters, redirects and notes of adapters, under its own name. The VFs at the
  * other ends stay where they are and only lose their carrier, as those of a real card do while its DPU boots.
  *
  * Two such moves, away before the DPU's namespace is destroyed and back into the new one, are the reboot of a software DPU.
@@ -51,7 +51,9 @@ async function moveEnds(
     const key = linkKey(link)
     const spec = key === undefined ? undefined : ends.get(key)
     if (spec === undefined || (await net.netnsIdentity(netns)) === target) continue
+    const note = parseNote(link.alias)
     await net.apply(netns, [
+      ...(note === undefined ? [] : [{ op: 'link.set', dev: link.name, alias: formatNote(note) } as const]),
       { op: 'link.set', dev: link.name, up: false, master: null, mac: spec.mac, mtu: spec.mtu, traits: PRISTINE_TRAITS, altNames: false },
       // The kernel drops addresses, neighbours and queueing disciplines, with all their filters, of a link that leaves its namespace.
       { op: 'link.move', dev: link.name, netns: to, name: spec.name },

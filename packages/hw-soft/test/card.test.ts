@@ -74,6 +74,12 @@ describe('the note', () => {
     )
   })
 
+  it('can be read back when an adapter has noted something behind it', () => {
+    const spec = endOf(card, { device: 'soft0', index: 1 }, 'port')
+    expect(parseNote(`${formatNote(spec)} [mac=02:00:00:00:00:01 mtu=1500 whose]`)).toEqual(spec)
+    for (const more of ['[]', ' whose', ' [whose', '0 [whose] more']) expect(parseNote(`${formatNote(spec)}${more}`)).toBeUndefined()
+  })
+
   it('is not found in any other text', () => {
     fc.assert(fc.property(fc.string(), (text) => parseNote(text) === undefined))
   })

@@ -30,13 +30,15 @@ describe.skipIf(!isRoot())(`ports of a card (${ROOT_REASON})`, () => {
       { op: 'link.set', dev: 'soft0p1', master: 'br0', up: true },
       { op: 'addr.add', dev: 'soft0p1', address: '10.1.2.1/24' },
     ])
+    const note = (await net.link(soft.dpuNetns.path, 'soft0p2'))?.alias ?? ''
+    await net.apply(soft.dpuNetns.path, [{ op: 'link.set', dev: 'soft0p2', alias: `${note} [whose]` }])
     const before = await net.link(pod.path, 'eth0')
     const card = { net, ...soft.card, dpuNetns: soft.dpuNetns.path }
 
     expect((await movePorts(card, silicon.path)).toSorted()).toEqual([proxy.path, soft.dpuNetns.path, soft.dpuNetns.path].toSorted())
     for (const index of [0, 1, 2]) {
       const port = await net.link(silicon.path, `soft0p${index}`)
-      expect(port).toMatchObject({ up: false, mtu: 1500, alias: expect.stringContaining(`port=soft0/${index} `) })
+      expect(port).toMatchObject({ up: false, mtu: 1500, alias: expect.stringMatching(`port=soft0/${index} .* mtu=1500$`) })
       expect(port?.master).toBeUndefined()
       expect(await net.redirectTarget(silicon.path, `soft0p${index}`)).toBeUndefined()
       expect(await net.addresses(silicon.path, `soft0p${index}`)).toEqual([])

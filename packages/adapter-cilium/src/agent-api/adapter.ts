@@ -1,5 +1,4 @@
 import type { LinuxNet } from '@cni-offload/linux'
-import { attachmentNote, isAttachmentNote, Proxies, type ProxyOptions } from '@cni-offload/linux/splice'
 import {
   type AdapterCapabilities,
   type AttachmentKey,
@@ -24,8 +23,9 @@ import type { AgentInspector } from './agent-info.ts'
 import { type AttachJob, Buildup } from './buildup.ts'
 import type { Deletions } from './deletions.ts'
 import { type Endpoints, UNTIL_DONE } from './endpoints.ts'
+import type { EndpointDevice, EndpointDevices } from './endpoint-device.ts'
 import { dueDeletion } from './identity.ts'
-import { PodDevice, portTaken } from './pod-device.ts'
+import { portTaken } from './pod-device.ts'
 import { addressesOf, podAddresses, refuseUnencrypted, refuseUnsupported, sameAddresses } from './wishes.ts'
 
 /** What a {@link CiliumAdapter} is made of. */
@@ -42,27 +42,25 @@ export interface CiliumParts {
   readonly addresses: AddressBook
   /** Endpoints that have to go; disposed with the adapter. */
   readonly deletions: Deletions
-  /** Where proxy namespaces are made. */
-  readonly proxies: ProxyOptions
+  /** What endpoints are made over. */
+  readonly devices: EndpointDevices
   /** How long an attach bears with an agent that is not there, milliseconds. */
   readonly connectTimeoutMs: number
 }
 
 /**
- * Gives pods the network of a stock cilium-agent by its REST API: addresses from its allocator, an endpoint over a veth pair as
- * cilium-cni makes it, and a splice from there to the port of the VF.
+ * Gives pods the network of a stock cilium-agent by its REST API: addresses from its allocator, and an endpoint over a device that
+ * is connected to the port of the VF, or is that port.
  */
 export class CiliumAdapter implements CniAdapter {
   readonly name = 'cilium'
   readonly specVersion = 'v1'
   readonly #parts: CiliumParts
-  readonly #proxies: Proxies
   readonly #buildup: Buildup
 
   /** Makes nothing yet. */
   constructor(parts: CiliumParts) {
     this.#parts = parts
-    this.#proxies = new Proxies(parts.net, parts.proxies)
     this.#buildup = new Buildup(parts)
   }
 
@@ -71,13 +69,17 @@ export class CiliumAdapter implements CniAdapter {
     return { families: this.#parts.inspector.families, runtimeConfig: ['mac'], fixedMac: true }
   }
 
-  /** Moves all ports that are its own into their proxy namespaces. The agent may come later. */
+  /** Takes all ports that are its own. The agent may come later. */
   async start(ports: readonly PortRef[], ctx: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
     this.#takeOver(known, ctx)
     await Promise.all(
       ports.map(async (port) => {
         try {
-          await (port.shared === true ? this.#letGo(port) : this.#proxies.of(port).ready())
+          await this.#parts.devices.meet(
+            port,
+            this.#parts.store.byPort(port).map(({ request }) => request.key),
+          )
+          await (port.shared === true ? this.#letGo(port) : this.#parts.devices.take(port))
         } catch (error) {
           if (!OffloadError.is(error) || error.code !== 'HARDWARE_FAILURE') throw error
           ctx.log.warn({ port: port.name, error }, 'port is missing; it is looked for again at its next attach')
@@ -92,14 +94,14 @@ export class CiliumAdapter implements CniAdapter {
     refuseUnsupported(req)
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
     const caller: Caller = { ...ctx, patience: { ...UNTIL_DONE, unreachableMs: this.#parts.connectTimeoutMs } }
-    const { store, deletions, inspector } = this.#parts
+    const { store, deletions, devices, inspector } = this.#parts
     using _turn = await this.#turn(req.key, ctx)
     const info = await inspector.info(caller)
     refuseUnencrypted(req, info)
     await deletions.settle(req.key, caller)
 
     const known = store.get(req.key)
-    const device = this.#device(req.key, req.port)
+    const device = devices.of(req.key, req.port)
     await this.#assertFree(req, device)
     const had = req.had === undefined ? undefined : podAddresses(req.had)
     const again = had ?? (known === undefined ? undefined : addressesOf(known))
@@ -116,13 +118,12 @@ export class CiliumAdapter implements CniAdapter {
   }
 
   async detach(req: DetachRequest, ctx: OpContext): Promise<void> {
-    const { store, deletions } = this.#parts
+    const { store, deletions, devices } = this.#parts
     using _turn = await this.#turn(req.key, ctx)
     const known = store.get(req.key)
-    if (req.port !== undefined) this.#proxies.of(req.port)
-    const port = known?.request.port ?? (await this.#proxies.noted(attachmentNote(req.key)))?.port
+    const port = known?.request.port ?? (await devices.holder(req.key, req.port))
     // The port first: an address must not be free while its last owner can still send.
-    if (port !== undefined) await this.#device(req.key, port).remove()
+    if (port !== undefined) await devices.of(req.key, port).remove()
     reached('cilium.detach.cut')
     const due = known === undefined ? { key: req.key, owner: '', ips: [] } : dueDeletion(known)
     // An attach that never came to its end may have asked the agent for an endpoint.
@@ -136,7 +137,7 @@ export class CiliumAdapter implements CniAdapter {
     if (known?.result === undefined) throw differs(`attachment ${formatAttachmentKey(req.key)} is not known`)
     const [has, should] = [addressList(known.result), addressList(req.expected)]
     if (has !== should) throw differs(`addresses are ${has}, expected ${should}`)
-    const problem = await this.#device(req.key, known.request.port).problem(req.expected)
+    const problem = await this.#parts.devices.of(req.key, known.request.port).problem(req.expected)
     if (problem !== undefined) throw differs(problem)
     await this.#parts.endpoints.check(req.key, ctx)
   }
@@ -145,10 +146,10 @@ export class CiliumAdapter implements CniAdapter {
     await this.#parts.inspector.requireUsable(ctx)
   }
 
-  /** What the agent has an endpoint for and what is really spliced. Anything less is left out, so that resync makes it whole. */
+  /** What the agent has an endpoint for and what is really connected. Anything less is left out, so that resync makes it whole. */
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
-    const { endpoints, net, store, proxies } = this.#parts
-    return await endpoints.served(await this.#proxies.spliced(store.keys()), net, proxies.home, ctx)
+    const { endpoints, store, devices } = this.#parts
+    return await endpoints.served(await devices.connected(store.keys()), ctx)
   }
 
   async remembered(): Promise<RememberedAttachment[]> {
@@ -182,11 +183,7 @@ export class CiliumAdapter implements CniAdapter {
     }
   }
 
-  #device(key: AttachmentKey, port: PortRef): PodDevice {
-    return new PodDevice(this.#parts.net, this.#parts.proxies.home, this.#proxies.of(port), key)
-  }
-
-  async #assertFree({ key, port }: AttachRequest, device: PodDevice): Promise<void> {
+  async #assertFree({ key, port }: AttachRequest, device: EndpointDevice): Promise<void> {
     const id = formatAttachmentKey(key)
     const other = this.#parts.store.byPort(port).find((row) => formatAttachmentKey(row.request.key) !== id)
     if (other !== undefined) throw portTaken({ port }, formatAttachmentKey(other.request.key))
@@ -195,17 +192,14 @@ export class CiliumAdapter implements CniAdapter {
 
   /** The attachment goes on with another port. */
   async #leave({ request: { key, port } }: StoredAttachment): Promise<void> {
-    await this.#device(key, port).remove()
+    await this.#parts.devices.of(key, port).remove()
     await this.#letGo(port)
   }
 
   /** Gives a port back that other adapters may attach, too, unless an attachment has it. */
   async #letGo(port: PortRef | undefined): Promise<void> {
-    if (port?.shared !== true) return
-    const proxy = this.#proxies.of(port)
-    const links = await proxy.links()
-    if (links === undefined || links.some(({ alias }) => isAttachmentNote(alias)) || this.#parts.store.byPort(port).length > 0) return
-    await proxy.giveBack()
+    const { store, devices } = this.#parts
+    if (port?.shared === true && store.byPort(port).length === 0) await devices.giveBack(port)
   }
 }
 

@@ -2,7 +2,8 @@ import { type Clock, OffloadError, type OpContext } from '@cni-offload/sdk'
 import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
-import { agentProblems, enabledFamilies, IPAM_MODES } from './agent-problems.ts'
+import type { CiliumOptions, DeviceKind } from '../options.ts'
+import { agentProblems, enabledFamilies, hostRoutingOf, IPAM_MODES, releaseOf } from './agent-problems.ts'
 
 /** Address family. */
 export type Family = 'ipv4' | 'ipv6'
@@ -23,6 +24,8 @@ export interface AgentInfo {
   readonly reservedPorts: string
   /** What traffic between nodes is encrypted with: `IPsec`, `Wireguard`, `Disabled`, …; undefined if it does not say. */
   readonly encryption: string | undefined
+  /** How packets get from device to device: `BPF`, or `Legacy` by the network stack; undefined if it does not say. */
+  readonly hostRouting: string | undefined
   /** Whether the agent itself hands out the pods' addresses, and nothing else has to be set up for each. */
   readonly ownAddresses: boolean
 }
@@ -35,6 +38,14 @@ export interface Expectations {
   readonly families?: readonly Family[] | undefined
   /** Whether it has to hand out the pods' addresses itself. */
   readonly ownAddresses?: boolean | undefined
+  /** What its endpoints will be made over; nothing is expected for `veth`. */
+  readonly device?: DeviceKind | undefined
+}
+
+/** What the options ask of the agent. */
+export function expectationsOf(options: CiliumOptions): Expectations {
+  const { mode, nodeName, families } = options
+  return { nodeName, families, ownAddresses: mode === 'agent-api', ...(mode === 'agent-api' ? { device: options.device } : {}) }
 }
 
 /** How long what was learned of an agent holds, milliseconds: it may have been restarted with another configuration. */
@@ -111,12 +122,13 @@ export class AgentInspector {
 export function describeAgent(config: AgentConfig, health: AgentHealth): AgentInfo {
   const routers = Object.fromEntries(enabledFamilies(config).map((family) => [family, config.addressing[family]?.ip ?? '']))
   return {
-    version: /\d+\.\d+\.\d+/.exec(health.cilium?.msg ?? '')?.[0],
+    version: releaseOf(health),
     routers,
     deviceMtu: config.deviceMTU,
     routeMtu: config.routeMTU ?? 0,
     reservedPorts: config.ipLocalReservedPorts ?? '',
     encryption: health.encryption?.mode ?? undefined,
+    hostRouting: hostRoutingOf(health),
     ownAddresses: IPAM_MODES.includes(config['ipam-mode'] ?? ''),
   }
 }

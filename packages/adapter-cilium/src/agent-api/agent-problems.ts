@@ -6,7 +6,7 @@ import type { Expectations, Family } from './agent-info.ts'
 export const IPAM_MODES: readonly string[] = ['cluster-pool', 'kubernetes', 'multi-pool', 'crd']
 
 /** Part of an agent that can keep pods from being given to it. */
-export type AgentPart = 'cilium' | 'kubernetes' | 'datapath' | 'chaining' | 'ipam' | 'families' | 'node'
+export type AgentPart = 'cilium' | 'kubernetes' | 'datapath' | 'chaining' | 'ipam' | 'families' | 'node' | 'device'
 
 /** What keeps pods from being given to an agent. */
 export interface AgentProblem {
@@ -58,7 +58,27 @@ const JUDGES: Readonly<Record<AgentPart, Judge>> = {
       `Set K8S_NODE_NAME=${nodeName} in the agent's environment.`,
     )
   },
+  device(_, health, { device }) {
+    if (device !== 'port') return undefined
+    const [release, routing] = [releaseOf(health), hostRoutingOf(health)]
+    const minor = Number(/^1\.(\d+)\./.exec(release ?? '')?.[1] ?? Number.POSITIVE_INFINITY)
+    if (minor > LAST_WITH_ANY_DEVICE)
+      return wrong(
+        `version = ${release ?? 'unknown'}: with "device: port" it has to be 1.${LAST_WITH_ANY_DEVICE} or older. Newer agents do not start ` +
+          'while an endpoint has a device of another kind than their own',
+        'Use the option "device: veth".',
+      )
+    if (routing === 'Legacy') return undefined
+    return wrong(
+      `routing.intra-host-routing-mode = ${routing ?? 'unknown'}: with "device: port" it has to be Legacy. BPF host routing hands packets to the ` +
+        'peer of a device, and drops them without a word where there is none',
+      'Use the option "device: veth", or set bpf.hostLegacyRouting=true.',
+    )
+  },
 }
+
+/** Minor number of the last release that restores endpoints over devices of any kind. */
+const LAST_WITH_ANY_DEVICE = 19
 
 /** All that keeps pods from being given to an agent, the most basic first. @param health - the whole answer: the brief one lacks most */
 export function agentProblems(config: AgentConfig, health: AgentHealth, expected: Expectations): readonly AgentProblem[] {
@@ -71,6 +91,16 @@ export function agentProblems(config: AgentConfig, health: AgentHealth, expected
 /** Families in which pods get addresses. */
 export function enabledFamilies({ addressing }: AgentConfig): Family[] {
   return (['ipv4', 'ipv6'] as const).filter((family) => addressing[family]?.enabled === true && (addressing[family].ip ?? '') !== '')
+}
+
+/** Release of the agent, `1.19.4`; undefined if it does not tell. */
+export function releaseOf({ cilium }: AgentHealth): string | undefined {
+  return /\d+\.\d+\.\d+/.exec(cilium?.msg ?? '')?.[0]
+}
+
+/** How packets get from device to device, `BPF` or `Legacy`; undefined if the agent does not tell. */
+export function hostRoutingOf({ routing }: AgentHealth): string | undefined {
+  return routing?.['intra-host-routing-mode'] ?? undefined
 }
 
 /** Node that the agent believes to be on, without the name of the cluster; undefined if it does not tell. */

@@ -10,8 +10,8 @@ import type { AgentInfo } from './agent-info.ts'
 import type { Deletions } from './deletions.ts'
 import type { Endpoints } from './endpoints.ts'
 import { addressesOfEndpoint, endpointChangeOf, serves } from './endpoint-change.ts'
+import type { EndpointDevice } from './endpoint-device.ts'
 import { dueDeletion, ownerOf } from './identity.ts'
-import type { PodDevice } from './pod-device.ts'
 import { podNetwork } from './pod-network.ts'
 import { podAddresses, sameAddresses, wantedMac } from './wishes.ts'
 
@@ -34,7 +34,7 @@ export interface AttachJob {
   /** What the agent is. */
   readonly info: AgentInfo
   /** The device. */
-  readonly device: PodDevice
+  readonly device: EndpointDevice
   /** What the running pod has and must keep; undefined for a new pod. */
   readonly again: PodAddresses | undefined
   /** Who calls. */
@@ -61,10 +61,9 @@ export class Buildup {
   /** Makes a known attachment forward again if the agent still has its endpoint; false if it has to be made anew. */
   async restore({ req, device, caller }: AttachJob, result: AttachResult): Promise<boolean> {
     const endpoint = await this.#parts.endpoints.of(req.key, caller)
-    if (endpoint === undefined || !serves(endpoint, req.key, await device.agentEnd())) return false
+    if (endpoint === undefined || !serves(endpoint, await device.agentEnd())) return false
     if (!sameAddresses(addressesOfEndpoint(endpoint), podAddresses(result))) return false
-    if ((await device.problem(result)) !== undefined) await device.open(result.mac)
-    return true
+    return (await device.problem(result)) === undefined || (await device.reopen(result.mac))
   }
 
   /**

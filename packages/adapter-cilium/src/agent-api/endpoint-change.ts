@@ -2,8 +2,7 @@ import type { AttachmentKey, PodIdentity } from '@cni-offload/sdk'
 import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
 import type { PodAddresses } from '../state/attachment-store.ts'
 import type { HeldAddress } from './address-book.ts'
-import { lxcName } from './identity.ts'
-import type { AgentEnd } from './pod-device.ts'
+import type { AgentEnd } from './endpoint-device.ts'
 import { familyOf } from './pod-network.ts'
 
 /** What an endpoint is made of. */
@@ -49,13 +48,13 @@ export function endpointChangeOf({ key, pod, mac, device, held }: EndpointParts)
 /** States in which an endpoint is not, or will not be, what it was made for. */
 const LOST = ['invalid', 'disconnecting', 'disconnected']
 
-/** Whether an endpoint serves an attachment by its device. @param device - the agent's end as it is now */
-export function serves({ status }: CiliumEndpoint, key: AttachmentKey, device: AgentEnd | undefined): boolean {
+/** Whether an endpoint serves its attachment by a device. @param device - the agent's end as it is now */
+export function serves({ status }: CiliumEndpoint, device: AgentEnd | undefined): boolean {
   const index = status.networking?.['interface-index'] ?? 0
   return (
     !LOST.includes(status.state) &&
     device !== undefined &&
-    status.networking?.['interface-name'] === lxcName(key) &&
+    status.networking?.['interface-name'] === device.name &&
     (index === 0 || index === device.index)
   )
 }

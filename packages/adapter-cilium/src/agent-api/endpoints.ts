@@ -1,12 +1,11 @@
-import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { type AttachmentKey, OffloadError } from '@cni-offload/sdk'
 import { CiliumApiError } from '../api/api-error.ts'
 import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE, type Patience } from '../api/patience.ts'
 import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
 import { serves } from './endpoint-change.ts'
+import type { AgentEnd, Connected } from './endpoint-device.ts'
 import { attachmentId, endpointId } from './identity.ts'
-import type { AgentEnd } from './pod-device.ts'
 
 /** A limit of the agent is no failure: whoever asks waits for his turn. */
 export const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
@@ -46,19 +45,18 @@ export class Endpoints {
     } catch (error) {
       if (!(error instanceof CiliumApiError) || error.kind !== 'broken') throw error
       const made = await this.of(key, caller)
-      if (made?.status.state === 'ready' && serves(made, key, await device())) return made
+      if (made?.status.state === 'ready' && serves(made, await device())) return made
       throw error
     }
   }
 
-  /** Those of the attachments that have an endpoint over the device that there is. @param home - namespace of the agent */
-  async served(keys: readonly AttachmentKey[], net: LinuxNet, home: NetnsPath, caller: Omit<Caller, 'patience'>): Promise<AttachmentKey[]> {
+  /** Those of the attachments that have an endpoint over the device that there is. */
+  async served(connected: readonly Connected[], caller: Omit<Caller, 'patience'>): Promise<AttachmentKey[]> {
     const endpoints = await this.#client.endpoints({ ...caller, patience: NO_PATIENCE })
     const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
-    const links = new Map((await net.links(home)).map((link): [string, Link] => [link.name, link]))
-    return keys.filter((key) => {
+    return connected.flatMap(({ key, agentEnd }) => {
       const endpoint = byId.get(attachmentId(key))
-      return endpoint !== undefined && serves(endpoint, key, links.get(endpoint.status.networking?.['interface-name'] ?? ''))
+      return endpoint !== undefined && serves(endpoint, agentEnd) ? [key] : []
     })
   }
 

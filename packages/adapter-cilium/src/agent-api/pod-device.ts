@@ -1,26 +1,17 @@
 import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { attachmentNote, isAttachmentNote, madeByPlugins, type ProxyNamespace, Splice } from '@cni-offload/linux/splice'
 import { type AttachmentKey, formatVfId, OffloadError } from '@cni-offload/sdk'
+import type { AgentEnd, EndpointDevice } from './endpoint-device.ts'
 import { gatewayMac, lxcName } from './identity.ts'
 
 /** Name of the pod's end of the device inside the proxy namespace, where nobody else has a say in it. */
 export const POD_END = 'pod0'
 
-/** The agent's end of a device. */
-export interface AgentEnd {
-  /** Name. */
-  readonly name: string
-  /** Index. */
-  readonly index: number
-  /** MAC. */
-  readonly mac: string
-}
-
 /**
  * The device of an endpoint: a veth pair as cilium-cni makes it, with the pod's end in the proxy namespace of the port instead of in
  * the pod, where it is spliced to the port. For Cilium the pod is local.
  */
-export class PodDevice {
+export class PodDevice implements EndpointDevice {
   /** Name of the agent's end. */
   readonly name: string
   readonly #net: LinuxNet
@@ -89,6 +80,11 @@ export class PodDevice {
   async open(mac: string): Promise<void> {
     if ((await this.podEnd())?.mac !== mac) await this.#net.apply(this.#proxy.path, [{ op: 'link.set', dev: this.#podEnd, mac }])
     await this.#splice.open(this.#note)
+  }
+
+  async reopen(mac: string): Promise<boolean> {
+    await this.open(mac)
+    return true
   }
 
   /** Cuts the port off and puts it back into its neutral state. */

@@ -19,6 +19,7 @@ import type { AgentInspector } from '../agent-api/agent-info.ts'
 import type { Deletions } from '../agent-api/deletions.ts'
 import { type Endpoints, UNTIL_DONE } from '../agent-api/endpoints.ts'
 import { ownerOf } from '../agent-api/identity.ts'
+import { withVethEnds } from '../agent-api/veth-devices.ts'
 import { podAddresses, refuseUnencrypted, sameAddresses } from '../agent-api/wishes.ts'
 import type { Caller } from '../api/patience.ts'
 import type { AttachmentStore } from '../state/attachment-store.ts'
@@ -130,7 +131,7 @@ export class CiliumSpliceAdapter implements CniAdapter {
   /** What the agent has an endpoint for and what is really spliced. Anything less is left out, so that resync makes it whole. */
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
     const { engine, endpoints, net, home } = this.#parts
-    return await endpoints.served(await engine.list(), net, home, ctx)
+    return await endpoints.served(await withVethEnds(net, home, await engine.list()), ctx)
   }
 
   async remembered(): Promise<RememberedAttachment[]> {

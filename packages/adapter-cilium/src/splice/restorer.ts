@@ -6,8 +6,9 @@ import type { AddressBook, HeldAddress } from '../agent-api/address-book.ts'
 import type { AgentInfo } from '../agent-api/agent-info.ts'
 import { endpointChangeOf, serves } from '../agent-api/endpoint-change.ts'
 import type { Endpoints } from '../agent-api/endpoints.ts'
+import type { AgentEnd } from '../agent-api/endpoint-device.ts'
 import { ownerOf } from '../agent-api/identity.ts'
-import { type AgentEnd, PodDevice } from '../agent-api/pod-device.ts'
+import { PodDevice } from '../agent-api/pod-device.ts'
 import { podNetwork } from '../agent-api/pod-network.ts'
 import { plainAddress } from '../agent-api/wishes.ts'
 import type { Caller } from '../api/patience.ts'
@@ -57,7 +58,7 @@ export class Restorer {
   async renew(req: AttachRequest, { mac, ips }: AttachResult, caller: Caller): Promise<boolean> {
     const device = this.#device(req)
     const [agentEnd, podEnd, endpoint] = await Promise.all([device.agentEnd(), device.podEnd(), this.#parts.endpoints.of(req.key, caller)])
-    if (endpoint !== undefined && serves(endpoint, req.key, agentEnd)) return true
+    if (endpoint !== undefined && serves(endpoint, agentEnd)) return true
     if (agentEnd === undefined || podEnd?.mac !== mac) return false
     const had = { mac, ips: ips.map(({ address }) => address) }
     await this.#register(req, device, agentEnd, had, caller)

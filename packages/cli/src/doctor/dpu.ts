@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os'
-import { type CiliumOptions, ciliumOptions } from '@cni-offload/adapter-cilium'
+import { type CiliumOptions, ciliumOptions, expectationsOf } from '@cni-offload/adapter-cilium'
 import { type AgentConfig, readAgentConfig } from '@cni-offload/agent'
 import { createLinuxNet } from '@cni-offload/linux'
 import { type Clock, OffloadError, parseWith } from '@cni-offload/sdk'
@@ -98,7 +98,7 @@ function ciliumSubjects({ ciliumSocket, node }: DpuDoctorOptions, adapters: read
   for (const { network, options } of configured) {
     const socket = ciliumSocket ?? options.socket
     if (subjects.has(socket)) continue
-    const expected = { nodeName: node ?? options.nodeName, families: options.families, ownAddresses: options.mode === 'agent-api' }
+    const expected = { ...expectationsOf(options), nodeName: node ?? options.nodeName }
     subjects.set(socket, { id: subjects.size === 0 ? 'cilium' : `cilium.${network}`, socket, expected })
   }
   if (subjects.size === 0 && ciliumSocket !== undefined) return [{ id: 'cilium', socket: ciliumSocket, expected: { nodeName: node } }]

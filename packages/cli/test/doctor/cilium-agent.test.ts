@@ -52,6 +52,14 @@ describe('cilium-agent', { timeout: 120_000 }, () => {
     ['datapath', { config: { datapathMode: 'netkit' } }, {}, 'datapathMode = netkit', 'bpf.datapathMode=veth'],
     ['chaining', { config: { chainingMode: 'generic-veth' } }, {}, 'generic-veth', 'cni.chainingMode=none'],
     ['ipam', { config: { ipamMode: 'eni' } }, { ownAddresses: true }, 'ipam-mode = eni', 'mode: splice'],
+    ['device', { version: '1.20.2' }, { device: 'port' }, 'version = 1.20.2', 'device: veth'],
+    [
+      'device',
+      { version: '1.19.4', config: { hostRouting: 'BPF' } },
+      { device: 'port' },
+      'intra-host-routing-mode = BPF',
+      'bpf.hostLegacyRouting=true',
+    ],
     ['families', {}, { families: ['ipv4'] }, 'enabled are ipv4 and ipv6, expected ipv4', 'families'],
     ['mtu', { config: { deviceMtu: 1200, routeMtu: 1150 } }, {}, 'IPv6 needs 1280', 'Set MTU'],
     ['socket-lb', { config: { socketLb: 'all' } }, {}, 'not translated', 'socketLB.hostNamespaceOnly=true'],
@@ -70,6 +78,12 @@ describe('cilium-agent', { timeout: 120_000 }, () => {
   it('may have another IPAM where cilium-cni takes the addresses', async () => {
     const results = await lookAt({ config: { ...FIT.config, ipamMode: 'delegated-plugin' } }, { nodeName: 'host-1', ownAddresses: false })
     expect(results['cilium.ipam']).toMatchObject({ state: 'ok', seen: 'delegated-plugin' })
+  })
+
+  it('is asked for what endpoints over ports need only where they are wanted', async () => {
+    const legacy = { version: '1.19.4', config: { ...FIT.config, hostRouting: 'Legacy' } } as const
+    expect((await lookAt(legacy, { device: 'port' }))['cilium.device']).toMatchObject({ state: 'ok', seen: '1.19.4, host routing Legacy' })
+    expect(await lookAt(legacy, { device: 'veth' })).not.toHaveProperty(['cilium.device'])
   })
 
   it('that is not in order itself', async () => {

@@ -17,6 +17,13 @@ describe('attachmentNote', () => {
     )
   })
 
+  it('is a hash where there is less room, and still leads back to the key', () => {
+    const one = { network: 'podnet', containerId: 'c1', ifName: 'eth0' }
+    const [plain, short] = [attachmentNote(one), attachmentNote(one, 20)]
+    expect(plain).not.toBe(short)
+    for (const note of [plain, short]) expect(notedAttachment(note, [{ ...one, ifName: 'net1' }, one])).toEqual(one)
+  })
+
   it('does not take other people’s aliases for notes', () => {
     for (const alias of ['', 'uplink', 'cni-offload vf=soft0/3', 'cni-offload attachment=nonsense'])
       expect(notedAttachment(alias, [])).toBeUndefined()

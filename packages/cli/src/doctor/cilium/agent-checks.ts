@@ -49,6 +49,17 @@ const PARTS: readonly {
   },
 ]
 
+/** Looked at only where the adapter makes endpoints over the ports. */
+const PORT_PART: (typeof PARTS)[number] = {
+  part: 'device',
+  id: 'device',
+  title: 'endpoints can be made over ports',
+  seen: ({ config, health }) => {
+    const { version = 'unknown', hostRouting = 'unknown' } = describeAgent(config, health)
+    return `${version}, host routing ${hostRouting}`
+  },
+}
+
 const FINDINGS: readonly { readonly id: string; readonly title: string; readonly find: (view: AgentView) => Finding }[] = [
   { id: 'version', title: 'the release is one that the adapter was made for', find: findings.version },
   { id: 'mtu', title: 'packets of pods fit', find: findings.mtu },
@@ -76,7 +87,7 @@ export function agentChecks({ id, socket, expected }: AgentSubject): readonly Ch
         return ok(socket)
       },
     },
-    ...PARTS.map(({ part, id: name, title, seen: show }): Check => ({
+    ...[...PARTS, ...(expected.device === 'port' ? [PORT_PART] : [])].map(({ part, id: name, title, seen: show }): Check => ({
       id: `${id}.${name}`,
       title,
       after,
