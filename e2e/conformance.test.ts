@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Lab, LAB_ADAPTERS, type LabAdapter } from '@cni-offload/cli'
+import { isCilium, Lab, LAB_ADAPTERS, type LabAdapter } from '@cni-offload/cli'
 import { nodeShimPath } from '@cni-offload/shim/build'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
@@ -95,7 +95,7 @@ async function nodeExecutable(dir: string): Promise<string> {
 
 describe.skipIf(needsRoot || why !== '')(`the conformance suite (needs root for namespaces${why})`, () => {
   // All at once: mostly they wait for the kernel.
-  describe.concurrent.each(LAB_ADAPTERS.filter((adapter) => EVERY_PAIR || adapter !== 'cilium-splice'))('with adapter %s', (adapter) => {
+  describe.concurrent.each(LAB_ADAPTERS.filter((adapter) => EVERY_PAIR || !isCilium(adapter)))('with adapter %s', (adapter) => {
     let e2e: E2eLab
 
     beforeAll(async () => {

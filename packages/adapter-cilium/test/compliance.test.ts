@@ -7,6 +7,8 @@ import { Lab } from './lab.ts'
 
 type Variant = 'splice' | 'agent-api' | 'agent-api over the port'
 
+const EVERYTHING = process.env['E2E_EVERYTHING'] === '1'
+
 async function setup(variant: Variant): Promise<AdapterFixture> {
   const raw = variant === 'agent-api over the port'
   const lab = await Lab.create(4, {
@@ -37,10 +39,14 @@ async function setup(variant: Variant): Promise<AdapterFixture> {
     netconf: { cniVersion: '1.1.0', name: 'podnet', type: 'offload-cni' },
     capacity: 3,
     create: () => lab.configured(options),
-    process: {
-      plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'cilium', options },
-      stateDir: lab.deps.stateDir,
-    },
+    ...(variant === 'splice' && !EVERYTHING
+      ? {}
+      : {
+          process: {
+            plugin: { plugin: import.meta.resolve('../src/index.ts'), export: 'cilium', options },
+            stateDir: lab.deps.stateDir,
+          },
+        }),
     loseState: () => lab.forgetState(),
     tampers: raw
       ? [
@@ -62,5 +68,7 @@ async function setup(variant: Variant): Promise<AdapterFixture> {
   }
 }
 
-for (const variant of ['splice', 'agent-api', 'agent-api over the port'] as const)
-  adapterSuite({ name: `cilium in mode ${variant}`, setup: () => setup(variant), timeoutMs: 60_000 })
+/** In mode splice a process dies at the steps of adapter-delegate, whose own tests do that, too. */
+const VARIANTS = ['splice', 'agent-api', ...(EVERYTHING ? (['agent-api over the port'] as const) : [])] as const
+
+for (const variant of VARIANTS) adapterSuite({ name: `cilium in mode ${variant}`, setup: () => setup(variant), timeoutMs: 60_000 })
