@@ -43,7 +43,12 @@ describe.skipIf(!isRoot)(`what a pod gets ${NEEDS_ROOT}`, { timeout: 90_000 }, (
       ],
       neighbours: [],
       dns: {},
-      sysctls: { 'net.ipv4.ip_local_reserved_ports': '8472' },
+      sysctls: {
+        'net.ipv4.ip_local_reserved_ports': '8472',
+        'net.ipv4.tcp_base_mss': '1024',
+        'net.ipv4.tcp_mtu_probe_floor': '48',
+        'net.ipv4.tcp_mtu_probing': '1',
+      },
     })
     const device = await lab.net.link(lab.bench.dpuNetns, lxcName(request.key))
     expect(lab.agent.endpoints).toMatchObject([

@@ -4,6 +4,7 @@ import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
 import type { CiliumOptions, DeviceKind } from '../options.ts'
 import { agentProblems, enabledFamilies, hostRoutingOf, IPAM_MODES, releaseOf } from './agent-problems.ts'
+import { podSysctls } from './pod-sysctls.ts'
 
 /** Address family. */
 export type Family = 'ipv4' | 'ipv6'
@@ -20,8 +21,8 @@ export interface AgentInfo {
   readonly deviceMtu: number
   /** MTU of pods' default routes, bytes; 0 for none. */
   readonly routeMtu: number
-  /** Ports that pods must not use of their own accord; empty for none. */
-  readonly reservedPorts: string
+  /** Kernel settings of a pod, by dotted name. */
+  readonly podSysctls: Readonly<Record<string, string>>
   /** What traffic between nodes is encrypted with: `IPsec`, `Wireguard`, `Disabled`, …; undefined if it does not say. */
   readonly encryption: string | undefined
   /** How packets get from device to device: `BPF`, or `Legacy` by the network stack; undefined if it does not say. */
@@ -126,7 +127,7 @@ export function describeAgent(config: AgentConfig, health: AgentHealth): AgentIn
     routers,
     deviceMtu: config.deviceMTU,
     routeMtu: config.routeMTU ?? 0,
-    reservedPorts: config.ipLocalReservedPorts ?? '',
+    podSysctls: podSysctls(config),
     encryption: health.encryption?.mode ?? undefined,
     hostRouting: hostRoutingOf(health),
     ownAddresses: IPAM_MODES.includes(config['ipam-mode'] ?? ''),

@@ -27,7 +27,7 @@ export function podNetwork(info: AgentInfo, mac: string, ips: readonly string[])
     ]),
     neighbours: [],
     dns: {},
-    sysctls: info.reservedPorts === '' ? {} : { 'net.ipv4.ip_local_reserved_ports': info.reservedPorts },
+    sysctls: info.podSysctls,
   }
 }
 

@@ -39,6 +39,10 @@ export interface AgentConfig {
   readonly 'ipam-mode'?: string | null | undefined
   /** Ports that pods must not use of their own accord. */
   readonly ipLocalReservedPorts?: string | null | undefined
+  /** How pods look for the MTU of a path, as `tcp_mtu_probing` has it; left out for the kernel's way, and before 1.19. */
+  readonly packetizationLayerPMTUDMode?: '0' | '1' | '2' | '' | null | undefined
+  /** Whether BBR is for the node and not for pods; since 1.18. */
+  readonly enableBBRHostNamespaceOnly?: boolean | null | undefined
 }
 
 /** Schema of `GET /config`. */
@@ -50,6 +54,8 @@ export const configReply: z.ZodType<{ readonly status: AgentConfig }> = z.object
     routeMTU: number,
     'ipam-mode': text,
     ipLocalReservedPorts: text,
+    packetizationLayerPMTUDMode: z.enum(['0', '1', '2', '']).nullish(),
+    enableBBRHostNamespaceOnly: z.boolean().nullish(),
   }),
 })
 

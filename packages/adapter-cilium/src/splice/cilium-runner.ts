@@ -124,8 +124,7 @@ export class CiliumRunner implements PluginRunner {
 
   /** What cilium-cni sets in the pod's namespace. */
   podSysctls(): Readonly<Record<string, string>> {
-    const ports = this.#parts.inspector.last?.reservedPorts ?? ''
-    return ports === '' ? {} : { 'net.ipv4.ip_local_reserved_ports': ports }
+    return this.#parts.inspector.last?.podSysctls ?? {}
   }
 
   /** Addresses of running pods whose endpoints the agent has lost are passed over and left for those pods. */

@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises'
 import { type AttachResult, OffloadError, silentLogger } from '@cni-offload/sdk'
-import { reaches, wirePod } from '@cni-offload/testing'
+import { exec, inNetns, reaches, wirePod } from '@cni-offload/testing'
 import { type FakeCiliumOptions, noDatapath } from '@cni-offload/testing/cilium'
 import { afterEach, describe, expect, it } from 'vitest'
 import { FastClock } from '../clocks.ts'
@@ -25,7 +26,9 @@ const pingAll = async (from: number, to: AttachResult): Promise<boolean[]> =>
 
 describe.skipIf(!isRoot)(`what the stock cilium-cni makes, spliced to ports ${NEEDS_ROOT}`, { timeout: 120_000 }, () => {
   it('is the network of the pods, MAC, MTU, routes and reserved ports as it made them', async () => {
-    await open(2, { config: { deviceMtu: 1480, routeMtu: 1400, ipLocalReservedPorts: '8472' } })
+    // A namespace may have only those that its kernel allows to everybody.
+    const cubic = (await readFile('/proc/sys/net/ipv4/tcp_allowed_congestion_control', 'utf8')).split(/\s/).includes('cubic')
+    await open(2, { config: { deviceMtu: 1480, routeMtu: 1400, ipLocalReservedPorts: '8472', bbrHostNamespaceOnly: cubic } })
     const [first, second] = [await connect(0), await connect(1)]
     expect([...(await pingAll(0, second)), ...(await pingAll(1, first))]).not.toContain(false)
     expect(first).toMatchObject({
@@ -39,8 +42,13 @@ describe.skipIf(!isRoot)(`what the stock cilium-cni makes, spliced to ports ${NE
         { dst: '0.0.0.0/0', gw: '10.66.0.1', mtu: 1400 },
         expect.objectContaining({ dst: '::/0', gw: 'fd66::1', mtu: 1400 }),
       ]),
-      sysctls: { 'net.ipv4.ip_local_reserved_ports': '8472' },
     })
+    const settings = { ip_local_reserved_ports: '8472', tcp_base_mss: '1024', tcp_mtu_probe_floor: '48', tcp_mtu_probing: '1' }
+    for (const [name, value] of Object.entries({ ...settings, ...(cubic ? { tcp_congestion_control: 'cubic' } : {}) })) {
+      const there = ['sysctl', '-n', `net.ipv4.${name}`]
+      for (const netns of [lab.proxy(0).path, lab.at(0).pod.path])
+        expect((await exec(inNetns(netns, there))).stdout.trim(), `${name} in ${netns}`).toBe(value)
+    }
     const inside = await lab.net.link(lab.proxy(0).path, 'eth0')
     expect(inside?.mac).toBe(first.mac)
     await lab.adapter.check({ ...lab.request(0), expected: first }, ctx())

@@ -13,6 +13,10 @@ export interface FakeAgentConfig {
   readonly routeMtu: number
   /** Ports that pods must not use of their own accord, empty for none. */
   readonly ipLocalReservedPorts: string
+  /** How pods look for the MTU of a path, as `tcp_mtu_probing` has it, empty for the kernel's way; 1.19 and newer. */
+  readonly packetizationLayerPMTUDMode: '0' | '1' | '2' | ''
+  /** Whether BBR is for the node and not for pods; 1.18 and newer. */
+  readonly bbrHostNamespaceOnly: boolean
   /** Chaining mode, `none` for none. */
   readonly chainingMode: string
   /** How packets get from device to device: by eBPF or by the kernel. */
@@ -32,6 +36,8 @@ export const DEFAULT_CONFIG: FakeAgentConfig = {
   deviceMtu: 1500,
   routeMtu: 1450,
   ipLocalReservedPorts: '',
+  packetizationLayerPMTUDMode: '1',
+  bbrHostNamespaceOnly: false,
   chainingMode: 'none',
   hostRouting: 'BPF',
   encryption: 'Disabled',
@@ -50,6 +56,10 @@ export function configView(config: FakeAgentConfig, traits: VersionTraits, addre
       deviceMTU: config.deviceMtu,
       routeMTU: config.routeMtu,
       ...(config.ipLocalReservedPorts === '' ? {} : { ipLocalReservedPorts: config.ipLocalReservedPorts }),
+      ...(traits.probesMtu && config.packetizationLayerPMTUDMode !== ''
+        ? { packetizationLayerPMTUDMode: config.packetizationLayerPMTUDMode }
+        : {}),
+      ...(traits.limitsBbr && config.bbrHostNamespaceOnly ? { enableBBRHostNamespaceOnly: true } : {}),
       'ipam-mode': config.ipamMode,
       masquerade: true,
     },

@@ -46,6 +46,8 @@ const agentConfig: z.ZodType<Partial<FakeAgentConfig>> = z.strictObject({
   deviceMtu: z.int().min(1280).max(65_535).exactOptional(),
   routeMtu: z.int().min(0).max(65_535).exactOptional(),
   ipLocalReservedPorts: z.string().exactOptional(),
+  packetizationLayerPMTUDMode: z.enum(['0', '1', '2', '']).exactOptional(),
+  bbrHostNamespaceOnly: z.boolean().exactOptional(),
   chainingMode: z.string().exactOptional(),
   hostRouting: z.enum(['BPF', 'Legacy']).exactOptional(),
   encryption: z.enum(['Disabled', 'IPsec', 'Wireguard']).exactOptional(),

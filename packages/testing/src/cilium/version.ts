@@ -16,6 +16,10 @@ export interface VersionTraits {
   readonly refusesOtherLinks: boolean
   /** `GET /config` tells the configured datapath mode besides the one in use. */
   readonly tellsConfiguredDatapath: boolean
+  /** Knows of BBR for the node alone. */
+  readonly limitsBbr: boolean
+  /** Has pods look for the MTU of a path. */
+  readonly probesMtu: boolean
 }
 
 /** Minor number of a release: 19 of `1.19.4`. */
@@ -32,5 +36,7 @@ export function traitsOf(version: CiliumVersion): VersionTraits {
     legacyIds: minor <= 19,
     refusesOtherLinks: minor >= 20,
     tellsConfiguredDatapath: minor >= 20,
+    limitsBbr: minor >= 18,
+    probesMtu: minor >= 19,
   }
 }

@@ -14,7 +14,15 @@ const allocated = z.object({
   ipv6: family,
 })
 
-const configured = z.object({ status: z.looseObject({ deviceMTU: z.number(), routeMTU: z.number().default(0) }) })
+const configured = z.object({
+  status: z.looseObject({
+    deviceMTU: z.number(),
+    routeMTU: z.number().default(0),
+    ipLocalReservedPorts: z.string().default(''),
+    packetizationLayerPMTUDMode: z.string().default(''),
+    enableBBRHostNamespaceOnly: z.boolean().default(false),
+  }),
+})
 
 const created = z.object({ status: z.object({ networking: z.object({ mac: z.string().default('') }).optional() }) })
 
@@ -57,6 +65,7 @@ export async function add(call: PluginCall): Promise<CniResult> {
     ])
     const ips = families.map(({ ip, v6, router }) => ({ address: `${ip}/${v6 ? 128 : 32}`, gateway: router, interface: 1 }))
     await net.apply(env.netns, [
+      ...settings({ ip_local_reserved_ports: status.ipLocalReservedPorts }),
       { op: 'sysctl', key: 'net.ipv6.conf.all.disable_ipv6', value: '0' },
       { op: 'link.set', dev: env.ifName, up: true },
       ...ips.map(({ address }): NetOp => ({ op: 'addr.add', dev: env.ifName, address })),
@@ -89,6 +98,11 @@ export async function add(call: PluginCall): Promise<CniResult> {
     const made = await named('unable to create endpoint', () => agent.ask(put, created))
     const effective = made.status.networking?.mac ?? ''
     if (effective !== '' && effective !== mac) await net.apply(env.netns, [{ op: 'link.set', dev: env.ifName, mac: effective }])
+    const probing = status.packetizationLayerPMTUDMode
+    await net.apply(env.netns, [
+      ...(probing === '' ? [] : settings({ tcp_base_mss: '1024', tcp_mtu_probing: probing, tcp_mtu_probe_floor: '48' })),
+      ...settings({ tcp_congestion_control: status.enableBBRHostNamespaceOnly ? 'cubic' : '' }),
+    ])
     const interfaces = [
       { name, mac: hostMac },
       { name: env.ifName, mac: effective === '' ? mac : effective, sandbox: env.netns },
@@ -102,6 +116,12 @@ export async function add(call: PluginCall): Promise<CniResult> {
     await net.apply(OWN_NETNS, [{ op: 'link.del', dev: name, absentOk: true }])
     throw error
   }
+}
+
+/** Those that have a value. */
+function settings(values: Readonly<Record<string, string>>): NetOp[] {
+  const wanted = Object.entries(values).filter(([, value]) => value !== '')
+  return wanted.map(([name, value]): NetOp => ({ op: 'sysctl', key: `net.ipv4.${name}`, value }))
 }
 
 function randomMac(): string {
