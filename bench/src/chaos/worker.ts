@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Lab, LabNode } from '@cni-offload/cli'
-import { parseNote } from '@cni-offload/hw-soft'
+import { parseNote } from '@cni-offload/linux/function'
 import type { LinuxNet } from '@cni-offload/linux'
 import { type Clock, formatVfId } from '@cni-offload/sdk'
 import type { CniResult } from '@cni-offload/sdk/cni'

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { OffloadError, type VfId } from '@cni-offload/sdk'
 import { z } from 'zod'
+import type { End, FunctionEnd } from '@cni-offload/linux/function'
 
 /** What defines a software card: the same values give the same names and addresses everywhere and always. */
 export interface Card {
@@ -42,25 +43,8 @@ export function pciAddresses(card: Card, index: number): { readonly pciAddress: 
   return { pciAddress: at(index + 1), pfPciAddress: at(0) }
 }
 
-/** Which end of a function's veth pair: the VF on the host or the port on the DPU. */
-export type End = 'vf' | 'port'
-
-/** One end of a function's pair in its pristine state. */
-export interface EndSpec {
-  /** The function. */
-  readonly vf: VfId
-  /** Which end. */
-  readonly end: End
-  /** Interface name. */
-  readonly name: string
-  /** MAC address. */
-  readonly mac: string
-  /** MTU in bytes. */
-  readonly mtu: number
-}
-
 /** The pristine state of one end of function `index`. @throws OffloadError HARDWARE_FAILURE if the card has no such function */
-export function endOf(card: Card, vf: VfId, end: End): EndSpec {
+export function endOf(card: Card, vf: VfId, end: End): FunctionEnd {
   if (vf.device !== card.device || !Number.isInteger(vf.index) || vf.index < 0 || vf.index >= card.vfs)
     throw new OffloadError(
       'HARDWARE_FAILURE',

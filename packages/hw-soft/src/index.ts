@@ -7,8 +7,7 @@
  *
  * @packageDocumentation
  */
-export type { Card, EndSpec } from './card.ts'
-export { parseNote } from './note.ts'
+export type { Card } from './card.ts'
 export { type CardInSlot, plugCard, type Slot, unplugCard } from './plug.ts'
 export { type CardFunctions, type CardPorts, moveFunctions, movePorts } from './ports.ts'
 export { softDpu, type SoftDpuOptions, softHost, type SoftHostOptions } from './plugins.ts'

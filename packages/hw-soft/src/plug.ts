@@ -1,8 +1,8 @@
 import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { endKey, formatNote, linkKey, searchEverywhere } from '@cni-offload/linux/function'
 import type { VfId } from '@cni-offload/sdk'
 import { type Card, endOf, functionsOf } from './card.ts'
-import { searchEverywhere } from './find.ts'
-import { endKey, formatNote, isUnfinished, linkKey } from './note.ts'
+import { isUnfinished } from './unfinished.ts'
 
 /** Where a card is plugged in. */
 export interface Slot {

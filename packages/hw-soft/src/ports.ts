@@ -1,7 +1,6 @@
 import { type NetnsPath, PRISTINE_TRAITS } from '@cni-offload/linux'
-import { type End, endOf, functionsOf } from './card.ts'
-import { searchEverywhere } from './find.ts'
-import { endKey, formatNote, linkKey, parseNote } from './note.ts'
+import { type End, endKey, formatNote, linkKey, parseNote, searchEverywhere } from '@cni-offload/linux/function'
+import { endOf, functionsOf } from './card.ts'
 import { type CardInSlot, cardOf } from './plug.ts'
 
 /** What {@link movePorts} needs to know of a card and its DPU. */

@@ -1,4 +1,5 @@
 import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { parseNote, searchEverywhere } from '@cni-offload/linux/function'
 import {
   type DeviceEvent,
   type DpuDevice,
@@ -9,11 +10,8 @@ import {
   type PortRef,
   type VfId,
 } from '@cni-offload/sdk'
-import { aborted } from '@cni-offload/sdk/runtime'
+import { aborted, refuseIfAborted } from '@cni-offload/sdk/runtime'
 import { endOf } from './card.ts'
-import { searchEverywhere } from './find.ts'
-import { parseNote } from './note.ts'
-import { refuseIfAborted } from './refuse-if-aborted.ts'
 
 /** What a {@link SoftDpu} is made of. */
 export interface SoftDpuDeps {

@@ -1,5 +1,14 @@
-import { isDeepStrictEqual } from 'node:util'
-import { type Link, type LinuxNet, type NetnsPath, type NetOp, PRISTINE_TRAITS } from '@cni-offload/linux'
+import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import {
+  endKey,
+  type Found,
+  type FunctionEnd,
+  FunctionNetdevs,
+  isEnd,
+  linkKey,
+  searchEverywhere,
+  type Whereabouts,
+} from '@cni-offload/linux/function'
 import {
   type Clock,
   type DeviceEvent,
@@ -12,12 +21,10 @@ import {
   type VfSettings,
   type VirtualFunction,
 } from '@cni-offload/sdk'
-import { aborted } from '@cni-offload/sdk/runtime'
-import { type Card, type EndSpec, endOf, functionsOf, pciAddresses } from './card.ts'
-import { type Found, linksIfPresent, searchEverywhere } from './find.ts'
-import { endKey, formatNote, isEnd, isUnfinished, linkKey } from './note.ts'
+import { aborted, refuseIfAborted } from '@cni-offload/sdk/runtime'
+import { type Card, endOf, functionsOf, pciAddresses } from './card.ts'
 import { plugFunction, removeUnfinished } from './plug.ts'
-import { refuseIfAborted } from './refuse-if-aborted.ts'
+import { isUnfinished } from './unfinished.ts'
 
 /** How long the kernel may take to clean up a namespace that was deleted with a function inside, in milliseconds. */
 const CLEANUP_MS = 3_000
@@ -51,6 +58,7 @@ export class SoftHost implements HostDevice {
   readonly #netns: NetnsPath
   readonly #dpuNetns: NetnsPath | undefined
   readonly #maxMtu: number
+  readonly #netdevs: FunctionNetdevs
 
   /** Makes the device; nothing is touched before its first call. */
   constructor(deps: SoftHostDeps) {
@@ -60,6 +68,7 @@ export class SoftHost implements HostDevice {
     this.#netns = deps.netns
     this.#dpuNetns = deps.dpuNetns
     this.#maxMtu = deps.maxMtu ?? 65_535
+    this.#netdevs = new FunctionNetdevs(deps.net, deps.netns)
   }
 
   /** All functions of the card. One whose own name is taken by a stranger is unhealthy: it could not come back. */
@@ -85,50 +94,12 @@ export class SoftHost implements HostDevice {
   }
 
   async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
-    const spec = endOf(this.#card, vf, 'vf')
-    refuseIfAborted(ctx.signal)
-    if ((want.mtu ?? 0) > this.#maxMtu)
-      throw new OffloadError('HARDWARE_FAILURE', `mtu = ${want.mtu}: function ${formatVfId(vf)} carries ${this.#maxMtu} at most`)
-    if (want.mac === undefined && want.mtu === undefined && (await this.#isPristine(spec)))
-      return { name: spec.name, mac: spec.mac, mtu: spec.mtu, maxMtu: this.#maxMtu }
-    const link = await this.#inOwnNetns(spec)
-    if (link === undefined)
-      throw new OffloadError(
-        'HARDWARE_FAILURE',
-        `function ${formatVfId(vf)} is not in the host's network namespace: there is no link "${spec.name}"`,
-        {
-          hint: 'if it was never made, plug the card in; if it is in a pod, release it first',
-        },
-      )
-    await this.#apply(vf, this.#netns, [
-      { op: 'link.set', dev: link.name, up: false, traits: PRISTINE_TRAITS, altNames: false },
-      ...(link.name === spec.name ? [] : [rename(link.name, spec)]),
-      {
-        op: 'link.set',
-        dev: spec.name,
-        ...(want.mac === undefined ? {} : { mac: want.mac }),
-        ...(want.mtu === undefined ? {} : { mtu: want.mtu }),
-      },
-      { op: 'addr.flush', dev: spec.name },
-    ])
-    return this.#readBack(spec, { mac: want.mac ?? link.mac, mtu: want.mtu ?? link.mtu })
+    return await this.#netdevs.acquire(endOf(this.#card, vf, 'vf'), want, this.#maxMtu, ctx.signal)
   }
 
-  async release(vf: VfId, from: { readonly netns?: string; readonly ifName?: string }, ctx: OpContext): Promise<void> {
+  async release(vf: VfId, from: Whereabouts, ctx: OpContext): Promise<void> {
     const spec = endOf(this.#card, vf, 'vf')
-    refuseIfAborted(ctx.signal)
-    if (await this.#comesHome(spec, from)) return
-    refuseIfAborted(ctx.signal)
-    const found = (await this.#inPod(spec, from)) ?? (await this.#atHome(spec)) ?? (await this.#recover(spec, ctx.signal))
-    refuseIfAborted(ctx.signal)
-    const { name } = found.link
-    const reset = resetOp(name, spec)
-    // What is reset is reset where the function lies, so that it comes home silent; the kernel drops addresses on a move.
-    const home: NetOp[] =
-      found.netns !== this.#netns
-        ? [{ op: 'link.move', dev: name, netns: this.#netns, name: spec.name }]
-        : [...(name === spec.name ? [] : [rename(name, spec)]), { op: 'addr.flush', dev: spec.name }]
-    await this.#apply(vf, found.netns, [reset, ...home, this.#pristineOp(spec)])
+    await this.#netdevs.release(spec, from, (signal) => this.#recover(spec, signal), ctx.signal)
   }
 
   /**
@@ -147,77 +118,11 @@ export class SoftHost implements HostDevice {
     await aborted(signal)
   }
 
-  /** One look tells whether a function lies at home as it should: the common case of a lease. */
-  async #isPristine(spec: EndSpec): Promise<boolean> {
-    return await succeeds(this.#net.apply(this.#netns, [this.#pristineOp(spec)]))
-  }
-
-  /**
-   * The common case of a release in one request: the function is in the pod under the name that it was given, and comes
-   * home pristine. Whatever is otherwise, also half-way through, is left to the careful way.
-   */
-  async #comesHome(spec: EndSpec, { netns, ifName }: { readonly netns?: string; readonly ifName?: string }): Promise<boolean> {
-    if (netns === undefined || netns === '' || ifName === undefined) return false
-    const [there, here] = await Promise.all([this.#net.netnsIdentity(netns), this.#net.netnsIdentity(this.#netns)])
-    if (there === undefined || there === here) return false
-    return await succeeds(
-      this.#net.apply(netns, [
-        { op: 'link.expect', dev: ifName, alias: formatNote(spec) },
-        resetOp(ifName, spec),
-        { op: 'link.move', dev: ifName, netns: this.#netns, name: spec.name },
-        this.#pristineOp(spec),
-      ]),
-    )
-  }
-
-  /** Down, at home, with its own name, MAC, MTU, note and traits, and without addresses and alternative names. */
-  #pristineOp(spec: EndSpec): NetOp {
-    return {
-      op: 'link.expect',
-      dev: spec.name,
-      netns: this.#netns,
-      mac: spec.mac,
-      mtu: spec.mtu,
-      up: false,
-      alias: formatNote(spec),
-      traits: PRISTINE_TRAITS,
-      altNames: false,
-      addresses: false,
-    }
-  }
-
-  /** By the name in the pod first, then by note: a pod may rename its interface and give the name to another one. */
-  async #inPod(spec: EndSpec, from: { readonly netns?: string; readonly ifName?: string }): Promise<Found | undefined> {
-    const { netns, ifName } = from
-    if (netns === undefined || netns === '') return undefined
-    const [all, there, here] = await Promise.all([
-      linksIfPresent(this.#net, netns),
-      this.#net.netnsIdentity(netns),
-      this.#net.netnsIdentity(this.#netns),
-    ])
-    const links = (all ?? []).filter((link) => isEnd(link, spec))
-    const link = links.find((candidate) => candidate.name === ifName) ?? links[0]
-    // The path may be another name of the host's own namespace, and a link cannot be moved to where it is.
-    return link === undefined ? undefined : { netns: there === here ? this.#netns : netns, link }
-  }
-
-  async #atHome(spec: EndSpec): Promise<Found | undefined> {
-    const link = await this.#inOwnNetns(spec)
-    return link === undefined ? undefined : { netns: this.#netns, link }
-  }
-
-  /** One look-up when all is well; the dump finds a function that came back under another name. */
-  async #inOwnNetns(spec: EndSpec): Promise<Link | undefined> {
-    const named = await this.#net.link(this.#netns, spec.name)
-    if (named !== undefined && isEnd(named, spec)) return named
-    return (await this.#net.links(this.#netns)).find((link) => isEnd(link, spec))
-  }
-
   /**
    * A function that is neither where it should be nor at home: it is in another named namespace, or its namespace was
    * destroyed and took the pair along. A real function would then come back to the host by itself, so the pair is made anew.
    */
-  async #recover(spec: EndSpec, signal: AbortSignal): Promise<Found> {
+  async #recover(spec: FunctionEnd, signal: AbortSignal): Promise<Found> {
     const dpuNetns = this.#dpuNetns
     const id = formatVfId(spec.vf)
     if (dpuNetns === undefined)
@@ -259,53 +164,4 @@ export class SoftHost implements HostDevice {
     if (link === undefined) throw new OffloadError('HARDWARE_FAILURE', `function ${id} vanished right after it was plugged anew`)
     return { netns: this.#netns, link }
   }
-
-  /** Kernel refusals are hardware failures to the caller, but say why. */
-  async #apply(vf: VfId, netns: NetnsPath, ops: readonly NetOp[]): Promise<void> {
-    try {
-      await this.#net.apply(netns, ops)
-    } catch (error) {
-      const known = OffloadError.from(error)
-      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(vf)} could not be set up: ${known.message}`, {
-        cause: error,
-        ...(known.code === 'ALREADY_EXISTS'
-          ? { hint: 'remove or rename the link that took the name of the function' }
-          : known.hint === undefined
-            ? {}
-            : { hint: known.hint }),
-      })
-    }
-  }
-
-  async #readBack(spec: EndSpec, want: { readonly mac: string; readonly mtu: number }): Promise<NetdevRef> {
-    const link = await this.#net.link(this.#netns, spec.name)
-    const id = formatVfId(spec.vf)
-    if (link === undefined || !isEnd(link, spec))
-      throw new OffloadError('HARDWARE_FAILURE', `function ${id}: "${spec.name}" in the host's namespace is not it`)
-    const wrong = [
-      ...(link.mac === want.mac ? [] : [`mac is ${link.mac}, not ${want.mac}`]),
-      ...(link.mtu === want.mtu ? [] : [`mtu is ${link.mtu}, not ${want.mtu}`]),
-      ...(link.up ? ['it is up'] : []),
-      ...(isDeepStrictEqual(link.traits, PRISTINE_TRAITS) ? [] : [`its traits are ${JSON.stringify(link.traits)}`]),
-      ...(link.altNames.length === 0 ? [] : [`it has ${link.altNames.length} alternative names`]),
-    ]
-    if (wrong.length > 0) throw new OffloadError('HARDWARE_FAILURE', `function ${id} did not take its settings: ${wrong.join('; ')}`)
-    return { name: link.name, mac: link.mac, mtu: link.mtu, maxMtu: this.#maxMtu }
-  }
-}
-
-/** Resets what the kernel would keep over the move; an alternative name that is taken at home would prevent it. */
-function resetOp(dev: string, spec: EndSpec): NetOp {
-  return { op: 'link.set', dev, up: false, master: null, mac: spec.mac, mtu: spec.mtu, traits: PRISTINE_TRAITS, altNames: false }
-}
-
-async function succeeds(request: Promise<void>): Promise<boolean> {
-  return await request.then(
-    () => true,
-    () => false,
-  )
-}
-
-function rename(dev: string, spec: EndSpec): NetOp {
-  return { op: 'link.set', dev, name: spec.name }
 }

@@ -1,9 +1,7 @@
-import { type Link, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { OffloadError } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Card, endOf, functionsOf, pciAddresses } from '../src/card.ts'
-import { endKey, formatNote, isEnd, parseNote } from '../src/note.ts'
 
 const card: Card = { device: 'soft0', vfs: 1024, node: 'node-a', mtu: 1500 }
 
@@ -59,57 +57,5 @@ describe('endOf', () => {
   ])('refuses $device/$index', (vf) => {
     expect(() => endOf(card, vf, 'vf')).toThrow(expect.objectContaining({ code: 'HARDWARE_FAILURE' }))
     expect(() => endOf(card, vf, 'vf')).toThrow(OffloadError)
-  })
-})
-
-describe('the note', () => {
-  it('can be read back, whatever the card', () => {
-    fc.assert(
-      fc.property(cards, fc.nat(), fc.constantFrom('vf' as const, 'port' as const), (any, n, end) => {
-        const spec = endOf(any, { device: any.device, index: n % any.vfs }, end)
-        expect(parseNote(formatNote(spec))).toEqual(spec)
-        // IFALIASZ of the kernel
-        expect(formatNote(spec).length).toBeLessThan(256)
-      }),
-    )
-  })
-
-  it('can be read back when an adapter has noted something behind it', () => {
-    const spec = endOf(card, { device: 'soft0', index: 1 }, 'port')
-    expect(parseNote(`${formatNote(spec)} [mac=02:00:00:00:00:01 mtu=1500 whose]`)).toEqual(spec)
-    for (const more of ['[]', ' whose', ' [whose', '0 [whose] more']) expect(parseNote(`${formatNote(spec)}${more}`)).toBeUndefined()
-  })
-
-  it('is not found in any other text', () => {
-    fc.assert(fc.property(fc.string(), (text) => parseNote(text) === undefined))
-  })
-
-  it('tells ends, functions and nodes apart, and not the MTU', () => {
-    const spec = endOf(card, { device: 'soft0', index: 1 }, 'vf')
-    const link = (alias: string): Link => ({
-      index: 1,
-      name: 'x',
-      mac: '',
-      mtu: 0,
-      up: false,
-      carrier: false,
-      alias,
-      kind: 'veth',
-      traits: PRISTINE_TRAITS,
-      altNames: [],
-      stats: { rxPackets: 0n, txPackets: 0n, rxBytes: 0n, txBytes: 0n },
-    })
-    expect(isEnd(link(formatNote(spec)), spec)).toBe(true)
-    expect(isEnd(link(formatNote({ ...spec, mtu: 9000 })), spec)).toBe(true)
-    expect(isEnd(link(''), spec)).toBe(false)
-    const others = [
-      endOf(card, spec.vf, 'port'),
-      endOf(card, { device: 'soft0', index: 10 }, 'vf'),
-      endOf({ ...card, node: 'node-b' }, spec.vf, 'vf'),
-    ]
-    for (const other of others) {
-      expect(isEnd(link(formatNote(other)), spec)).toBe(false)
-      expect(endKey(other)).not.toBe(endKey(spec))
-    }
   })
 })

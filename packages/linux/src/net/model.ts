@@ -67,6 +67,13 @@ export interface Link {
   readonly altNames: readonly string[]
   /** Index of the bridge or bond that it belongs to. */
   readonly master?: number
+  /** Largest MTU that its driver takes, in bytes; absent where the driver does not tell. */
+  readonly maxMtu?: number
+  /**
+   * The device that it is the interface of: bus `pci`, name `0000:01:02.1`. Nobody can change it, whatever namespace the link is in. Absent for
+   * virtual links, and before kernel 5.14.
+   */
+  readonly parent?: { readonly bus: string; readonly name: string }
   /** Counters since the device exists. */
   readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
 }

@@ -55,8 +55,11 @@ export const IFLA = {
   GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
+  MAX_MTU: 51,
   PROP_LIST: 52,
   ALT_IFNAME: 53,
+  PARENT_DEV_NAME: 56,
+  PARENT_DEV_BUS_NAME: 57,
 } as const
 
 /** Attributes within IFLA_LINKINFO. */

@@ -76,6 +76,8 @@ export function decodeLink(payload: Buffer): Link {
   const kind = info === undefined ? undefined : readAttributes(info).get(IFLA_INFO.KIND)
   const alias = attributes.get(IFLA.IFALIAS)
   const master = attributes.get(IFLA.MASTER)?.readUInt32LE(0)
+  const maxMtu = attributes.get(IFLA.MAX_MTU)?.readUInt32LE(0) ?? 0
+  const parent = readParent(attributes)
   const stats = attributes.get(IFLA.STATS64)
   const counter = (offset: number): bigint => stats?.readBigUInt64LE(offset) ?? 0n
   return {
@@ -90,8 +92,15 @@ export function decodeLink(payload: Buffer): Link {
     traits: readTraits(flags, attributes),
     altNames: readAltNames(attributes),
     ...(master === undefined ? {} : { master }),
+    ...(maxMtu === 0 ? {} : { maxMtu }),
+    ...(parent === undefined ? {} : { parent }),
     stats: { rxPackets: counter(0), txPackets: counter(8), rxBytes: counter(16), txBytes: counter(24) },
   }
+}
+
+const readParent = (attributes: ReadonlyMap<number, Buffer>): Link['parent'] => {
+  const [bus, name] = [attributes.get(IFLA.PARENT_DEV_BUS_NAME), attributes.get(IFLA.PARENT_DEV_NAME)]
+  return bus === undefined || name === undefined ? undefined : { bus: readText(bus), name: readText(name) }
 }
 
 /** All links. @throws Refusal */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type NetnsPath, OWN_NETNS } from '../../src/index.ts'
 import { ipJson, TestNet, unprivileged } from '../support.ts'
@@ -23,6 +24,20 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
     const names = (await lab.net.links(OWN_NETNS)).map(({ name }) => name)
     expect(names).toContain('lo')
     expect(await lab.net.link(OWN_NETNS, 'lo')).toMatchObject({ index: 1, mac: '00:00:00:00:00:00', kind: '', alias: '', up: true })
+  })
+
+  test('have the largest MTU and the device that the kernel tells of, as far as it does', async () => {
+    type Shown = { readonly ifname: string; readonly max_mtu?: number; readonly parentbus?: string; readonly parentdev?: string }
+    const shown: readonly Shown[] = JSON.parse(execFileSync('ip', ['-d', '-j', 'link', 'show'], { encoding: 'utf8' }))
+    const links = await lab.net.links(OWN_NETNS)
+    for (const { ifname, max_mtu: maxMtu, parentbus: bus, parentdev: name } of shown) {
+      const link = links.find((candidate) => candidate.name === ifname)
+      expect(link?.parent).toEqual(bus === undefined ? undefined : { bus, name })
+      expect(link?.maxMtu ?? 0).toBe(maxMtu)
+    }
+    await lab.apply(a, { op: 'link.add-veth', dev: 'v0', peer: { name: 'v1' } })
+    expect(await lab.net.link(a, 'v0')).toMatchObject({ maxMtu: 65_535 })
+    expect(await lab.net.link(a, 'v0')).not.toHaveProperty('parent')
   })
 
   test('are made as pairs, the peer in another namespace', async () => {

@@ -1,6 +1,6 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { parseNote } from '@cni-offload/hw-soft'
+import { parseNote } from '@cni-offload/linux/function'
 import { type Link, type LinuxNet, PRISTINE_TRAITS } from '@cni-offload/linux'
 import { formatVfId, OffloadError, parseWith } from '@cni-offload/sdk'
 import { exec, inNetns } from '@cni-offload/testing'

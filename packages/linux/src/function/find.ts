@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
+import type { Link, LinuxNet, NetnsPath } from '../net/model.ts'
 import { OffloadError } from '@cni-offload/sdk'
 
 /** Where `ip netns` and container runtimes keep named namespaces. */

@@ -1,4 +1,4 @@
-import { OffloadError } from '@cni-offload/sdk'
+import { OffloadError } from '../errors/offload-error.ts'
 
 /** @throws OffloadError CANCELLED or DEADLINE_EXCEEDED if the signal is aborted */
 export function refuseIfAborted(signal: AbortSignal): void {
