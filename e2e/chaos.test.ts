@@ -6,7 +6,7 @@ import { EVERYTHING, needsRoot } from './fixture.ts'
 const KILLS = 25
 
 describe.skipIf(needsRoot)('daemons and shims that are killed at random under load (needs root for namespaces)', () => {
-  test.each(EVERYTHING ? (['hello', 'cilium'] as const) : (['hello'] as const))(
+  test.each(EVERYTHING ? (['hello', 'cilium', 'cilium-splice'] as const) : (['hello'] as const))(
     'leave nothing, lose nothing and give nothing twice, adapter %s',
     async (adapter) => {
       const seed = Date.now() % 2 ** 31

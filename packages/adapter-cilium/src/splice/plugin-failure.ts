@@ -13,10 +13,13 @@ const ANSWER = /\[[A-Z]+ \/[^\]]*\](\[| .*\(status )(?<status>\d{3})[\])]/
 
 /** How it shows that nobody listens, and of a DEL that it could not even leave it to the agent for later. */
 const NOBODY =
-  /unable to connect to cilium agent|failed to create cilium agent client|client failed: |failed to acquire (lock|deletion queue)|deletion queue directory .* too many/i
+  /unable to connect to cilium agent|failed to create cilium agent client|client failed: |failed to acquire (lock|deletion queue)|deletion queue directory .* too many|dial unix \S+: connect: /i
 
-/** How it shows that it does not know what became of a request. */
-const BROKEN = /context deadline exceeded|client timeout exceeded|unexpected EOF|connection reset by peer|: EOF\b/i
+/** How it shows that somebody did listen and is gone, so that it does not know what became of a request. */
+const GONE = /(: |unexpected )EOF\b|connection reset by peer|broken pipe/
+
+/** How it shows that nothing came in time, and likewise. */
+const LATE = /context deadline exceeded|client timeout exceeded/i
 
 /** CNI's code for "try again later": what CHECK answers where nobody listens. */
 const TRY_AGAIN_LATER = 11
@@ -42,7 +45,14 @@ export function apiFailure(error: unknown): unknown {
       cause,
       hint: 'Does it run on the DPU?',
     })
-  return BROKEN.test(text) ? new CiliumApiError('ADAPTER_FAILED', message, { kind: 'broken', text, cause }) : error
+  if (GONE.test(text))
+    return new CiliumApiError('NOT_READY', `cilium-agent has ended the connection without an answer: ${message}`, {
+      kind: 'broken',
+      text,
+      cause,
+      hint: 'Was it restarted just now? Then the next attempt succeeds.',
+    })
+  return LATE.test(text) ? new CiliumApiError('ADAPTER_FAILED', message, { kind: 'broken', text, cause }) : error
 }
 
 /**

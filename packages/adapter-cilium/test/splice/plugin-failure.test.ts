@@ -38,7 +38,35 @@ describe('what cilium-cni prints', () => {
       true,
     ],
     ['unable to create endpoint: Cilium API client timeout exceeded', 'ADAPTER_FAILED', 'broken', undefined, false],
-    ['unable to create endpoint: Put "http://localhost/v1/endpoint/cilium-local:0": EOF', 'ADAPTER_FAILED', 'broken', undefined, false],
+    [
+      'unable to allocate IP via local cilium agent: Post "http://localhost/v1/ipam?owner=n%2Fp": dial unix /run/c.sock: connect: connection refused',
+      'NOT_READY',
+      'unreachable',
+      undefined,
+      true,
+    ],
+    [
+      'unable to create endpoint: Put "http://localhost/v1/endpoint/cilium-local:0": dial unix /run/c.sock: connect: no such file or directory',
+      'NOT_READY',
+      'unreachable',
+      undefined,
+      true,
+    ],
+    ['unable to create endpoint: Put "http://localhost/v1/endpoint/cilium-local:0": EOF', 'NOT_READY', 'broken', undefined, false],
+    [
+      'unable to create endpoint: Put "http://localhost/v1/endpoint/cilium-local:0": read unix @->/run/c.sock: read: connection reset by peer',
+      'NOT_READY',
+      'broken',
+      undefined,
+      false,
+    ],
+    [
+      'unable to create endpoint: Put "http://localhost/v1/endpoint/cilium-local:0": write unix @->/run/c.sock: write: broken pipe',
+      'NOT_READY',
+      'broken',
+      undefined,
+      false,
+    ],
   ])('%s', (text, code, kind, status, passing) => {
     const failure = apiFailure(failed(text))
     expect(failure).toBeInstanceOf(CiliumApiError)

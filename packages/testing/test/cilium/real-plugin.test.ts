@@ -87,6 +87,25 @@ describe.skipIf(!isRoot() || BINARY === '')(`the real cilium-cni takes the fake 
     },
   )
 
+  it.each([
+    ['POST /ipam', /^unable to allocate IP via local cilium agent: Post "http:\/\/localhost\/v1\/ipam\S*": EOF/],
+    ['PUT /endpoint/{id}', /^unable to create endpoint: Put "http:\/\/localhost\/v1\/endpoint\/cilium-local:0": EOF/],
+  ] as const)('an agent that is killed in the middle of %s: the ADD says how it lost it', async (operation, words) => {
+    await start()
+    agent.faults.add({ operation, effect: { kind: 'cut', when: 'before' } })
+    expect(await plugin.run('ADD', await pod('a'))).toMatchObject({ code: 1, result: { code: 999, msg: expect.stringMatching(words) } })
+  })
+
+  it('an agent that is killed in between: the ADD says that nobody listens', async () => {
+    await start()
+    const added = plugin.run('ADD', await pod('a'))
+    await expect.poll(() => agent.count('POST /ipam'), { timeout: 30_000, interval: 1 }).toBe(1)
+    await agent.stop({ leaveSocket: true })
+    const words =
+      /^unable to create endpoint: Put "http:\/\/localhost\/v1\/endpoint\/cilium-local:0": dial unix \S+: connect: connection refused/
+    expect((await added).result).toMatchObject({ code: 999, msg: expect.stringMatching(words) })
+  })
+
   it('a second ADD is refused after it has taken the device of the first, whose endpoint stays', async () => {
     await start()
     const a = await pod('a')

@@ -57,8 +57,8 @@ export class AgentClient {
   #exchange(method: string, path: string, body: unknown, headers: Readonly<Record<string, string>>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const text = body === undefined ? undefined : JSON.stringify(body)
-    const failed = (error: Error): void =>
-      reject(new AgentFailure(`dial unix ${this.#socket}: connect: ${error.message}`, undefined, error))
+    const failed = (error: NodeJS.ErrnoException): void =>
+      reject(new AgentFailure(`${inWords(method)} "http://localhost/v1${path}": ${this.#why(error)}`, undefined, error))
     const sent = request(
       {
         socketPath: this.#socket,
@@ -84,7 +84,18 @@ export class AgentClient {
     sent.end(text)
     return promise
   }
+
+  /** As Go's HTTP client tells it. */
+  #why({ code, message }: NodeJS.ErrnoException): string {
+    const refused = { ECONNREFUSED: 'connection refused', ENOENT: 'no such file or directory' }[code ?? '']
+    if (refused !== undefined) return `dial unix ${this.#socket}: connect: ${refused}`
+    if (code === 'EPIPE') return `write unix @->${this.#socket}: write: broken pipe`
+    if (code === 'ECONNRESET') return message === 'socket hang up' ? 'EOF' : `read unix @->${this.#socket}: read: connection reset by peer`
+    return message
+  }
 }
+
+const inWords = (method: string): string => `${method.charAt(0)}${method.slice(1).toLowerCase()}`
 
 function decode(text: string): unknown {
   try {
