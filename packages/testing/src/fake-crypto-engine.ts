@@ -1,19 +1,26 @@
-import type { CryptoEngine } from '@cni-offload/sdk'
-
-/** What a crypto engine counts. */
-export type CryptoCounters = Awaited<ReturnType<CryptoEngine['counters']>>
+import type { CryptoCounters, CryptoEngine } from '@cni-offload/sdk'
 
 /** A crypto engine without hardware: it counts what the test tells it. */
 export class FakeCryptoEngine implements CryptoEngine {
   readonly offload: CryptoEngine['offload']
   /** What is thrown when its counters are read; nothing by default. */
   failure: Error | undefined
-  #counters: CryptoCounters
+  #counters: { packets: bigint; bytes: bigint; errors: bigint }
+  readonly #counts: 'packets' | 'requests'
 
-  /** @param offload - how it takes part @param start - what it has counted already */
-  constructor(offload: CryptoEngine['offload'] = 'lookaside', start: Partial<CryptoCounters> = {}) {
+  /**
+   * @param offload - how it takes part
+   * @param start - what it has counted already
+   * @param counts - whether it tells packets and their bytes, or only how often it was asked, as look-aside engines do
+   */
+  constructor(
+    offload: CryptoEngine['offload'] = 'lookaside',
+    start: Partial<Record<'packets' | 'bytes' | 'errors', bigint>> = {},
+    counts: 'packets' | 'requests' = 'packets',
+  ) {
     this.offload = offload
     this.#counters = { packets: 0n, bytes: 0n, errors: 0n, ...start }
+    this.#counts = counts
   }
 
   /** Packets went through it. */
@@ -23,6 +30,8 @@ export class FakeCryptoEngine implements CryptoEngine {
   }
 
   counters(): Promise<CryptoCounters> {
-    return this.failure === undefined ? Promise.resolve(this.#counters) : Promise.reject(this.failure)
+    if (this.failure !== undefined) return Promise.reject(this.failure)
+    const { packets, errors } = this.#counters
+    return Promise.resolve(this.#counts === 'packets' ? this.#counters : { requests: packets, errors })
   }
 }

@@ -1,6 +1,7 @@
+import type { CryptoCounters } from '@cni-offload/sdk'
 import { driverKind } from './drivers.ts'
 import { driversOf } from './in-hardware.ts'
-import type { EngineCounters, Reading, Sample } from './sample.ts'
+import type { Reading, Sample } from './sample.ts'
 
 /** Something that was read. */
 export interface Evidence {
@@ -54,7 +55,10 @@ function driverEvidence(now: Sample): Evidence[] {
 
 function engineEvidence(now: Sample, before?: Sample): Evidence[] {
   if (now.engine === undefined) return []
-  const counters = ({ packets, bytes, errors }: EngineCounters): string => `${packets} packets, ${bytes} bytes, ${errors} errors`
+  const counters = ({ packets, requests, bytes, errors }: CryptoCounters): string =>
+    Object.entries({ packets, requests, bytes, errors })
+      .flatMap(([what, count]) => (count === undefined ? [] : [`${count} ${what}`]))
+      .join(', ')
   const { offload, last } = now.engine.value
   const earlier = before?.engine === undefined ? '' : `${counters(before.engine.value.first)} → `
   return [{ what: `crypto engine (${offload})`, value: `${earlier}${counters(last)}`, from: now.engine.from }]

@@ -1,3 +1,4 @@
+import type { CryptoCounters } from '@cni-offload/sdk'
 import { driverKind, type DriverUse, driverUse } from './drivers.ts'
 import type { Verdict } from './encrypted.ts'
 import { packetsBetween, type Sample } from './sample.ts'
@@ -34,14 +35,37 @@ export function inHardwareVerdict(encrypted: 'yes' | 'no' | 'unknown', now: Samp
 function byEngine(now: Sample, before: Sample): Verdict<InHardware> | undefined {
   if (now.engine === undefined || before.engine === undefined || now.engine.value.offload === 'none') return undefined
   const [from, to] = [before.engine.value.first, now.engine.value.last]
-  const [counted, failed, packets] = [to.packets - from.packets, to.errors - from.errors, packetsBetween(before, now)]
-  if (counted < 0n) return unknown('the counters of the engine were reset in between: look again')
-  if (packets === undefined) return unknown(`the engine counted ${counted} packets, but not how many were encrypted in all is known`)
+  const [counted, failed, packets] = [engineBetween(from, to), to.errors - from.errors, packetsBetween(before, now)]
+  if (counted === undefined) return unknown('the engine counts neither packets nor requests')
+  const { count, what } = counted
+  if (count < 0n) return unknown('the counters of the engine were reset in between: look again')
+  if (packets === undefined) return unknown(`the engine counted ${count} ${what}, but not how many were encrypted in all is known`)
   if (packets === 0n) return unknown('no packet went through the associations in between')
-  if (counted < packets) return unknown(`the engine counted ${counted} of ${packets} packets`)
-  return failed > 0n
-    ? unknown(`the engine counted ${failed} errors in between`)
-    : yes(`the engine counted all ${packets} packets that went through the associations`)
+  if (count < packets) return unknown(`the engine counted ${count} ${what === 'packets' ? 'of' : 'requests for'} ${packets} packets`)
+  if (failed > 0n) return unknown(`the engine counted ${failed} errors in between`)
+  return what === 'packets'
+    ? yes(`the engine counted all ${packets} packets that went through the associations`)
+    : byRequests(count, packets, now)
+}
+
+/** What the engine counted in between; undefined if it does not tell the same of both times. */
+function engineBetween(from: CryptoCounters, to: CryptoCounters): { readonly count: bigint; readonly what: string } | undefined {
+  for (const what of ['packets', 'requests'] as const) {
+    const [was, is] = [from[what], to[what]]
+    if (was !== undefined && is !== undefined) return { count: is - was, what }
+  }
+  return undefined
+}
+
+/** Others may have asked the engine, too: that there were enough requests counts only if nothing but hardware serves associations. */
+function byRequests(count: bigint, packets: bigint, now: Sample): Verdict<InHardware> {
+  const asked = `the engine counted ${count} requests for ${packets} packets`
+  const users = driversOf(now)?.users
+  if (users === undefined) return unknown(`${asked}, but whether others asked it is not known: the drivers of the kernel were not read`)
+  if (users.hardware === 0) return unknown(`${asked}, but no association is seen to use a driver for hardware`)
+  if (users.software + users.unknown > 0)
+    return unknown(`${asked}, but ${users.software + users.unknown} associations have a driver for something else`)
+  return yes(`${asked}, and all drivers in use are for hardware`)
 }
 
 function byDrivers(now: Sample, offloads: readonly string[]): Verdict<InHardware> {

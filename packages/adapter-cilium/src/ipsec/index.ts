@@ -24,5 +24,5 @@ export {
   type RandomBytes,
   rotateKey,
 } from './rotation.ts'
-export type { EngineCounters, EngineReading, Reading, Sample } from './sample.ts'
+export type { EngineReading, Reading, Sample } from './sample.ts'
 export * from './statement.ts'

@@ -1,5 +1,5 @@
 import type { CryptoAlgorithm, SecurityAssociation } from '@cni-offload/linux/ipsec'
-import type { CryptoEngine } from '@cni-offload/sdk'
+import type { CryptoCounters, CryptoEngine } from '@cni-offload/sdk'
 
 /** A value, and where it was read. */
 export interface Reading<T> {
@@ -9,9 +9,6 @@ export interface Reading<T> {
   readonly from: string
 }
 
-/** Counters of a crypto engine. */
-export type EngineCounters = Awaited<ReturnType<CryptoEngine['counters']>>
-
 /**
  * What a crypto engine counted. It is read before and after the associations: only what it counted meanwhile, or more, is sure to
  * include what they counted.
@@ -20,9 +17,9 @@ export interface EngineReading {
   /** How it takes part. */
   readonly offload: CryptoEngine['offload']
   /** Read before the associations. */
-  readonly first: EngineCounters
+  readonly first: CryptoCounters
   /** Read after them. */
-  readonly last: EngineCounters
+  readonly last: CryptoCounters
 }
 
 /** What was read of one node at one time. What could not be read is missing. */

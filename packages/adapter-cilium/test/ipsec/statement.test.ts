@@ -42,11 +42,14 @@ interface Parts {
   readonly drivers?: readonly CryptoAlgorithm[]
   readonly engine?: bigint | readonly [packets: bigint, errors: bigint]
   readonly offload?: 'inline' | 'lookaside' | 'none'
+  readonly counts?: 'packets' | 'requests' | 'nothing'
 }
 
-const sample = ({ mode, keys, sent, associations, drivers, engine, offload = 'lookaside' }: Parts): Sample => {
+const sample = ({ mode, keys, sent, associations, drivers, engine, offload = 'lookaside', counts = 'packets' }: Parts): Sample => {
   const [packets, errors] = typeof engine === 'bigint' ? [engine, 0n] : (engine ?? [0n, 0n])
-  const counters = { packets, bytes: packets * 100n, errors }
+  const counters = { packets: { packets, bytes: packets * 100n, errors }, requests: { requests: packets, errors }, nothing: { errors } }[
+    counts
+  ]
   return {
     modes: mode === undefined ? [] : [{ value: mode, from: 'agent' }],
     ...(keys === undefined ? {} : { keysInUse: { value: keys, from: 'dbg' } }),
@@ -160,6 +163,48 @@ describe('whether hardware does it', () => {
       'unknown',
       '0 of 50',
     ],
+    [
+      'the engine was asked often enough, by whomever',
+      { associations: later, engine: 50n, counts: 'requests' },
+      { associations: one, engine: 0n, counts: 'requests' },
+      'unknown',
+      'whether others asked it is not known',
+    ],
+    [
+      '… and no association has a driver for it',
+      { associations: later, engine: 50n, counts: 'requests', drivers: [HARDWARE] },
+      { associations: one, engine: 0n, counts: 'requests' },
+      'unknown',
+      'no association is seen to use a driver for hardware',
+    ],
+    [
+      '… and some have one for the CPU',
+      { associations: later, engine: 50n, counts: 'requests', drivers: [HARDWARE, using(HARD, 2), using(SOFT, 1)] },
+      { associations: one, engine: 0n, counts: 'requests' },
+      'unknown',
+      '1 associations have a driver for something else',
+    ],
+    [
+      '… and nothing but hardware serves them',
+      { associations: later, engine: 51n, counts: 'requests', drivers: [HARDWARE, using(HARD, 2)] },
+      { associations: one, engine: 0n, counts: 'requests' },
+      'yes',
+      '51 requests for 50 packets, and all drivers in use are for hardware',
+    ],
+    [
+      'the engine was asked too rarely',
+      { associations: later, engine: 49n, counts: 'requests', drivers: [HARDWARE, using(HARD, 2)] },
+      { associations: one, engine: 0n, counts: 'requests' },
+      'unknown',
+      '49 requests for 50 packets',
+    ],
+    [
+      'the engine counts nothing that is of use',
+      { associations: later, engine: 50n, counts: 'nothing' },
+      { associations: one, engine: 0n, counts: 'nothing' },
+      'unknown',
+      'neither packets nor requests',
+    ],
     ['the engine has errors', { associations: later, engine: [50n, 1n] }, { associations: one, engine: 0n }, 'unknown', '1 errors'],
     ['the engine was reset', { associations: later, engine: 5n }, { associations: one, engine: 9n }, 'unknown', 'reset'],
     ['of all packets nothing is known', { keys: 1, sent: 2n, engine: 9n }, { keys: 1, sent: 1n, engine: 0n }, 'unknown', 'not how many'],
@@ -251,11 +296,14 @@ describe('a statement', () => {
       drivers: fc.subarray([SOFTWARE, HARDWARE, using(HARD, 1), using(HARD, 2), using(SOFT, 1), using('x', 1)]),
       engine: fc.tuple(packets, packets),
       offload: fc.constantFrom('inline' as const, 'lookaside' as const, 'none' as const),
+      counts: fc.constantFrom('packets' as const, 'requests' as const),
     },
     { requiredKeys: [] },
   )
   const usersOf = (drivers: readonly CryptoAlgorithm[], kind: string): number =>
     drivers.filter((one) => driverKind(one) === kind).reduce((sum, { users }) => sum + users, 0)
+
+  const others = (drivers: readonly CryptoAlgorithm[]): number => usersOf(drivers, 'software') + usersOf(drivers, 'unknown')
 
   it('never says more than the evidence carries', () => {
     fc.assert(
@@ -275,7 +323,8 @@ describe('a statement', () => {
           const some = now.associations ?? []
           expect(some.length).toBeGreaterThan(0)
           const bound = usersOf(now.drivers ?? [], 'hardware') === some.length && usersOf(now.drivers ?? [], 'software') === 0
-          const counted = now.engine !== undefined && before?.engine !== undefined
+          const asked = now.counts !== 'requests' || (usersOf(now.drivers ?? [], 'hardware') > 0 && others(now.drivers ?? []) === 0)
+          const counted = now.engine !== undefined && before?.engine !== undefined && asked
           expect(bound || counted || some.every(({ offload }) => offload === 'packet')).toBe(true)
         }
         if (inHardware.answer === 'no' && encrypted.answer !== 'no') {

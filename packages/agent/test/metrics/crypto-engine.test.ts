@@ -20,6 +20,18 @@ describe("the hardware's crypto engine", () => {
     expect(await scrape()).toContain(`${NAME}{offload="inline",counted="packets"} 9`)
   })
 
+  test('tells what it counts and nothing else, and how it takes part by then', async () => {
+    const engine = {
+      offload: 'none' as CryptoEngine['offload'],
+      counters: () => Promise.resolve({ requests: 3n, errors: 0n }).finally(() => (engine.offload = 'lookaside')),
+    }
+    await using bench = await Bench.start({ crypto: engine })
+    expect(samples(await bench.runtime.metrics.registry.metrics())).toEqual([
+      `${NAME}{offload="lookaside",counted="requests"} 3`,
+      `${NAME}{offload="lookaside",counted="errors"} 0`,
+    ])
+  })
+
   test('that fails, or hangs, takes nothing else with it', async () => {
     const counters = vi.fn<CryptoEngine['counters']>()
     await using bench = await Bench.start({ crypto: { offload: 'lookaside', counters } })

@@ -1,14 +1,11 @@
 import { CRYPTO_ENGINE_METRIC } from '@cni-offload/agent'
-import { type CryptoEngine, OffloadError, parseWith } from '@cni-offload/sdk'
+import { type CryptoCounters, type CryptoEngine, OffloadError, parseWith } from '@cni-offload/sdk'
 import { z } from 'zod'
 
 const TIMEOUT_MS = 5_000
 
-interface EngineSample {
+interface EngineSample extends CryptoCounters {
   readonly offload: CryptoEngine['offload']
-  readonly packets: bigint
-  readonly bytes: bigint
-  readonly errors: bigint
 }
 
 const counter = z
@@ -16,12 +13,20 @@ const counter = z
   .regex(/^\d+$/, 'a whole number')
   .transform((digits) => BigInt(digits))
 
-const engineSample: z.ZodType<EngineSample> = z.object({
-  offload: z.enum(['inline', 'lookaside', 'none']),
-  packets: counter,
-  bytes: counter,
-  errors: counter,
-})
+const engineSample: z.ZodType<EngineSample> = z
+  .object({
+    offload: z.enum(['inline', 'lookaside', 'none']),
+    packets: counter.optional(),
+    requests: counter.optional(),
+    bytes: counter.optional(),
+    errors: counter,
+  })
+  .transform(({ packets, requests, bytes, ...others }) => ({
+    ...others,
+    ...(packets === undefined ? {} : { packets }),
+    ...(requests === undefined ? {} : { requests }),
+    ...(bytes === undefined ? {} : { bytes }),
+  }))
 
 /**
  * The crypto engine of the hardware that the agent of cni-offload drives, by the agent's metrics.
@@ -30,8 +35,17 @@ const engineSample: z.ZodType<EngineSample> = z.object({
  * @throws OffloadError NOT_FOUND if the agent tells of no engine, AGENT_UNREACHABLE if it does not answer
  */
 export async function agentEngine(url: string, signal: AbortSignal): Promise<CryptoEngine> {
-  const { offload } = await readEngine(url, signal)
-  return { offload, counters: () => readEngine(url, signal) }
+  let { offload } = await readEngine(url, signal)
+  return {
+    get offload() {
+      return offload
+    },
+    async counters() {
+      const { offload: now, ...counters } = await readEngine(url, signal)
+      offload = now
+      return counters
+    },
+  }
 }
 
 async function readEngine(url: string, signal: AbortSignal): Promise<EngineSample> {

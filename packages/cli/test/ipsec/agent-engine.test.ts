@@ -32,9 +32,20 @@ describe('the crypto engine of an agent', { timeout: 60_000 }, () => {
     await using agent = await serve(() => lines(packets))
     const engine = await agentEngine(agent.url, within())
     expect(engine.offload).toBe('inline')
-    expect(await engine.counters()).toMatchObject({ packets: 5n, bytes: 700n, errors: 0n })
+    expect(await engine.counters()).toEqual({ packets: 5n, bytes: 700n, errors: 0n })
     packets = 9
     expect(await engine.counters()).toMatchObject({ packets: 9n })
+  })
+
+  it('counts requests where the metrics tell no packets, and takes part as they say by then', async () => {
+    let offload = 'none'
+    const text = (): string => `${NAME}{offload="${offload}",counted="requests"} 71\n${NAME}{offload="${offload}",counted="errors"} 0\n`
+    await using agent = await serve(text)
+    const engine = await agentEngine(agent.url, within())
+    expect(engine.offload).toBe('none')
+    offload = 'lookaside'
+    expect(await engine.counters()).toEqual({ requests: 71n, errors: 0n })
+    expect(engine.offload).toBe('lookaside')
   })
 
   it('is refused where there is none, where it makes no sense, and where nobody answers', async () => {

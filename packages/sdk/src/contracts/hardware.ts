@@ -36,12 +36,33 @@ export interface HostDevice {
   [Symbol.asyncDispose]?(): Promise<void>
 }
 
+/**
+ * What a crypto engine has counted. It counts either packets or requests, since some time of its own; what it does not count is missing,
+ * never 0.
+ */
+export interface CryptoCounters {
+  /** Packets of IPsec that it encrypted or decrypted, and nothing else. */
+  readonly packets?: bigint
+  /**
+   * All that it was asked to do, by whomever: an engine that does not know packets counts so. There is at least one for each packet of
+   * IPsec that it took part in, so fewer than packets shows that it did not do all; as many or more shows nothing by itself.
+   */
+  readonly requests?: bigint
+  /** Bytes of the packets. */
+  readonly bytes?: bigint
+  /** What it failed at, or faults that it has shown. */
+  readonly errors: bigint
+}
+
 /** IPsec on the DPU, as far as the hardware takes part in it. */
 export interface CryptoEngine {
-  /** Whether ESP is done inline, by look-aside, or not at all in hardware. */
+  /**
+   * Whether ESP is done inline, by look-aside, or not at all in hardware, as far as it is shown. It may change while the device runs: read
+   * it again after {@link CryptoEngine.counters}.
+   */
   readonly offload: 'inline' | 'lookaside' | 'none'
-  /** Packet and byte counters of the engine. */
-  counters(): Promise<{ readonly packets: bigint; readonly bytes: bigint; readonly errors: bigint }>
+  /** What it has counted. */
+  counters(): Promise<CryptoCounters>
 }
 
 /** The DPU half of a hardware backend: the ports of the host's VFs. */
