@@ -6,6 +6,7 @@ import { linkIndex } from '../netlink/link.ts'
 import { removeNeighbour, setNeighbour } from '../netlink/neigh.ts'
 import { addRoute, removeRoute } from '../netlink/route.ts'
 import { clearIngress, setRedirect } from '../netlink/tc.ts'
+import { setVf } from '../netlink/vf.ts'
 import { announce } from './announce.ts'
 import { failureOf } from './failure.ts'
 import { linkExpect } from './link-expect.ts'
@@ -20,6 +21,7 @@ const subjectOf = (op: NetOp): string => {
   if (op.op === 'link.move') return `${op.dev} to ${op.netns} as ${op.name}`
   if (op.op === 'route.add' || op.op === 'route.del')
     return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
+  if (op.op === 'vf.set') return `VF ${op.vf} of ${op.dev}`
   if (op.op === 'addr.add') return `${op.dev} ${op.address}`
   return op.dev
 }
@@ -70,6 +72,8 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
       return setRedirect(session.socket, session.index(op.from), session.index(op.to))
     case 'redirect.clear':
       return redirectClear(session, op.dev)
+    case 'vf.set':
+      return setVf(session.socket, session.index(op.dev), op.vf, op.settings)
     case 'announce':
       return announce(libc, session, op.dev, op.addresses)
   }

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { type Neighbour, OffloadError, type Route } from '@cni-offload/sdk'
 import { type Libc, loadLibc } from '../native/libc.ts'
 import { failureOf } from './failure.ts'
-import type { Link, LinuxNet, NetnsPath, NetOp } from './model.ts'
+import type { Link, LinuxNet, NetnsPath, NetOp, VfAdmin } from './model.ts'
 import { netnsIdentity } from './netns-identity.ts'
 import { type RequestClass, RequestQueue } from './request-queue.ts'
 import type { NetCall, NetCalls, NetOrder, NetReply, NetRequest } from './requests.ts'
@@ -65,6 +65,10 @@ export class LinuxNetClient implements LinuxNet {
 
   neighbours(netns: NetnsPath, dev: string): Promise<Neighbour[]> {
     return this.#call({ call: 'neighbours', netns, dev })
+  }
+
+  vfs(netns: NetnsPath, dev: string): Promise<VfAdmin[]> {
+    return this.#call({ call: 'vfs', netns, dev })
   }
 
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined> {

@@ -4,6 +4,7 @@ import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
 import { listNeighbours } from '../netlink/neigh.ts'
 import { listRoutes } from '../netlink/route.ts'
 import { redirectIndex } from '../netlink/tc.ts'
+import { listVfs } from '../netlink/vf.ts'
 import { applyOp } from './apply-op.ts'
 import { NetFailure, failureOf } from './failure.ts'
 import type { NetnsPath } from './model.ts'
@@ -55,6 +56,8 @@ export class NetExecutor implements Disposable {
         return this.#within(request.netns, (session) => listRoutes(session.socket, session.index(request.dev)))
       case 'neighbours':
         return this.#within(request.netns, (session) => listNeighbours(session.socket, session.index(request.dev)))
+      case 'vfs':
+        return this.#within(request.netns, (session) => listVfs(session.socket, session.index(request.dev)))
       case 'redirectTarget':
         return this.#within(request.netns, (session) => this.#redirectTarget(session, request.dev))
       case 'apply':

@@ -78,6 +78,36 @@ export interface Link {
   readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
 }
 
+/** The VLAN that a card puts on what a VF sends, and takes from what it receives. */
+export interface VfVlan {
+  /** VLAN, 1–4095; 0 is none. */
+  readonly id: number
+  /** Priority, 0–7. */
+  readonly qos: number
+  /** What the tag is called on the wire. */
+  readonly protocol: '802.1q' | '802.1ad'
+}
+
+/** What a physical function says of one of its VFs: what the card does to it, whatever the VF itself wants. */
+export interface VfAdmin {
+  /** Number of the VF. */
+  readonly vf: number
+  /** MAC address, lower case with colons; all zero means that the VF chooses. */
+  readonly mac: string
+  /** VLAN. */
+  readonly vlan: VfVlan
+  /** Least rate that it is to have, Mbit/s; 0 for no promise. */
+  readonly minTxRate: number
+  /** Largest rate that it may send with, Mbit/s; 0 for no limit. */
+  readonly maxTxRate: number
+  /** Whether frames with another source address than its own are dropped; absent where the driver does not know of it. */
+  readonly spoofCheck?: boolean
+  /** Whether it may change its own address and receive what is not for it; absent where the driver does not know of it. */
+  readonly trust?: boolean
+  /** Carrier of the VF: that of the port, always on, or always off. */
+  readonly linkState: 'auto' | 'enable' | 'disable'
+}
+
 /** One change to a network namespace, as plain data: it crosses a thread boundary. */
 export type NetOp =
   /**
@@ -160,6 +190,11 @@ export type NetOp =
   | { readonly op: 'redirect.set'; readonly from: string; readonly to: string }
   /** Removes the ingress qdisc and with it every redirect of the link; an absent qdisc or link is success. */
   | { readonly op: 'redirect.clear'; readonly dev: string }
+  /**
+   * Sets a VF through its physical function `dev`, one setting after the other. A driver may answer success and do nothing: whoever needs to be
+   * sure reads back, see {@link LinuxNet.vfs}.
+   */
+  | { readonly op: 'vf.set'; readonly dev: string; readonly vf: number; readonly settings: Partial<Omit<VfAdmin, 'vf'>> }
   /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
   | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }
 
@@ -183,6 +218,8 @@ export interface LinuxNet extends AsyncDisposable {
   routes(netns: NetnsPath, dev: string): Promise<Route[]>
   /** Permanent neighbour entries of a link. */
   neighbours(netns: NetnsPath, dev: string): Promise<Neighbour[]>
+  /** What a physical function says of its VFs, by number; none of a link that has none. @throws OffloadError NOT_FOUND */
+  vfs(netns: NetnsPath, dev: string): Promise<VfAdmin[]>
   /** Name of the device that all frames received by `dev` are redirected to; undefined if there is no (live) redirect. */
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined>
   /**

@@ -1,5 +1,5 @@
 import type { ErrorCode, Neighbour, Route } from '@cni-offload/sdk'
-import type { Link, NetnsPath, NetOp } from './model.ts'
+import type { Link, NetnsPath, NetOp, VfAdmin } from './model.ts'
 
 /** What each call that crosses to the worker takes and gives. */
 export interface NetCalls {
@@ -9,6 +9,7 @@ export interface NetCalls {
   readonly tentativeAddresses: { readonly netns: NetnsPath; readonly dev?: string; readonly result: string[] }
   readonly routes: { readonly netns: NetnsPath; readonly dev: string; readonly result: Route[] }
   readonly neighbours: { readonly netns: NetnsPath; readonly dev: string; readonly result: Neighbour[] }
+  readonly vfs: { readonly netns: NetnsPath; readonly dev: string; readonly result: VfAdmin[] }
   readonly redirectTarget: { readonly netns: NetnsPath; readonly dev: string; readonly result: string | undefined }
   readonly apply: { readonly netns: NetnsPath; readonly ops: readonly NetOp[]; readonly result: undefined }
   readonly createNetns: { readonly name: string; readonly result: NetnsPath }

@@ -50,6 +50,7 @@ export const IFLA = {
   TXQLEN: 13,
   LINKMODE: 17,
   LINKINFO: 18,
+  VFINFO_LIST: 22,
   IFALIAS: 20,
   STATS64: 23,
   GROUP: 27,
