@@ -5,3 +5,13 @@
  * @packageDocumentation
  */
 export * from './pci/ids.ts'
+export * from './cfg/check.ts'
+export * from './cfg/chips.ts'
+export * from './cfg/format.ts'
+export * from './cfg/generate.ts'
+export * from './cfg/libconfig-parser.ts'
+export { LibconfigSyntaxError } from './cfg/libconfig-scanner.ts'
+export * from './cfg/libconfig-value.ts'
+export * from './cfg/libconfig-writer.ts'
+export * from './cfg/model.ts'
+export * from './cfg/problem.ts'
