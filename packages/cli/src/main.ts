@@ -8,6 +8,7 @@ import { inspectCommand } from './commands/inspect.ts'
 import { installCommand, uninstallCommand } from './commands/install.ts'
 import { ipsecCommand } from './commands/ipsec.ts'
 import { labCommand } from './commands/lab.ts'
+import { octeonCommand } from './commands/octeon.ts'
 import { pkiCommand } from './commands/pki.ts'
 import { verifyCommand } from './commands/verify.ts'
 
@@ -20,6 +21,7 @@ const program = new Command('offload')
   .addCommand(inspectCommand())
   .addCommand(doctorCommand())
   .addCommand(ipsecCommand())
+  .addCommand(octeonCommand())
   .addCommand(verifyCommand())
   .addCommand(installCommand())
   .addCommand(uninstallCommand())

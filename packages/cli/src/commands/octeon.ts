@@ -1,0 +1,7 @@
+import { Command } from 'commander'
+import { cfgCommand } from '../octeon/cfg.ts'
+
+/** `offload octeon …`: a Marvell OCTEON, before and beside the daemons. */
+export function octeonCommand(): Command {
+  return new Command('octeon').description('Marvell OCTEON: its control agent and its set-up').addCommand(cfgCommand())
+}
