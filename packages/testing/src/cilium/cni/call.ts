@@ -1,21 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
-import { OffloadError } from '@cni-offload/sdk'
-import type { CniEnvironment, CniVersion } from '@cni-offload/sdk/cni'
+import type { CniEnvironment } from '@cni-offload/sdk/cni'
 import { type AgentClient, AgentFailure } from './agent-client.ts'
+import type { Fields } from './fields.ts'
 
 /** A call of the plugin. */
 export interface PluginCall {
   /** What the runtime says. */
-  readonly env: CniEnvironment
-  /** Version of the configuration. */
-  readonly version: CniVersion
+  readonly env: Omit<CniEnvironment, 'verb' | 'path'>
   /** Configuration. */
-  readonly conf: Readonly<Record<string, unknown>>
+  readonly conf: Fields
   /** The agent. */
   readonly agent: AgentClient
-  /** Network operations. */
-  readonly net: LinuxNet
 }
 
 /** A failure with a code of its own. */
@@ -31,7 +26,7 @@ export class CniFailure extends Error {
 }
 
 /** The name that cilium-cni gives the agent's end. */
-export function lxcName({ containerId, ifName }: Pick<CniEnvironment, 'containerId' | 'ifName'>): string {
+export function lxcName({ containerId, ifName }: PluginCall['env']): string {
   return `lxc${createHash('sha256').update(`${containerId}:${ifName}`).digest('hex').slice(0, 12)}`
 }
 
@@ -54,12 +49,4 @@ export async function named<T>(what: string, work: () => Promise<T>): Promise<T>
     if (error instanceof AgentFailure) throw new AgentFailure(`${what}: ${error.message}`, error.status, error)
     throw error
   }
-}
-
-/** Deletes an interface; one that is gone, or whose namespace is, is success. */
-export async function deleteLink(net: LinuxNet, netns: NetnsPath, dev: string): Promise<void> {
-  await net.apply(netns, [{ op: 'link.del', dev, absentOk: true }]).catch((error: unknown) => {
-    // The namespace is gone, and the interface with it.
-    if (!OffloadError.is(error) || error.code !== 'NOT_FOUND') throw error
-  })
 }
