@@ -5,3 +5,4 @@
  */
 export * from './local-machine.ts'
 export * from './machine.ts'
+export * from './poll.ts'
