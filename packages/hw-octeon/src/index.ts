@@ -4,7 +4,6 @@
  *
  * @packageDocumentation
  */
-export * from './pci/ids.ts'
 export * from './cfg/check.ts'
 export * from './cfg/chips.ts'
 export * from './cfg/format.ts'
@@ -15,3 +14,11 @@ export * from './cfg/libconfig-value.ts'
 export * from './cfg/libconfig-writer.ts'
 export * from './cfg/model.ts'
 export * from './cfg/problem.ts'
+export * from './map/host-functions.ts'
+export * from './map/ports.ts'
+export * from './map/vf-maximum.ts'
+export * from './pci/chip.ts'
+export * from './pci/functions.ts'
+export * from './pci/ids.ts'
+export * from './pci/inventory.ts'
+export * from './pci/problems.ts'
