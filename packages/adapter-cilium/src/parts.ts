@@ -54,7 +54,7 @@ export function commonParts({ clock, log, stateDir }: PluginDeps, options: Ciliu
     inspector: new AgentInspector(client, clock, expectationsOf(options)),
     endpoints: new Endpoints(client),
     addresses,
-    deletions: new Deletions({ client, store, addresses, clock, log, random }),
+    deletions: new Deletions({ client, store, addresses, clock, log, random, recorded: holders === undefined }),
     proxies: { prefix, home, owner: createHash('sha256').update(stateDir).digest('hex').slice(0, 16) },
     connectTimeoutMs,
   }

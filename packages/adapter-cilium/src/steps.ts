@@ -6,6 +6,7 @@ import { reached as announce } from '@cni-offload/sdk/runtime'
  */
 export const CILIUM_STEPS = [
   'cilium.attach.noted',
+  'cilium.attach.taken',
   'cilium.attach.addressed',
   'cilium.attach.device-made',
   'cilium.attach.endpoint-made',

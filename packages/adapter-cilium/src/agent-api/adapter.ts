@@ -98,12 +98,12 @@ export class CiliumAdapter implements CniAdapter {
     using _turn = await this.#turn(req.key, ctx)
     const info = await inspector.info(caller)
     refuseUnencrypted(req, info)
-    await deletions.settle(req.key, caller)
+    const had = req.had === undefined ? undefined : podAddresses(req.had)
+    await deletions.settle(req.key, caller, had?.ips)
 
     const known = store.get(req.key)
     const device = devices.of(req.key, req.port)
     await this.#assertFree(req, device)
-    const had = req.had === undefined ? undefined : podAddresses(req.had)
     const again = had ?? (known === undefined ? undefined : addressesOf(known))
     const job: AttachJob = { req, info, device, again, caller }
     const { result } = known ?? {}

@@ -3,6 +3,8 @@ import { Limiter } from '@cni-offload/sdk/runtime'
 import { CiliumApiError } from '../api/api-error.ts'
 import { type CiliumClient, DEFAULT_POOL, type PooledAddress } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
+import type { DueDeletion } from '../state/attachment-store.ts'
+import { reached } from '../steps.ts'
 import type { AgentInfo, Family } from './agent-info.ts'
 
 /** An address that is held for an endpoint to come. */
@@ -13,9 +15,14 @@ export interface HeldAddress extends PooledAddress {
 
 /** Who knows which addresses are taken, whatever the agent thinks. */
 export interface Holders {
-  /** Whether any attachment but one has an address, or has to get it back. */
-  othersHave(ip: string, key: AttachmentKey): boolean
+  /** Whether any attachment, but for the one that is named, has an address, or has to get it back. */
+  othersHave(ip: string, key?: AttachmentKey): boolean
+  /** Whether addresses are being taken for an owner that {@link Holders.othersHave} does not know of yet. */
+  taking(owner: string): boolean
 }
+
+/** Addresses that stay, because a running pod is about to get them back. */
+export type Spared = readonly string[]
 
 /** How many addresses of running pods are passed over before a pool is called used up. */
 const MOST_PASSED = 64
@@ -72,6 +79,7 @@ export class AddressBook {
             passed.push(...held)
             throw new OffloadError('ADAPTER_FAILED', `cilium-agent has ${missing.join(' and ')} enabled, but gave no address of it`)
           }
+          reached('cilium.attach.taken')
           record(held)
           return held
         }
@@ -99,13 +107,18 @@ export class AddressBook {
   /**
    * Gives addresses back that nobody else has. The agent takes stock every few seconds only: one that it does not list may have been
    * taken since.
+   *
+   * @param strays - whether also all go back that the agent holds for the owner and no attachment has: whoever took them was killed
+   * before they were on record
    */
-  async giveBack(key: AttachmentKey, ips: readonly string[], owner: string, caller: Caller): Promise<void> {
-    if (ips.length === 0) return
+  async giveBack({ key, ips, owner, made }: DueDeletion, strays: boolean, caller: Caller, spared: Spared = []): Promise<void> {
+    if (ips.length === 0 && !strays) return
     await this.#gate.run(caller.signal, async () => {
       const holders = await this.#holders(caller)
-      for (const ip of ips)
-        if (!this.#store.othersHave(ip, key) && (!holders.has(ip) || belongsTo(holders.get(ip)?.owner, owner)))
+      const theirs = (ip: string): boolean => belongsTo(holders.get(ip)?.owner, owner)
+      const found = strays && !this.#store.taking(owner) ? [...holders.keys()].filter(theirs) : []
+      for (const ip of new Set([...ips, ...found]))
+        if (!spared.includes(ip) && !this.#store.othersHave(ip, made === true ? undefined : key) && (!holders.has(ip) || theirs(ip)))
           await this.#client.release({ ip, ...holders.get(ip) }, caller).catch((error: unknown) => {
             // An endpoint has it by now: then it is no longer ours to give back.
             if (!(error instanceof CiliumApiError) || !error.text.startsWith('IP is in use by endpoint')) throw error
@@ -166,5 +179,5 @@ export class AddressBook {
 
 /** The agent adds a remark to the owner of what it has restored. */
 function belongsTo(holder: string | undefined, owner: string): boolean {
-  return holder === owner || holder?.startsWith(`${owner} [`) === true
+  return owner !== '' && (holder === owner || holder?.startsWith(`${owner} [`) === true)
 }

@@ -72,15 +72,17 @@ export class Buildup {
    */
   async make(job: AttachJob, ctx: OpContext): Promise<AttachResult> {
     const { req, again } = job
+    const unfinished = again === undefined ? this.#parts.store.get(req.key) : undefined
     const row: StoredAttachment = {
       request: req,
       // Those of an attempt that came to no end, because its process was killed, are still held.
-      ips: again?.ips ?? this.#parts.store.get(req.key)?.ips ?? [],
+      ips: again?.ips ?? unfinished?.ips ?? [],
       ...(again === undefined ? {} : { again }),
     }
     this.#parts.store.put(row)
     reached('cilium.attach.noted')
     try {
+      if (unfinished !== undefined) await this.#clear(job, row)
       const result = await this.#connect(job, row)
       if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
       return result
@@ -117,10 +119,11 @@ export class Buildup {
     try {
       return await this.#makeEndpoint(job, row, mac)
     } catch (error) {
-      const { req, caller } = job
+      const { req, again, caller } = job
       if (!(error instanceof CiliumApiError) || !error.addressesForgotten) throw error
       caller.log.warn({ key: formatAttachmentKey(req.key), error }, 'cilium-agent does not know the addresses any more; others are taken')
-      return await this.#makeEndpoint(job, this.#parts.store.get(req.key) ?? row, mac)
+      if (again === undefined) await this.#clear(job, this.#parts.store.get(req.key) ?? row)
+      return await this.#makeEndpoint(job, row, mac)
     }
   }
 
@@ -147,8 +150,13 @@ export class Buildup {
       return await addresses.claim(again.ips, owner, caller, clear)
     }
     await clear()
-    await addresses.giveBack(req.key, row.ips, owner, caller)
     return await addresses.allocate(req.key, owner, info, caller, (held) => store.put({ ...row, ips: held.map(({ ip }) => ip) }))
+  }
+
+  /** Gives back what an attempt has taken that came to no end, because its process was killed or the agent was. */
+  async #clear({ req, caller }: AttachJob, row: StoredAttachment): Promise<void> {
+    await this.#parts.endpoints.clear(req.key, caller)
+    await this.#parts.addresses.giveBack(dueDeletion(row), true, caller)
   }
 
   async #undo({ req, device }: AttachJob, first: unknown, ctx: OpContext): Promise<void> {

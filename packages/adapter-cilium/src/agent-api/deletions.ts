@@ -5,7 +5,7 @@ import { CiliumApiError } from '../api/api-error.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AttachmentStore, DueDeletion } from '../state/attachment-store.ts'
 import { reached } from '../steps.ts'
-import type { AddressBook } from './address-book.ts'
+import type { AddressBook, Spared } from './address-book.ts'
 import { endpointId } from './identity.ts'
 
 /** What {@link Deletions} works with. */
@@ -22,12 +22,17 @@ export interface DeletionsParts {
   readonly log: Logger
   /** A number from 0 up to 1, anew at each call. */
   readonly random: () => number
+  /**
+   * Whether addresses of this adapter are on record before anything else may happen to them. Otherwise what no attachment has may be
+   * on its way to one, and is only given back when it still is nobody's later.
+   */
+  readonly recorded: boolean
 }
 
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 
-/** Longer than a request waits inside of the agent for its turn, milliseconds. */
+/** Longer than a request waits inside of the agent for its turn, and than it goes on with an old list of addresses; milliseconds. */
 const LATE_MS = 20_000
 
 /** Removes endpoints, at once or, where the agent is away, as soon as it is back: a deletion that is due outlives everything. */
@@ -72,13 +77,21 @@ export class Deletions implements AsyncDisposable {
     }
   }
 
-  /** Does what is due for one attachment; nothing may be made for it before. The caller has its turn. */
-  async settle(key: AttachmentKey, caller: Caller): Promise<void> {
-    const deletion = this.#parts.store.deletion(key)
+  /**
+   * Does what is due for one attachment; nothing may be made for it before. The caller has its turn.
+   *
+   * @param spared - addresses that its running pod is about to get back
+   */
+  async settle(key: AttachmentKey, caller: Caller, spared: Spared = []): Promise<void> {
+    const { store } = this.#parts
+    const deletion = store.deletion(key)
     if (deletion === undefined) return
-    await this.#perform(deletion, caller)
+    const ripe = this.#ripe(deletion)
+    if (!ripe && deletion.made === true) return
+    await this.#perform(deletion, caller, spared)
     reached('cilium.deletion.made-up-for')
-    this.#parts.store.deleted(key)
+    if (ripe) store.deleted(key)
+    else store.putDeletion({ ...deletion, ips: [], made: true })
     reached('cilium.deletion.forgotten')
   }
 
@@ -93,18 +106,28 @@ export class Deletions implements AsyncDisposable {
     this.#added.resolve()
   }
 
+  #ripe({ notBefore = 0 }: DueDeletion): boolean {
+    return notBefore <= this.#parts.clock.now()
+  }
+
   /** @returns whether there was an endpoint */
-  async #perform({ key, ips, owner }: DueDeletion, caller: Caller): Promise<boolean> {
-    const { client, addresses } = this.#parts
-    const gone = await client.deleteEndpoint(endpointId(key), caller).catch((error: unknown) => {
+  async #perform(deletion: DueDeletion, caller: Caller, spared: Spared = []): Promise<boolean> {
+    const { addresses, recorded } = this.#parts
+    const { key, owner, made, notBefore } = deletion
+    const gone = made !== true && (await this.#deleteEndpoint(key, caller))
+    // With an endpoint its addresses go; without one they may still be held for it.
+    const strays = owner !== '' && (recorded || (notBefore !== undefined && this.#ripe(deletion)))
+    if (!gone) await addresses.giveBack(deletion, strays, caller, spared)
+    return gone
+  }
+
+  async #deleteEndpoint(key: AttachmentKey, caller: Caller): Promise<boolean> {
+    return await this.#parts.client.deleteEndpoint(endpointId(key), caller).catch((error: unknown) => {
       // What the agent calls invalid it does not have, and repeating it would not help.
       if (!(error instanceof CiliumApiError) || error.status !== 400) throw error
       caller.log.warn({ key: formatAttachmentKey(key), error }, 'cilium-agent does not understand the deletion of an endpoint')
       return false
     })
-    // With an endpoint its addresses go; without one they may still be held for it.
-    if (!gone) await addresses.giveBack(key, ips, owner, caller)
-    return gone
   }
 
   async #repeat(): Promise<void> {
@@ -112,22 +135,38 @@ export class Deletions implements AsyncDisposable {
     for (let failures = 0; !signal.aborted;) {
       this.#added = Promise.withResolvers<void>()
       const { clock, log } = this.#parts
-      const done = await this.#retryRipe().catch((error: unknown) => {
+      const { failed, next } = await this.#retryRipe().catch((error: unknown) => {
         log.error({ error }, 'the deletions that are due cannot be read; they are looked for again')
-        return false
+        return { failed: true, next: LATE_MS }
       })
-      failures = done ? 0 : failures + 1
-      if (done) await Promise.race([this.#added.promise, aborted(signal)])
-      else await clock.sleep(this.#pause(failures), signal).catch(() => {})
+      if (signal.aborted) return
+      failures = failed ? failures + 1 : 0
+      if (failed) await clock.sleep(Math.min(this.#pause(failures), next), signal).catch(() => {})
+      else await this.#rest(next)
     }
   }
 
-  /** @returns whether nothing is left to be done */
-  async #retryRipe(): Promise<boolean> {
+  /** Until there is more to do. @param ms - at most so long, if it is finite */
+  async #rest(ms: number): Promise<void> {
+    const added = new AbortController()
+    void this.#added.promise.then(() => added.abort())
+    const signal = AbortSignal.any([this.#stop.signal, added.signal])
+    await (Number.isFinite(ms) ? this.#parts.clock.sleep(ms, signal).catch(() => {}) : aborted(signal))
+  }
+
+  /** @returns whether anything could not be done, and how soon more is to be done, milliseconds; infinite if nothing is */
+  async #retryRipe(): Promise<{ readonly failed: boolean; readonly next: number }> {
     const { store, clock } = this.#parts
-    const ripe = store.deletions().filter(({ notBefore = 0 }) => notBefore <= clock.now())
-    for (const { key } of ripe) await this.#retry(key).catch((error: unknown) => this.#tell(key, error))
-    return this.#stop.signal.aborted || store.deletions().length === 0
+    let failed = false
+    for (const { key } of store.deletions().filter((deletion) => this.#ripe(deletion)))
+      await this.#retry(key).catch((error: unknown) => {
+        failed = true
+        this.#tell(key, error)
+      })
+    const left = this.#stop.signal.aborted ? [] : store.deletions().filter((deletion) => !this.#ripe(deletion))
+    // A clock that is set back must not delay it.
+    const waits = left.map(({ notBefore = 0 }) => Math.min(notBefore - clock.now(), LATE_MS))
+    return { failed, next: Math.min(...waits) }
   }
 
   async #retry(key: AttachmentKey): Promise<void> {

@@ -93,6 +93,7 @@ export class CiliumSpliceAdapter implements CniAdapter {
     const caller: Caller = { ...ctx, patience: { ...UNTIL_DONE, unreachableMs: connectTimeoutMs } }
     using _turn = await this.#turn(req.key, ctx)
     refuseUnencrypted(req, await inspector.info(caller))
+    if (req.had !== undefined) this.#parts.holders.set(keyOf(req.key), ownerOf(req.pod, req.key), podAddresses(req.had).ips)
     await this.#renew(req, caller)
     runner.takeRestored(req.key)
     try {

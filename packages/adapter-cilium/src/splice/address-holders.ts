@@ -8,6 +8,8 @@ export class AddressHolders {
   readonly #holders = new Map<string, Map<string, string>>()
   readonly #byContainer = new Map<string, Set<string>>()
   readonly #claimed = new Set<string>()
+  /** How many plugins take addresses for an owner. */
+  readonly #taking = new Map<string, number>()
 
   /** An attachment has these addresses now, and no others. @param owner - in the agent's words */
   set(key: AttachmentKey, owner: string, ips: readonly string[]): void {
@@ -52,15 +54,33 @@ export class AddressHolders {
     return siblings !== undefined && siblings.size > Number(siblings.has(formatAttachmentKey(key)))
   }
 
-  /** Owner of an address that an attachment other than this one has; undefined if none has. */
-  other(ip: string, key: AttachmentKey): string | undefined {
-    for (const [id, owner] of this.#holders.get(plainAddress(ip)) ?? []) if (id !== formatAttachmentKey(key)) return owner
+  /** Owner of an address that an attachment, but for the one that is named, has; undefined if none has. */
+  other(ip: string, key?: AttachmentKey): string | undefined {
+    const but = key === undefined ? undefined : formatAttachmentKey(key)
+    for (const [id, owner] of this.#holders.get(plainAddress(ip)) ?? []) if (id !== but) return owner
     return undefined
   }
 
-  /** Whether an attachment other than this one has an address. */
-  othersHave(ip: string, key: AttachmentKey): boolean {
+  /** Whether an attachment, but for the one that is named, has an address. */
+  othersHave(ip: string, key?: AttachmentKey): boolean {
     return this.other(ip, key) !== undefined
+  }
+
+  /** A plugin takes addresses for an owner until this is disposed; only then it is known which. */
+  take(owner: string): Disposable {
+    const add = (count: number): unknown => this.#taking.set(owner, (this.#taking.get(owner) ?? 0) + count)
+    add(1)
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#taking.get(owner) === 1) this.#taking.delete(owner)
+        else add(-1)
+      },
+    }
+  }
+
+  /** Whether a plugin is taking addresses for an owner. */
+  taking(owner: string): boolean {
+    return this.#taking.has(owner)
   }
 
   #remove(key: AttachmentKey): void {

@@ -9,6 +9,7 @@ import { attachmentId, ownerOf } from '../agent-api/identity.ts'
 import { CiliumApiError } from '../api/api-error.ts'
 import type { CiliumClient } from '../api/client.ts'
 import { type ApiPolicy, type Caller, NO_PATIENCE } from '../api/patience.ts'
+import { plainAddress } from '../agent-api/wishes.ts'
 import type { AddressHolders } from './address-holders.ts'
 import { delegatesIpam, requireCilium } from './cilium-list.ts'
 import { apiFailure, isCertain, lacksNamespace } from './plugin-failure.ts'
@@ -68,7 +69,7 @@ export class CiliumRunner implements PluginRunner {
   async add(call: AttachmentCall, signal: AbortSignal): Promise<RawResult> {
     const { deletions, inspector, connectTimeoutMs } = this.#parts
     const caller = this.#caller(signal, { busyMs: Number.POSITIVE_INFINITY, unreachableMs: connectTimeoutMs })
-    await deletions.settle(keyOf(call), caller)
+    await deletions.settle(keyOf(call), caller, call.again?.ips.map(plainAddress))
     if (call.again === undefined || call.request === undefined) return await this.#addNew(call, caller)
     const info = await inspector.info(caller)
     // Where others hand out the addresses they are asked for those of the pod as any plugin is.
@@ -131,6 +132,8 @@ export class CiliumRunner implements PluginRunner {
   async #addNew(call: AttachmentCall, caller: Caller): Promise<RawResult> {
     const { client, deletions, holders, log } = this.#parts
     const key = keyOf(call)
+    // Until it is told what the plugin has taken, nobody knows whose it is.
+    using _taking = holders.take(ownerOf(podOf(call), key))
     for (let passed = 0; passed < MOST_PASSED; passed += 1) {
       const raw = await this.#run(call, caller)
       const taken = decodeRaw(raw, call.list).ips.flatMap(({ address }) => {

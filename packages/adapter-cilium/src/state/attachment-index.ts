@@ -35,9 +35,9 @@ export class AttachmentIndex {
     return Array.from(this.#entries.values(), ({ key }) => key)
   }
 
-  /** Whether any attachment but one has an address, or has to get it back. */
-  othersHave(ip: string, key: AttachmentKey): boolean {
+  /** Whether any attachment, but for the one that is named, has an address, or has to get it back. */
+  othersHave(ip: string, key?: AttachmentKey): boolean {
     const holders = this.#holders.get(ip)
-    return holders !== undefined && holders.size > Number(holders.has(formatAttachmentKey(key)))
+    return holders !== undefined && holders.size > Number(key !== undefined && holders.has(formatAttachmentKey(key)))
   }
 }

@@ -47,8 +47,10 @@ export interface DueDeletion {
   readonly owner: string
   /** Addresses that go with it. */
   readonly ips: readonly string[]
-  /** Not done for good before this time, milliseconds since the epoch: until then the endpoint may still appear. */
+  /** Not done for good before this time, milliseconds since the epoch: until then endpoint or addresses may still appear. */
   readonly notBefore?: number
+  /** The attachment was made anew meanwhile: only addresses that no attachment has are still to be looked for. */
+  readonly made?: true
 }
 
 const ips = z.array(ipAddress)
@@ -60,7 +62,13 @@ const stored: z.ZodType<StoredAttachment> = z.object({
   again: z.object({ mac: macAddress, ips }).exactOptional(),
 })
 
-const due: z.ZodType<DueDeletion> = z.object({ key: attachmentKeySchema, owner: z.string(), ips, notBefore: z.number().exactOptional() })
+const due: z.ZodType<DueDeletion> = z.object({
+  key: attachmentKeySchema,
+  owner: z.string(),
+  ips,
+  notBefore: z.number().exactOptional(),
+  made: z.literal(true).exactOptional(),
+})
 
 const TABLES = `
   CREATE TABLE attachments (key TEXT PRIMARY KEY, vf TEXT NOT NULL, body TEXT NOT NULL) STRICT;
@@ -119,9 +127,14 @@ export class AttachmentStore implements Disposable {
     return this.#index.keys()
   }
 
-  /** Whether any attachment but one has an address, or has to get it back; nothing is read. */
-  othersHave(ip: string, key: AttachmentKey): boolean {
+  /** Whether any attachment, but for the one that is named, has an address, or has to get it back; nothing is read. */
+  othersHave(ip: string, key?: AttachmentKey): boolean {
     return this.#index.othersHave(ip, key)
+  }
+
+  /** Never: addresses are put on record while nobody else can take or give any. */
+  taking(): boolean {
+    return false
   }
 
   /** Attachments that hold a port, more than one only if something went wrong. @throws OffloadError JOURNAL_FAILURE */
@@ -163,7 +176,7 @@ export class AttachmentStore implements Disposable {
     guardState(this.#file, 'write', HINT, () => {
       this.#db.exec('BEGIN IMMEDIATE')
       try {
-        this.#write('INSERT INTO deletions VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body', id, JSON.stringify(deletion))
+        this.putDeletion(deletion)
         this.#write('DELETE FROM attachments WHERE key = ?', id)
         this.#db.exec('COMMIT')
       } catch (error) {
@@ -172,6 +185,15 @@ export class AttachmentStore implements Disposable {
       }
     })
     this.#index.delete(deletion.key)
+  }
+
+  /** Remembers a deletion that is due, whatever attachment there is. @throws OffloadError JOURNAL_FAILURE */
+  putDeletion(deletion: DueDeletion): void {
+    this.#write(
+      'INSERT INTO deletions VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body',
+      formatAttachmentKey(deletion.key),
+      JSON.stringify(deletion),
+    )
   }
 
   /** A deletion was done. @throws OffloadError JOURNAL_FAILURE */

@@ -1,7 +1,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AttachmentStore } from '@cni-offload/adapter-delegate'
-import { systemClock } from '@cni-offload/sdk'
+import { OffloadError, systemClock } from '@cni-offload/sdk'
 import { installFakeCiliumCni } from '@cni-offload/testing/cilium'
 import { afterEach, describe, expect, it } from 'vitest'
 import { FastClock } from '../clocks.ts'
@@ -86,6 +86,18 @@ describe.skipIf(!isRoot)(`nothing is left behind ${NEEDS_ROOT}`, { timeout: 120_
     expect(deleted, asked.join('\n')).toMatch(/^DELETE .* (200|404)$/)
     expect(made).toBe('PUT /endpoint/{id} 201')
     expect(lab.agent.endpoints).toHaveLength(1)
+  })
+
+  it('of an address that a plugin took which was killed before it asked for the endpoint', async () => {
+    await open(1)
+    lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'hang' } })
+    const gone = new AbortController()
+    const outcome = lab.adapter.attach(lab.request(0), { ...patiently(), signal: gone.signal })
+    await expect.poll(() => lab.agent.count('PUT /endpoint/{id}'), { timeout: 40_000 }).toBe(1)
+    gone.abort(new OffloadError('DEADLINE_EXCEEDED', 'the deadline passed'))
+    await expect(outcome).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    await expect.poll(() => [lab.agent.endpoints, lab.agent.allocations], { timeout: 40_000 }).toEqual([[], {}])
+    expect(lab.agent.count('DELETE /ipam/{ip}'), 'they have not just expired').toBe(2)
   })
 
   it('where the plugin of an old release cannot open the namespace that is gone', async () => {

@@ -114,7 +114,7 @@ describe('what the store knows without reading', () => {
       held.map(({ ip }) => ip),
       'what the other has is passed over',
     ).toEqual(['10.66.0.3', 'fd66::3'])
-    await book.giveBack(mine, ['10.66.0.2', '10.66.0.3', 'fd66::3'], 'n/c0', caller)
+    await book.giveBack({ key: mine, owner: 'n/c0', ips: ['10.66.0.2', '10.66.0.3', 'fd66::3'] }, false, caller)
     expect(agent.allocations).toEqual({})
     expect(all).not.toHaveBeenCalled()
   })
