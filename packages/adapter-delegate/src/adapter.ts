@@ -124,7 +124,10 @@ export class DelegateAdapter implements CniAdapter {
     const complete = here?.result
     const wanted = complete !== undefined && (had === undefined || sameAddresses(podAddresses(complete), had))
     const forwards = wanted && (await this.#buildup.restore(req, complete))
-    if (forwards && (await this.#stands(here, ctx))) return complete
+    if (here !== undefined && forwards && (await this.#stands(here, ctx))) {
+      await this.#buildup.announce(here, ctx.log)
+      return complete
+    }
 
     const proxy = this.#proxies.of(req.port)
     const list = await this.#source.load()
@@ -200,8 +203,8 @@ export class DelegateAdapter implements CniAdapter {
    * Whether the plugins still find what they made. What they say against it counts only where they have found it before, and only so often:
    * there are plugins that never do, and a running pod must not be made anew for them.
    */
-  async #stands(known: StoredAttachment | undefined, ctx: OpContext): Promise<boolean> {
-    if (known?.found !== true) return true
+  async #stands(known: StoredAttachment, ctx: OpContext): Promise<boolean> {
+    if (known.found !== true) return true
     const anew = this.#damaged.get(formatAttachmentKey(known.key))
     if (anew === undefined || anew >= TIMES_ANEW) return true
     try {
@@ -226,9 +229,15 @@ export class DelegateAdapter implements CniAdapter {
     }
   }
 
-  /** What is really spliced, by the notes in the proxy namespaces. A broken splice is left out, so that resync repairs it. */
+  /**
+   * What is really spliced, by the notes in the proxy namespaces. A broken splice is left out, so that resync repairs it, and so is one
+   * whose pod has still to be told where its gateways are.
+   */
   async list(): Promise<AttachmentKey[]> {
-    return await this.#proxies.spliced(this.#store.all().map(({ key }) => key))
+    const rows = this.#store.all()
+    const untold = new Set(rows.filter(({ unannounced }) => unannounced === true).map(({ key }) => formatAttachmentKey(key)))
+    const spliced = await this.#proxies.spliced(rows.map(({ key }) => key))
+    return spliced.filter((key) => !untold.has(formatAttachmentKey(key)))
   }
 
   /** An attachment that is being made anew for a running pod is left to the resync, which tells what the pod has. */

@@ -19,4 +19,6 @@ export interface PluginRunner extends Pick<ListRunner, 'requirePlugins' | 'statu
   check(call: AttachmentCall, prevResult: RawResult, signal: AbortSignal): Promise<void>
   /** Kernel settings, by dotted name, that an attachment's host has to make besides those of the list's `tuning` plugins. */
   podSysctls?(list: PluginList): Readonly<Record<string, string>>
+  /** Device of the DPU that answers for all gateways of an attachment's pod although it does not have their addresses. */
+  answeringDevice?(call: Pick<AttachmentCall, 'containerId' | 'ifName'>): string
 }

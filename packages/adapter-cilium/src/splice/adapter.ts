@@ -24,7 +24,7 @@ import { podAddresses, refuseUnencrypted, sameAddresses } from '../agent-api/wis
 import type { Caller } from '../api/patience.ts'
 import type { AttachmentStore } from '../state/attachment-store.ts'
 import type { AddressHolders } from './address-holders.ts'
-import { type CiliumRunner, keyOf } from './cilium-runner.ts'
+import { keyOf } from './cilium-runner.ts'
 import type { Restorer } from './restorer.ts'
 
 /** What a {@link CiliumSpliceAdapter} is made of. */
@@ -33,8 +33,6 @@ export interface CiliumSpliceParts {
   readonly engine: DelegateAdapter
   /** What the engine keeps. */
   readonly attachments: PluginStore
-  /** What the engine has its lists run by. */
-  readonly runner: CiliumRunner
   /** Network operations. */
   readonly net: LinuxNet
   /** Namespace of the agent. */
@@ -89,18 +87,14 @@ export class CiliumSpliceAdapter implements CniAdapter {
 
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
     if (ctx.signal.aborted) throw OffloadError.from(ctx.signal.reason, 'CANCELLED', 'attach')
-    const { engine, runner, inspector, restorer, connectTimeoutMs } = this.#parts
+    const { engine, inspector, connectTimeoutMs } = this.#parts
     const caller: Caller = { ...ctx, patience: { ...UNTIL_DONE, unreachableMs: connectTimeoutMs } }
     using _turn = await this.#turn(req.key, ctx)
     refuseUnencrypted(req, await inspector.info(caller))
     if (req.had !== undefined) this.#parts.holders.set(keyOf(req.key), ownerOf(req.pod, req.key), podAddresses(req.had).ips)
     await this.#renew(req, caller)
-    runner.takeRestored(req.key)
     try {
-      const result = await engine.attach(req, ctx)
-      const restored = runner.takeRestored(req.key)
-      if (restored !== undefined) await restorer.announce(restored)
-      return result
+      return await engine.attach(req, ctx)
     } finally {
       this.#noteHolder(req.key)
     }

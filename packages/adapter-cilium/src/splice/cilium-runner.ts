@@ -5,7 +5,7 @@ import { decodeRaw, type ListRunner, type PluginList, type RawResult } from '@cn
 import type { AgentInspector } from '../agent-api/agent-info.ts'
 import type { Deletions } from '../agent-api/deletions.ts'
 import type { Endpoints } from '../agent-api/endpoints.ts'
-import { attachmentId, ownerOf } from '../agent-api/identity.ts'
+import { attachmentId, lxcName, ownerOf } from '../agent-api/identity.ts'
 import { CiliumApiError } from '../api/api-error.ts'
 import type { CiliumClient } from '../api/client.ts'
 import { type ApiPolicy, type Caller, NO_PATIENCE } from '../api/patience.ts'
@@ -47,7 +47,6 @@ export class CiliumRunner implements PluginRunner {
   readonly #parts: CiliumRunnerParts
   /** Attachments whose ADD failed in so many words: nothing goes on behind the agent's back. */
   readonly #refused = new Set<string>()
-  readonly #restored = new Map<string, Restored>()
 
   /** Runs nothing yet. */
   constructor(parts: CiliumRunnerParts) {
@@ -56,13 +55,6 @@ export class CiliumRunner implements PluginRunner {
 
   async requirePlugins(list: PluginList): Promise<void> {
     await this.#parts.runner.requirePlugins(requireCilium(list))
-  }
-
-  /** What was restored for an attachment since this was asked last. */
-  takeRestored(key: AttachmentKey): Restored | undefined {
-    const restored = this.#restored.get(attachmentId(key))
-    this.#restored.delete(attachmentId(key))
-    return restored
   }
 
   /** A new pod by the plugin, again as long as the agent is only busy; a running pod by the API. */
@@ -75,7 +67,6 @@ export class CiliumRunner implements PluginRunner {
     // Where others hand out the addresses they are asked for those of the pod as any plugin is.
     if (!info.ownAddresses) return await this.#run(call, caller)
     const restored = await this.#parts.restorer.restore(call.request, call.again, info, caller)
-    this.#restored.set(attachmentId(keyOf(call)), restored)
     return await this.#parts.runner.add(others(call), signal, printed(call, restored))
   }
 
@@ -126,6 +117,11 @@ export class CiliumRunner implements PluginRunner {
   /** What cilium-cni sets in the pod's namespace. */
   podSysctls(): Readonly<Record<string, string>> {
     return this.#parts.inspector.last?.podSysctls ?? {}
+  }
+
+  /** The router's address is on none of the devices that answer for it. */
+  answeringDevice(call: Pick<AttachmentCall, 'containerId' | 'ifName'>): string {
+    return lxcName(keyOf(call))
   }
 
   /** Addresses of running pods whose endpoints the agent has lost are passed over and left for those pods. */

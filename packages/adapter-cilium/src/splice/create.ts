@@ -46,7 +46,7 @@ export function createSpliceAdapter(deps: PluginDeps, options: SpliceOptions): C
     proxies,
     encrypts: true,
   })
-  const adapter = new CiliumSpliceAdapter({ ...common, engine, attachments, runner, home, restorer, holders })
+  const adapter = new CiliumSpliceAdapter({ ...common, engine, attachments, home, restorer, holders })
   opened.move()
   return adapter
 }

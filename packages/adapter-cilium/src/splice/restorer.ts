@@ -81,12 +81,6 @@ export class Restorer {
     return await this.#device(req).problem(expected)
   }
 
-  /** Tells the pod where its gateways are now: a device that was made anew has another MAC than the one that it knows. */
-  async announce({ agentEnd, network }: Restored): Promise<void> {
-    const addresses = network.ips.flatMap(({ gateway }) => (gateway === undefined ? [] : [gateway]))
-    await this.#parts.net.apply(this.#parts.home, [{ op: 'announce', dev: agentEnd.name, addresses }])
-  }
-
   async #register(req: AttachRequest, device: PodDevice, agentEnd: AgentEnd, had: PodAddresses, caller: Caller): Promise<void> {
     const { endpoints, holders } = this.#parts
     const [key, pod, mac] = [req.key, req.pod, had.mac]

@@ -11,6 +11,7 @@ import {
 } from '@cni-offload/sdk'
 import { decodeRaw, type PodAddresses, withMac } from '@cni-offload/sdk/exec'
 import type { PluginRunner } from '../plugin-runner.ts'
+import { announceGateways } from '../splice/announce-gateways.ts'
 import { observe, podNetwork } from '../splice/pod-network.ts'
 import { podSysctls } from '../splice/pod-sysctls.ts'
 import { settleGateways } from '../splice/settle-gateways.ts'
@@ -139,9 +140,29 @@ export class Buildup {
     const silent = await settleGateways({ net: this.#net, netns: this.#home, clock: this.#clock }, result, signal)
     if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
     if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
-    this.#store.put({ ...attachment, raw, result })
+    const made = { ...attachment, raw, result, ...(again === undefined ? {} : { unannounced: true }) }
+    this.#store.put(made)
     reached('delegate.attach.finished')
+    await this.announce(made, log)
     return result
+  }
+
+  /**
+   * Tells the running pod of an attachment that was made anew where its gateways are now; again does no harm. What fails stays on record.
+   */
+  async announce({ key, port, result, unannounced }: StoredAttachment, log: OpContext['log']): Promise<void> {
+    if (result === undefined || unannounced !== true) return
+    try {
+      const answering = this.#runner.answeringDevice?.(key)
+      await announceGateways({ net: this.#net, home: this.#home, proxy: this.#proxies.of(port).path, answering }, key.ifName, result)
+      const now = this.#store.get(key)
+      if (now?.unannounced !== true) return
+      const { unannounced: _done, ...told } = now
+      this.#store.put(told)
+      reached('delegate.gateways.announced')
+    } catch (error) {
+      log.warn({ key: formatAttachmentKey(key), error }, 'a running pod could not be told where its gateways are now; it is tried again')
+    }
   }
 }
 

@@ -1,6 +1,6 @@
-import { BlockList } from 'node:net'
 import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { type AttachResult, type Clock, OffloadError } from '@cni-offload/sdk'
+import { gatewaysOf, isOneOf } from './gateways.ts'
 
 /** Duplicate address detection takes 1–2 s where nobody has changed its settings. */
 const LONGEST_MS = 3000
@@ -25,17 +25,16 @@ export interface SettleDeps {
  */
 export async function settleGateways(
   { net, netns, clock }: SettleDeps,
-  { ips, routes }: Pick<AttachResult, 'ips' | 'routes'>,
+  result: Pick<AttachResult, 'ips' | 'routes'>,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const wanted = [...ips.map(({ gateway }) => gateway), ...routes.map(({ gw }) => gw)].filter((gateway) => gateway?.includes(':'))
-  const gateways = new BlockList()
-  for (const gateway of new Set(wanted)) if (gateway !== undefined) gateways.addAddress(gateway, 'ipv6')
-  if (gateways.rules.length === 0) return []
+  const gateways = gatewaysOf(result).filter((gateway) => gateway.includes(':'))
+  if (gateways.length === 0) return []
+  const isGateway = isOneOf(gateways)
   const end = clock.monotonic() + LONGEST_MS
   for (;;) {
     const unsettled = (await net.tentativeAddresses(netns)).map((cidr) => cidr.slice(0, cidr.indexOf('/')))
-    const left = unsettled.filter((address) => gateways.check(address, 'ipv6'))
+    const left = unsettled.filter(isGateway)
     if (left.length === 0 || clock.monotonic() >= end) return left
     // The kernel tells of the end only to listeners, and a listener for these few would cost more than asking.
     await clock.sleep(PAUSE_MS, signal).catch((reason: unknown) => {

@@ -34,6 +34,8 @@ export interface StoredAttachment {
   readonly again?: PodAddresses
   /** CHECK of this list has found this attachment as ADD had left it at least once: when it finds damage later, that counts. */
   readonly found?: boolean
+  /** It was made anew for a running pod that has not been told yet where its gateways are now. */
+  readonly unannounced?: boolean
 }
 
 const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
@@ -43,6 +45,7 @@ const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
   result: attachResult.exactOptional(),
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
   found: z.boolean().exactOptional(),
+  unannounced: z.boolean().exactOptional(),
 })
 
 /** Version of the tables. */

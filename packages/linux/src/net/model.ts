@@ -74,6 +74,8 @@ export interface Link {
    * virtual links, and before kernel 5.14.
    */
   readonly parent?: { readonly bus: string; readonly name: string }
+  /** Index of the other end of a veth pair, or of the link that it lies upon, in the namespace which that one is in. */
+  readonly peer?: number
   /** Counters since the device exists. */
   readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
 }

@@ -46,6 +46,7 @@ export const IFLA = {
   BROADCAST: 2,
   IFNAME: 3,
   MTU: 4,
+  LINK: 5,
   MASTER: 10,
   TXQLEN: 13,
   LINKMODE: 17,

@@ -78,6 +78,7 @@ export function decodeLink(payload: Buffer): Link {
   const master = attributes.get(IFLA.MASTER)?.readUInt32LE(0)
   const maxMtu = attributes.get(IFLA.MAX_MTU)?.readUInt32LE(0) ?? 0
   const parent = readParent(attributes)
+  const peer = attributes.get(IFLA.LINK)?.readInt32LE(0)
   const stats = attributes.get(IFLA.STATS64)
   const counter = (offset: number): bigint => stats?.readBigUInt64LE(offset) ?? 0n
   return {
@@ -94,6 +95,7 @@ export function decodeLink(payload: Buffer): Link {
     ...(master === undefined ? {} : { master }),
     ...(maxMtu === 0 ? {} : { maxMtu }),
     ...(parent === undefined ? {} : { parent }),
+    ...(peer === undefined ? {} : { peer }),
     stats: { rxPackets: counter(0), txPackets: counter(8), rxBytes: counter(16), txBytes: counter(24) },
   }
 }

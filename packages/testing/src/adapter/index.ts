@@ -13,6 +13,8 @@ import { requestCases } from './cases/requests.ts'
 import { stateCases } from './cases/state.ts'
 import type { AdapterFixture } from './fixture.ts'
 
+export { crashAdapter } from './crash/crash-adapter.ts'
+export type { CrashOrder } from './crash/order.ts'
 export { CaseSkipped, type ComplianceCase } from '../kit/case.ts'
 export type { SuiteOptions } from '../kit/register.ts'
 export type { AdapterFixture, AdapterProcess, Tamper } from './fixture.ts'

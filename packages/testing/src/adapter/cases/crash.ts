@@ -27,7 +27,8 @@ export const crashCases: readonly ComplianceCase<AdapterFixture>[] = [
 async function killedAtEachStep(fixture: AdapterFixture, calls: CrashOrder['calls']): Promise<void> {
   const order = { ...(await orderOf(fixture)), calls }
   const steps: string[] = []
-  for (let step = await crashAdapter(order, 1); step !== undefined; step = await crashAdapter(order, steps.length + 1)) {
+  const next = (): Promise<string | undefined> => crashAdapter(order, { occurrence: steps.length + 1 })
+  for (let step = await next(); step !== undefined; step = await next()) {
     steps.push(step)
     await inSession(fixture, async (session) => {
       if (calls.length === 1 && steps.length % 2 === 0) {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { CrashControl } from '../../faults/crash-control.ts'
+import type { CrashPlan } from '../../faults/crash-plan.ts'
 import type { CrashOrder } from './order.ts'
 
 const PROGRAM = fileURLToPath(new URL(`./program.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
@@ -14,10 +15,10 @@ const LIMIT_MS = 30_000
 /**
  * Has another process follow an order, and kills it at one of the steps of the last call.
  *
- * @param nth - at which one, from 1
- * @returns name of the step; undefined if the call has fewer and came to its end
+ * @param plan - at which one
+ * @returns name of the step; undefined if the call did not reach it and came to its end
  */
-export async function crashAdapter(order: CrashOrder, nth: number): Promise<string | undefined> {
+export async function crashAdapter(order: CrashOrder, plan: Omit<CrashPlan, 'action'>): Promise<string | undefined> {
   const dir = await mkdtemp(join(tmpdir(), 'crash-adapter-'))
   const control = new CrashControl(join(dir, 'plan'))
   const { execArgv, env } = control.launch
@@ -35,7 +36,7 @@ export async function crashAdapter(order: CrashOrder, nth: number): Promise<stri
   try {
     child.stdin.write(`${JSON.stringify(order)}\n`)
     await Promise.race([once(child.stdout, 'data'), ended])
-    control.arm({ occurrence: nth })
+    control.arm(plan)
     child.stdin.write('go\n')
     const [code, signal] = (await ended) as [number | null, NodeJS.Signals | null]
     const step = control.report()?.step
