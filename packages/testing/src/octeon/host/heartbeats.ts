@@ -1,0 +1,50 @@
+import { isOfFunction } from '../wire/netdevs.ts'
+import { type CardEnvironment, PF_WIRE } from './environment.ts'
+
+/** How often it is looked whether somebody takes an interface down and up again that has lost its carrier. */
+const REOPEN_POLL_MS = 100
+
+/**
+ * What the driver of the host's physical function does about heartbeats: when too many are missed, the upstream one closes the interface
+ * and the vendor's takes its carrier away, which comes back when the interface is opened anew. Either way it watches no longer.
+ */
+export async function watchHeartbeats(env: CardEnvironment, pci: string, say: (text: string) => void, signal: AbortSignal): Promise<void> {
+  const { control, netdevs, turnstile, hostDriver } = env
+  await untilMissed(env, signal)
+  const { missCount } = control.config
+  if (hostDriver === 'upstream') {
+    say(`Missed ${missCount} heartbeats. Uninitializing`)
+    await turnstile.run(() => netdevs.setUp('host', pci, false))
+    return
+  }
+  say(`Missed ${missCount} heartbeats. carrier off`)
+  await turnstile.run(() => netdevs.setCarrier('host', PF_WIRE, false))
+  await untilReopened(env, pci, signal)
+  await turnstile.run(() => netdevs.setCarrier('host', PF_WIRE, true))
+}
+
+async function untilMissed({ control, clock }: CardEnvironment, signal: AbortSignal): Promise<void> {
+  const { heartbeatMs, missCount } = control.config
+  let seen = clock.monotonic()
+  for (;;) {
+    if (control.steady) {
+      await control.changed(signal)
+      seen = clock.monotonic()
+      continue
+    }
+    const left = Math.max(control.lastBeat, seen) + heartbeatMs * missCount - clock.monotonic()
+    if (left <= 0) return
+    await clock.sleep(left, signal)
+  }
+}
+
+/** Opening asks the agent for the carrier: without one that answers, it stays off. */
+async function untilReopened({ control, clock, netdevs }: CardEnvironment, pci: string, signal: AbortSignal): Promise<void> {
+  let closed = false
+  for (;;) {
+    await clock.sleep(REOPEN_POLL_MS, signal)
+    const link = (await netdevs.links('host')).find((candidate) => isOfFunction(candidate, pci))
+    if (link?.up === false) closed = true
+    else if (closed && link?.up === true && control.answering) return
+  }
+}
