@@ -1,33 +1,34 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { OffloadError } from '@cni-offload/sdk'
-import { attachmentsCommand } from './commands/attachments.ts'
-import { demoCommand } from './commands/demo.ts'
-import { doctorCommand } from './commands/doctor.ts'
-import { inspectCommand } from './commands/inspect.ts'
-import { installCommand, uninstallCommand } from './commands/install.ts'
-import { ipsecCommand } from './commands/ipsec.ts'
-import { labCommand } from './commands/lab.ts'
-import { octeonCommand } from './commands/octeon.ts'
-import { pkiCommand } from './commands/pki.ts'
-import { verifyCommand } from './commands/verify.ts'
 
-const program = new Command('offload')
-  .description("Moves the network of a Kubernetes node's pods onto a DPU.")
-  .addCommand(demoCommand())
-  .addCommand(labCommand())
-  .addCommand(pkiCommand())
-  .addCommand(attachmentsCommand())
-  .addCommand(inspectCommand())
-  .addCommand(doctorCommand())
-  .addCommand(ipsecCommand())
-  .addCommand(octeonCommand())
-  .addCommand(verifyCommand())
-  .addCommand(installCommand())
-  .addCommand(uninstallCommand())
-  .showSuggestionAfterError()
+/**
+ * Loaded one by one: each brings libraries that the others do not need, and to load them takes longer than most commands. In the order
+ * of the help.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./commands/demo.ts')).demoCommand(),
+  lab: async () => (await import('./commands/lab.ts')).labCommand(),
+  pki: async () => (await import('./commands/pki.ts')).pkiCommand(),
+  attachments: async () => (await import('./commands/attachments.ts')).attachmentsCommand(),
+  inspect: async () => (await import('./commands/inspect.ts')).inspectCommand(),
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(),
+  ipsec: async () => (await import('./commands/ipsec.ts')).ipsecCommand(),
+  octeon: async () => (await import('./commands/octeon.ts')).octeonCommand(),
+  verify: async () => (await import('./commands/verify.ts')).verifyCommand(),
+  install: async () => (await import('./commands/install.ts')).installCommand(),
+  uninstall: async () => (await import('./commands/install.ts')).uninstallCommand(),
+}
+
+/** The command that is asked for, or all of them for help and for what is mistyped. */
+async function wanted(name = ''): Promise<Command[]> {
+  const own = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  return await Promise.all((own === undefined ? Object.values(COMMANDS) : [own]).map((load) => load()))
+}
 
 try {
+  const program = new Command('offload').description("Moves the network of a Kubernetes node's pods onto a DPU.").showSuggestionAfterError()
+  for (const command of await wanted(process.argv[2])) program.addCommand(command)
   await program.parseAsync()
 } catch (error) {
   const known = OffloadError.from(error)
