@@ -106,8 +106,8 @@ export class Deletions implements AsyncDisposable {
     this.#added.resolve()
   }
 
-  #ripe({ notBefore = 0 }: DueDeletion): boolean {
-    return notBefore <= this.#parts.clock.now()
+  #ripe({ notBefore = 0 }: DueDeletion, now: number = this.#parts.clock.now()): boolean {
+    return notBefore <= now
   }
 
   /** @returns whether there was an endpoint */
@@ -158,14 +158,16 @@ export class Deletions implements AsyncDisposable {
   async #retryRipe(): Promise<{ readonly failed: boolean; readonly next: number }> {
     const { store, clock } = this.#parts
     let failed = false
-    for (const { key } of store.deletions().filter((deletion) => this.#ripe(deletion)))
+    // What gets ripe meanwhile is left for the next time, not passed over.
+    const begin = clock.now()
+    for (const { key } of store.deletions().filter((deletion) => this.#ripe(deletion, begin)))
       await this.#retry(key).catch((error: unknown) => {
         failed = true
         this.#tell(key, error)
       })
-    const left = this.#stop.signal.aborted ? [] : store.deletions().filter((deletion) => !this.#ripe(deletion))
+    const left = this.#stop.signal.aborted ? [] : store.deletions().filter((deletion) => !this.#ripe(deletion, begin))
     // A clock that is set back must not delay it.
-    const waits = left.map(({ notBefore = 0 }) => Math.min(notBefore - clock.now(), LATE_MS))
+    const waits = left.map(({ notBefore = 0 }) => Math.min(Math.max(notBefore - clock.now(), 0), LATE_MS))
     return { failed, next: Math.min(...waits) }
   }
 

@@ -86,6 +86,23 @@ describe('an endpoint that may still appear', () => {
     expect(agent.count('DELETE /endpoint/{id}')).toBe(2)
   })
 
+  it('is not passed over when that ends just while it is looked for what is due', async () => {
+    await using deletions = deletionsOf()
+    store.postpone({ key: OLD, owner: OWNER, ips: [], notBefore: 1 })
+    const rows = store.deletions()
+    const passing = (): typeof rows => {
+      clock.advance(1)
+      return rows
+    }
+    vi.spyOn(store, 'deletions').mockReturnValueOnce(rows).mockImplementationOnce(passing)
+    deletions.start()
+    const left = (): unknown => {
+      clock.advance(0)
+      return store.deletions()
+    }
+    await expect.poll(left, POLL).toEqual([])
+  })
+
   it('does not keep other deletions waiting', async () => {
     await using deletions = deletionsOf()
     deletions.start()
