@@ -83,14 +83,13 @@ export class CiliumRunner implements PluginRunner {
     // The plugin deletes the endpoints of all interfaces that a container has.
     const spared = !delegatesIpam(call.list) && holders.hasSibling(key)
     // An ADD that was cut off may have asked the agent for an endpoint that is still to come.
-    let unsure = call.request !== undefined && prevResult === undefined && !certain
+    const unsure = call.request !== undefined && prevResult === undefined && !certain
     try {
       await runner.del(spared ? others(call) : call, prevResult, signal)
     } catch (error) {
       const failure = apiFailure(error)
       const borne = failure instanceof CiliumApiError && (failure.passing || failure.kind === 'broken')
       if (!borne && !lacksNamespace(error)) throw error
-      unsure ||= failure instanceof CiliumApiError && failure.kind === 'broken'
     }
     await deletions.delete(
       { key, owner: ownerOf(podOf(call), key), ips: holders.claimedBy(key) },

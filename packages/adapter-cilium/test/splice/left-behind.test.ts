@@ -1,10 +1,10 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AttachmentStore } from '@cni-offload/adapter-delegate'
-import { OffloadError, systemClock } from '@cni-offload/sdk'
+import { type Clock, OffloadError, systemClock } from '@cni-offload/sdk'
 import { installFakeCiliumCni } from '@cni-offload/testing/cilium'
 import { afterEach, describe, expect, it } from 'vitest'
-import { FastClock } from '../clocks.ts'
+import { FastClock, ManualClock } from '../clocks.ts'
 import { ctx, isRoot, Lab, NEEDS_ROOT } from '../lab.ts'
 
 const RANGES = { ipv4: '10.66.0.0/29', ipv6: 'fd66::/125' }
@@ -14,8 +14,8 @@ let lab: Lab
 const patiently = (): ReturnType<typeof ctx> => ctx(AbortSignal.timeout(60_000))
 const attach = async (index: number): Promise<unknown> => await lab.adapter.attach(lab.request(index), patiently())
 const detach = async (index: number): Promise<void> => await lab.adapter.detach({ key: lab.request(index).key }, patiently())
-const open = async (ports: number): Promise<void> => {
-  lab = await Lab.create(ports, { ranges: RANGES, anyPod: false, clock: new FastClock(50) })
+const open = async (ports: number, clock: Clock = new FastClock(50)): Promise<void> => {
+  lab = await Lab.create(ports, { ranges: RANGES, anyPod: false, clock })
   await lab.start(await lab.splice())
 }
 /** The agent knows of no pod, and so restores no endpoint. */
@@ -88,16 +88,24 @@ describe.skipIf(!isRoot)(`nothing is left behind ${NEEDS_ROOT}`, { timeout: 120_
     expect(lab.agent.endpoints).toHaveLength(1)
   })
 
-  it('of an address that a plugin took which was killed before it asked for the endpoint', async () => {
-    await open(1)
+  it.each(['never does', 'does later'])('of a plugin that was killed before the agent made the endpoint, which it %s', async (agent) => {
+    const clock = new ManualClock()
+    await open(1, clock)
     lab.agent.faults.add({ operation: 'PUT /endpoint/{id}', effect: { kind: 'hang' } })
     const gone = new AbortController()
     const outcome = lab.adapter.attach(lab.request(0), { ...patiently(), signal: gone.signal })
     await expect.poll(() => lab.agent.count('PUT /endpoint/{id}'), { timeout: 40_000 }).toBe(1)
     gone.abort(new OffloadError('DEADLINE_EXCEEDED', 'the deadline passed'))
     await expect(outcome).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
-    await expect.poll(() => [lab.agent.endpoints, lab.agent.allocations], { timeout: 40_000 }).toEqual([[], {}])
-    expect(lab.agent.count('DELETE /ipam/{ip}'), 'they have not just expired').toBe(2)
+    const { containerId, ifName } = lab.request(0).key
+    if (agent === 'does later')
+      await lab.agent.makeEndpoint({ state: 'waiting-for-identity', 'container-id': containerId, 'container-interface-name': ifName })
+    expect(Object.keys(lab.agent.allocations), 'what the plugin took may be on its way to somebody else').toHaveLength(2)
+    // Two addresses that would expire, and what is due.
+    await expect.poll(() => clock.sleeping, { timeout: 40_000 }).toBe(3)
+    clock.advance(20_000)
+    await expect.poll(() => lab.agent.endpoints, { timeout: 40_000 }).toEqual([])
+    if (agent === 'never does') await expect.poll(() => lab.agent.allocations, { timeout: 40_000 }).toEqual({})
   })
 
   it('where the plugin of an old release cannot open the namespace that is gone', async () => {
