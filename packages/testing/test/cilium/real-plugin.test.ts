@@ -110,7 +110,7 @@ describe.skipIf(!isRoot() || BINARY === '')(`the real cilium-cni takes the fake 
     await start()
     const a = await pod('a')
     expect((await plugin.run('ADD', a)).code).toBe(0)
-    expect((await plugin.run('ADD', a)).result.msg).toContain(`endpoint for CNI attachment ID ${a.containerId}:eth0 already exists`)
+    expect((await plugin.run('ADD', a)).result?.msg).toContain(`endpoint for CNI attachment ID ${a.containerId}:eth0 already exists`)
     expect([agent.allocations, agent.endpoints.length]).toEqual([expect.objectContaining({ '10.0.0.2': 'default/a' }), 1])
     const second = (await plugin.isNew(a)) ? [] : [expect.stringMatching(/^lxc/)]
     expect(await devices()).toEqual(second)
@@ -119,7 +119,7 @@ describe.skipIf(!isRoot() || BINARY === '')(`the real cilium-cni takes the fake 
   it('what the pool does not have is told, and nothing is left of it', async () => {
     await start({ ranges: { ipv4: '10.0.0.0/29' } })
     agent.occupy('others', 5)
-    expect((await plugin.run('ADD', await pod('a'))).result.msg).toContain('[502]')
+    expect((await plugin.run('ADD', await pod('a'))).result?.msg).toContain('[502]')
     expect([agent.endpoints, await devices()]).toEqual([[], []])
   })
 

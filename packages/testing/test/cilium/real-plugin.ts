@@ -2,11 +2,22 @@ import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exec, type FakePod, inNetns, type TestNetns } from '@cni-offload/testing'
 
+/** What the plugin prints, by its verb: a result, an error, or the versions that it knows. */
+export interface Printed {
+  readonly cniVersion?: string
+  readonly interfaces?: readonly object[]
+  readonly ips?: readonly object[]
+  readonly code?: number
+  readonly msg?: string
+  readonly details?: string
+  readonly supportedVersions?: readonly string[]
+}
+
 /** What a call of the plugin left. */
 export interface PluginResult {
   readonly code: number
-  /** What it printed, decoded; undefined for nothing. */
-  readonly result: any
+  /** What it printed; undefined for nothing. */
+  readonly result: Printed | undefined
 }
 
 /**
@@ -58,12 +69,12 @@ export class RealPlugin {
         CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name};K8S_POD_UID=${uid}`,
       },
     })
-    return { code, result: stdout.trim() === '' ? undefined : JSON.parse(stdout) }
+    return { code, result: stdout.trim() === '' ? undefined : (JSON.parse(stdout) as Printed) }
   }
 
   /** Whether it is 1.18 or newer. */
   async isNew(pod: FakePod): Promise<boolean> {
-    return (await this.run('VERSION', pod)).result.supportedVersions.includes('1.1.0')
+    return (await this.run('VERSION', pod)).result?.supportedVersions?.includes('1.1.0') ?? false
   }
 
   /** Deletions that wait for the agent. */
