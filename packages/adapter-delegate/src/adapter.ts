@@ -133,7 +133,8 @@ export class DelegateAdapter implements CniAdapter {
     const list = await this.#source.load()
     await this.#runner.requirePlugins(list)
     const found = known?.found === true && isDeepStrictEqual(known.list, list)
-    const attachment = { ...plannedAttachment(req, list), ...(found ? { found } : {}) }
+    const kept = known?.kept
+    const attachment = { ...plannedAttachment(req, list), ...(found ? { found } : {}), ...(kept === undefined ? {} : { kept }) }
     const again = await this.#buildup.clear(attachment, proxy, known, { had, forwards })
     this.#store.put(withAgain(attachment, again))
     reached('delegate.attach.noted')

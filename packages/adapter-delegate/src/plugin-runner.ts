@@ -7,12 +7,19 @@ export interface AttachmentCall extends ListCall {
   readonly request?: AttachRequest
   /** DEL only: what is undone is made anew right after, for a running pod that keeps its MAC and addresses. */
   readonly anew?: boolean
+  /** What {@link PluginRunner.keep} said when the attachment was made. */
+  readonly kept?: Kept
 }
+
+/** What a runner wants to be kept with an attachment. */
+export type Kept = Readonly<Record<string, string>>
 
 /** What runs the plugin lists of a {@link DelegateAdapter}: a {@link ListRunner}, or what drives one particular CNI more closely. */
 export interface PluginRunner extends Pick<ListRunner, 'requirePlugins' | 'status'> {
   /** As of {@link ListRunner}; with `again` for a running pod, which must get just that. */
   add(call: AttachmentCall, signal: AbortSignal): Promise<RawResult>
+  /** What the next calls for the attachment, which was just made, have to know. Kept with its row, also while it is made anew. */
+  keep?(call: AttachmentCall, signal: AbortSignal): Promise<Kept>
   /** As of {@link ListRunner}. */
   del(call: AttachmentCall, prevResult: RawResult | undefined, signal: AbortSignal): Promise<void>
   /** As of {@link ListRunner}. */

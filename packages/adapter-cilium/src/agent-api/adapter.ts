@@ -149,7 +149,11 @@ export class CiliumAdapter implements CniAdapter {
   /** What the agent has an endpoint for and what is really connected. Anything less is left out, so that resync makes it whole. */
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
     const { endpoints, store, devices } = this.#parts
-    return await endpoints.served(await devices.connected(store.keys()), ctx)
+    return await endpoints.served(await devices.connected(store.keys()), ctx, (key, pools) => {
+      const known = store.get(key)
+      // One of an earlier version, or taken over.
+      if (known?.result !== undefined && known.pools === undefined) store.put({ ...known, pools })
+    })
   }
 
   async remembered(): Promise<RememberedAttachment[]> {

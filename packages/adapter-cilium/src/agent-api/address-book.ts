@@ -6,6 +6,7 @@ import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { DueDeletion } from '../state/attachment-store.ts'
 import { reached } from '../steps.ts'
 import type { AgentInfo, Family } from './agent-info.ts'
+import type { Pools } from './pools.ts'
 
 /** An address that is held for an endpoint to come. */
 export interface HeldAddress extends PooledAddress {
@@ -91,16 +92,17 @@ export class AddressBook {
   }
 
   /**
-   * Takes the addresses that a running pod has; those that are held for it already are success.
+   * Takes the addresses that a running pod has, of the pools that they are of; those that are held for it already are success.
    *
-   * @param first - is done before, and nobody else takes or gives an address meanwhile
+   * @param first - is done before, and nobody else takes or gives an address meanwhile; tells the pools
    * @throws OffloadError RESOURCE_EXHAUSTED that names an address which somebody else has; it is not a matter of time
    */
-  async claim(ips: readonly string[], owner: string, caller: Caller, first: () => Promise<unknown>): Promise<readonly HeldAddress[]> {
+  async claim(ips: readonly string[], owner: string, caller: Caller, first: () => Promise<Pools>): Promise<readonly HeldAddress[]> {
     return await this.#gate.run(caller.signal, async () => {
-      await first()
-      for (const ip of ips) await this.#claimOne(ip, owner, caller)
-      return ips.map((ip) => ({ ip, pool: DEFAULT_POOL }))
+      const pools = await first()
+      const wanted = ips.map((ip) => ({ ip, pool: pools[ip] ?? DEFAULT_POOL }))
+      for (const address of wanted) await this.#claimOne(address, owner, caller)
+      return wanted
     })
   }
 
@@ -111,7 +113,7 @@ export class AddressBook {
    * @param strays - whether also all go back that the agent holds for the owner and no attachment has: whoever took them was killed
    * before they were on record
    */
-  async giveBack({ key, ips, owner, made }: DueDeletion, strays: boolean, caller: Caller, spared: Spared = []): Promise<void> {
+  async giveBack({ key, ips, pools, owner, made }: DueDeletion, strays: boolean, caller: Caller, spared: Spared = []): Promise<void> {
     if (ips.length === 0 && !strays) return
     await this.#gate.run(caller.signal, async () => {
       const holders = await this.#holders(caller)
@@ -119,7 +121,7 @@ export class AddressBook {
       const found = strays && !this.#store.taking(owner) ? [...holders.keys()].filter(theirs) : []
       for (const ip of new Set([...ips, ...found]))
         if (!spared.includes(ip) && !this.#store.othersHave(ip, made === true ? undefined : key) && (!holders.has(ip) || theirs(ip)))
-          await this.#client.release({ ip, ...holders.get(ip) }, caller).catch((error: unknown) => {
+          await this.#client.release({ ip, pool: holders.get(ip)?.pool ?? pools?.[ip] ?? DEFAULT_POOL }, caller).catch((error: unknown) => {
             // An endpoint has it by now: then it is no longer ours to give back.
             if (!(error instanceof CiliumApiError) || !error.text.startsWith('IP is in use by endpoint')) throw error
           })
@@ -149,9 +151,10 @@ export class AddressBook {
     })
   }
 
-  async #claimOne(ip: string, owner: string, caller: Caller): Promise<void> {
+  async #claimOne(address: PooledAddress, owner: string, caller: Caller): Promise<void> {
+    const { ip } = address
     try {
-      await this.#client.claim({ ip }, owner, caller)
+      await this.#client.claim(address, owner, caller)
     } catch (error) {
       if (!(error instanceof CiliumApiError) || (error.status !== 409 && error.status !== 500)) throw error
       // An earlier attempt may have taken it for this very pod.

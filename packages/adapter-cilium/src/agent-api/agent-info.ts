@@ -29,6 +29,8 @@ export interface AgentInfo {
   readonly hostRouting: string | undefined
   /** Whether the agent itself hands out the pods' addresses, and nothing else has to be set up for each. */
   readonly ownAddresses: boolean
+  /** Whether it has more than one pool of addresses. */
+  readonly pools: boolean
 }
 
 /** What the agent is expected to be. */
@@ -131,5 +133,6 @@ export function describeAgent(config: AgentConfig, health: AgentHealth): AgentIn
     encryption: health.encryption?.mode ?? undefined,
     hostRouting: hostRoutingOf(health),
     ownAddresses: IPAM_MODES.includes(config['ipam-mode'] ?? ''),
+    pools: config['ipam-mode'] === 'multi-pool',
   }
 }

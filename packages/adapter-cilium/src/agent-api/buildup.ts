@@ -13,6 +13,7 @@ import { addressesOfEndpoint, endpointChangeOf, serves } from './endpoint-change
 import type { EndpointDevice } from './endpoint-device.ts'
 import { dueDeletion, ownerOf } from './identity.ts'
 import { podNetwork } from './pod-network.ts'
+import { type Pools, poolsOf, poolsOfEndpoint, withPools } from './pools.ts'
 import { podAddresses, sameAddresses, wantedMac } from './wishes.ts'
 
 /** What a {@link Buildup} works with. */
@@ -72,11 +73,13 @@ export class Buildup {
    */
   async make(job: AttachJob, ctx: OpContext): Promise<AttachResult> {
     const { req, again } = job
-    const unfinished = again === undefined ? this.#parts.store.get(req.key) : undefined
+    const known = this.#parts.store.get(req.key)
+    const unfinished = again === undefined ? known : undefined
     const row: StoredAttachment = {
       request: req,
       // Those of an attempt that came to no end, because its process was killed, are still held.
       ips: again?.ips ?? unfinished?.ips ?? [],
+      ...withPools(known?.pools),
       ...(again === undefined ? {} : { again }),
     }
     this.#parts.store.put(row)
@@ -109,7 +112,7 @@ export class Buildup {
     await device.open(result.mac)
     reached('cilium.attach.spliced')
     const { again: _kept, ...settled } = row
-    this.#parts.store.put({ ...settled, ips: held.map(({ ip }) => ip), result })
+    this.#parts.store.put({ ...withHeld(settled, held), result })
     reached('cilium.attach.finished')
     return result
   }
@@ -143,14 +146,17 @@ export class Buildup {
     const { endpoints, addresses, store } = this.#parts
     const owner = ownerOf(req.pod, req.key)
     // Whatever is there is of an earlier attempt or of a device that is gone.
-    const clear = (): Promise<boolean> => endpoints.clear(req.key, caller)
+    const clear = async (): Promise<Pools> => ({
+      ...row.pools,
+      ...poolsOfEndpoint(await endpoints.clear(req.key, caller)),
+    })
     if (again !== undefined) {
       // Before anything is given up: the agent may not have the family any more.
       podNetwork(info, again.mac, again.ips)
       return await addresses.claim(again.ips, owner, caller, clear)
     }
     await clear()
-    return await addresses.allocate(req.key, owner, info, caller, (held) => store.put({ ...row, ips: held.map(({ ip }) => ip) }))
+    return await addresses.allocate(req.key, owner, info, caller, (held) => store.put(withHeld(row, held)))
   }
 
   /** Gives back what an attempt has taken that came to no end, because its process was killed or the agent was. */
@@ -180,6 +186,11 @@ export class Buildup {
   #patient({ log }: OpContext): Caller {
     return { signal: deadline(new AbortController().signal, UNDO_MS), log, patience: NO_PATIENCE }
   }
+}
+
+/** An attachment with the addresses that are held for it, and no others. */
+function withHeld({ pools: _former, ...row }: StoredAttachment, held: readonly HeldAddress[]): StoredAttachment {
+  return { ...row, ips: held.map(({ ip }) => ip), ...withPools(poolsOf(held)) }
 }
 
 /** Whether an attach ended in a way that does not tell if the agent goes on making the endpoint. */

@@ -6,6 +6,7 @@ import type { CiliumEndpoint, EndpointChange } from '../api/schemas.ts'
 import { serves } from './endpoint-change.ts'
 import type { AgentEnd, Connected } from './endpoint-device.ts'
 import { attachmentId, endpointId } from './identity.ts'
+import { type Pools, poolsOfEndpoint } from './pools.ts'
 
 /** A limit of the agent is no failure: whoever asks waits for his turn. */
 export const UNTIL_DONE: Patience = { busyMs: Number.POSITIVE_INFINITY, unreachableMs: 0 }
@@ -24,9 +25,10 @@ export class Endpoints {
     return await this.#client.endpoint(endpointId(key), caller)
   }
 
-  /** Removes whatever has the id of an attachment: the agent does not take a second one. @returns whether there was one */
-  async clear(key: AttachmentKey, caller: Caller): Promise<boolean> {
-    return (await this.of(key, caller)) !== undefined && (await this.#client.deleteEndpoint(endpointId(key), caller))
+  /** Removes whatever has the id of an attachment: the agent does not take a second one. @returns what there was */
+  async clear(key: AttachmentKey, caller: Caller): Promise<CiliumEndpoint | undefined> {
+    const endpoint = await this.of(key, caller)
+    return endpoint !== undefined && (await this.#client.deleteEndpoint(endpointId(key), caller)) ? endpoint : undefined
   }
 
   /**
@@ -50,13 +52,24 @@ export class Endpoints {
     }
   }
 
-  /** Those of the attachments that have an endpoint over the device that there is. */
-  async served(connected: readonly Connected[], caller: Omit<Caller, 'patience'>): Promise<AttachmentKey[]> {
+  /**
+   * Those of the attachments that have an endpoint over the device that there is.
+   *
+   * @param learn - told of each whose addresses are not of the default pool
+   */
+  async served(
+    connected: readonly Connected[],
+    caller: Omit<Caller, 'patience'>,
+    learn: (key: AttachmentKey, pools: Pools) => void,
+  ): Promise<AttachmentKey[]> {
     const endpoints = await this.#client.endpoints({ ...caller, patience: NO_PATIENCE })
     const byId = new Map(endpoints.map((endpoint) => [endpoint.status['external-identifiers']?.['cni-attachment-id'] ?? '', endpoint]))
     return connected.flatMap(({ key, agentEnd }) => {
       const endpoint = byId.get(attachmentId(key))
-      return endpoint !== undefined && serves(endpoint, agentEnd) ? [key] : []
+      if (endpoint === undefined || !serves(endpoint, agentEnd)) return []
+      const pools = poolsOfEndpoint(endpoint)
+      if (Object.keys(pools).length > 0) learn(key, pools)
+      return [key]
     })
   }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { AttachmentKey, PodIdentity } from '@cni-offload/sdk'
 import type { DueDeletion, StoredAttachment } from '../state/attachment-store.ts'
+import { withPools } from './pools.ts'
 
 /** Name of the agent's end of an attachment's device, as cilium-cni names it. */
 export function lxcName({ containerId, ifName }: AttachmentKey): string {
@@ -35,6 +36,6 @@ export function ownerOf({ namespace, name }: PodIdentity, { containerId }: Attac
 }
 
 /** What has to go when an attachment goes. */
-export function dueDeletion({ request: { key, pod }, ips }: Pick<StoredAttachment, 'request' | 'ips'>): DueDeletion {
-  return { key, owner: ownerOf(pod, key), ips }
+export function dueDeletion({ request: { key, pod }, ips, pools }: Pick<StoredAttachment, 'request' | 'ips' | 'pools'>): DueDeletion {
+  return { key, owner: ownerOf(pod, key), ips, ...withPools(pools) }
 }

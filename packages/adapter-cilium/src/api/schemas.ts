@@ -219,7 +219,12 @@ export interface CiliumEndpoint {
     readonly networking?:
       | {
           readonly addressing?:
-            | readonly { readonly ipv4?: string | null | undefined; readonly ipv6?: string | null | undefined }[]
+            | readonly {
+                readonly ipv4?: string | null | undefined
+                readonly 'ipv4-pool-name'?: string | null | undefined
+                readonly ipv6?: string | null | undefined
+                readonly 'ipv6-pool-name'?: string | null | undefined
+              }[]
             | null
             | undefined
           readonly mac?: string | null | undefined
@@ -239,7 +244,7 @@ export const endpointReply: z.ZodType<CiliumEndpoint> = z.object({
     'external-identifiers': z.object({ 'cni-attachment-id': text }).nullish(),
     networking: z
       .object({
-        addressing: z.array(z.object({ ipv4: text, ipv6: text })).nullish(),
+        addressing: z.array(z.object({ ipv4: text, 'ipv4-pool-name': text, ipv6: text, 'ipv6-pool-name': text })).nullish(),
         // An endpoint of the host itself has none.
         mac: z.union([macAddress, z.literal('')]).nullish(),
         'interface-name': text,

@@ -125,8 +125,12 @@ export class CiliumSpliceAdapter implements CniAdapter {
 
   /** What the agent has an endpoint for and what is really spliced. Anything less is left out, so that resync makes it whole. */
   async list(ctx: OpContext): Promise<AttachmentKey[]> {
-    const { engine, endpoints, net, home } = this.#parts
-    return await endpoints.served(await withVethEnds(net, home, await engine.list()), ctx)
+    const { engine, endpoints, attachments, net, home } = this.#parts
+    return await endpoints.served(await withVethEnds(net, home, await engine.list()), ctx, (key, pools) => {
+      const known = attachments.get(key)
+      // One of an earlier version, or taken over.
+      if (known?.result !== undefined && Object.keys(known.kept ?? {}).length === 0) attachments.put({ ...known, kept: pools })
+    })
   }
 
   async remembered(): Promise<RememberedAttachment[]> {
@@ -145,7 +149,7 @@ export class CiliumSpliceAdapter implements CniAdapter {
     if (known?.result === undefined || this.#parts.inspector.last?.ownAddresses !== true) return
     const has = podAddresses(known.result)
     if (!sameAddresses(has, req.had === undefined ? has : podAddresses(req.had))) return
-    await this.#parts.restorer.renew({ ...req, pod: known.request.pod, port: known.request.port }, known.result, caller)
+    await this.#parts.restorer.renew({ ...req, pod: known.request.pod, port: known.request.port }, known.result, known.kept ?? {}, caller)
   }
 
   /** After whatever has become of an attachment. */

@@ -4,11 +4,12 @@ import { type CniResult, encodeResult } from '@cni-offload/sdk/cni'
 import { decodeRaw, type ListRunner, type PluginList, type RawResult } from '@cni-offload/sdk/exec'
 import type { AgentInspector } from '../agent-api/agent-info.ts'
 import type { Deletions } from '../agent-api/deletions.ts'
-import type { Endpoints } from '../agent-api/endpoints.ts'
+import { type Endpoints, UNTIL_DONE } from '../agent-api/endpoints.ts'
 import { attachmentId, lxcName, ownerOf } from '../agent-api/identity.ts'
 import { CiliumApiError } from '../api/api-error.ts'
-import type { CiliumClient } from '../api/client.ts'
+import { type CiliumClient, DEFAULT_POOL } from '../api/client.ts'
 import { type ApiPolicy, type Caller, NO_PATIENCE } from '../api/patience.ts'
+import { type Pools, poolsOfEndpoint, withPools } from '../agent-api/pools.ts'
 import { plainAddress } from '../agent-api/wishes.ts'
 import type { AddressHolders } from './address-holders.ts'
 import { delegatesIpam, requireCilium } from './cilium-list.ts'
@@ -66,8 +67,15 @@ export class CiliumRunner implements PluginRunner {
     const info = await inspector.info(caller)
     // Where others hand out the addresses they are asked for those of the pod as any plugin is.
     if (!info.ownAddresses) return await this.#run(call, caller)
-    const restored = await this.#parts.restorer.restore(call.request, call.again, info, caller)
+    const restored = await this.#parts.restorer.restore(call.request, { had: call.again, pools: call.kept ?? {} }, info, caller)
     return await this.#parts.runner.add(others(call), signal, printed(call, restored))
+  }
+
+  /** The pools of the pod's addresses, without which a running pod would not get them back. */
+  async keep(call: AttachmentCall, signal: AbortSignal): Promise<Pools> {
+    const { inspector, connectTimeoutMs } = this.#parts
+    if (inspector.last?.pools !== true) return {}
+    return await this.#poolsOf(call, this.#caller(signal, { ...UNTIL_DONE, unreachableMs: connectTimeoutMs }))
   }
 
   /**
@@ -92,7 +100,7 @@ export class CiliumRunner implements PluginRunner {
       if (!borne && !lacksNamespace(error)) throw error
     }
     await deletions.delete(
-      { key, owner: ownerOf(podOf(call), key), ips: holders.claimedBy(key) },
+      { key, owner: ownerOf(podOf(call), key), ips: holders.claimedBy(key), ...withPools(call.kept) },
       unsure,
       this.#caller(signal, NO_PATIENCE),
     )
@@ -136,13 +144,14 @@ export class CiliumRunner implements PluginRunner {
         return owner === undefined ? [] : [{ ip: address.replace(/\/.*$/, ''), owner }]
       })
       if (taken.length === 0) return raw
+      const pools = await this.#poolsOf(call, caller)
       log.warn({ taken }, 'cilium-agent gave a new pod the address of a running one; asking for another')
       await this.del(call, raw, caller.signal)
       // What could not be deleted now must not be deleted later, under the pod.
       await deletions.settle(key, caller)
       for (const { ip, owner } of taken) {
         const added = holders.claim([ip])
-        await client.claim({ ip }, owner, caller).catch((error: unknown) => {
+        await client.claim({ ip, pool: pools[ip] ?? DEFAULT_POOL }, owner, caller).catch((error: unknown) => {
           holders.served(added)
           log.warn({ ip, owner, error }, 'the address could not be claimed')
         })
@@ -173,9 +182,13 @@ export class CiliumRunner implements PluginRunner {
     } catch (error) {
       const failure = apiFailure(error)
       if (!(failure instanceof CiliumApiError) || failure.status !== 400) throw error
-      if (!(await endpoints.clear(keyOf(call), caller))) throw error
+      if ((await endpoints.clear(keyOf(call), caller)) === undefined) throw error
       return await runner.add(call, caller.signal)
     }
+  }
+
+  async #poolsOf(call: AttachmentCall, caller: Caller): Promise<Pools> {
+    return poolsOfEndpoint(await this.#parts.endpoints.of(keyOf(call), caller))
   }
 
   #caller(signal: AbortSignal, patience: Caller['patience']): Caller {

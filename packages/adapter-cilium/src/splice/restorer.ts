@@ -10,6 +10,7 @@ import type { AgentEnd } from '../agent-api/endpoint-device.ts'
 import { ownerOf } from '../agent-api/identity.ts'
 import { PodDevice } from '../agent-api/pod-device.ts'
 import { podNetwork } from '../agent-api/pod-network.ts'
+import { type Pools, poolsOfEndpoint } from '../agent-api/pools.ts'
 import { plainAddress } from '../agent-api/wishes.ts'
 import type { Caller } from '../api/patience.ts'
 import type { AddressHolders } from './address-holders.ts'
@@ -28,6 +29,14 @@ export interface RestorerParts {
   readonly addresses: AddressBook
   /** Who has which address. */
   readonly holders: AddressHolders
+}
+
+/** What a running pod has. */
+export interface RunningPod {
+  /** MAC and addresses. */
+  readonly had: PodAddresses
+  /** Pools of the addresses, as far as they are known and not the default one. */
+  readonly pools: Pools
 }
 
 /** What has been restored. */
@@ -55,23 +64,24 @@ export class Restorer {
    *
    * @returns whether there is an endpoint now; false without the device
    */
-  async renew(req: AttachRequest, { mac, ips }: AttachResult, caller: Caller): Promise<boolean> {
+  async renew(req: AttachRequest, { mac, ips }: AttachResult, pools: Pools, caller: Caller): Promise<boolean> {
     const device = this.#device(req)
     const [agentEnd, podEnd, endpoint] = await Promise.all([device.agentEnd(), device.podEnd(), this.#parts.endpoints.of(req.key, caller)])
     if (endpoint !== undefined && serves(endpoint, agentEnd)) return true
     if (agentEnd === undefined || podEnd?.mac !== mac) return false
     const had = { mac, ips: ips.map(({ address }) => address) }
-    await this.#register(req, device, agentEnd, had, caller)
+    await this.#register(req, device, agentEnd, { had, pools }, caller)
     return true
   }
 
   /** Makes device and endpoint of a running pod anew, with its MAC and addresses. @throws OffloadError RESOURCE_EXHAUSTED */
-  async restore(req: AttachRequest, had: PodAddresses, info: AgentInfo, caller: Caller): Promise<Restored> {
+  async restore(req: AttachRequest, pod: RunningPod, info: AgentInfo, caller: Caller): Promise<Restored> {
+    const { had } = pod
     // Before anything is given up: the agent may not have the family any more.
     const network = podNetwork(info, had.mac, had.ips.map(plainAddress))
     const device = this.#device(req)
     const agentEnd = await device.make(had.mac, info.deviceMtu)
-    await this.#register(req, device, agentEnd, had, caller)
+    await this.#register(req, device, agentEnd, pod, caller)
     await this.#parts.net.apply(this.#parts.proxies.of(req.port).path, addressing(req.key.ifName, network))
     return { agentEnd, network }
   }
@@ -81,15 +91,18 @@ export class Restorer {
     return await this.#device(req).problem(expected)
   }
 
-  async #register(req: AttachRequest, device: PodDevice, agentEnd: AgentEnd, had: PodAddresses, caller: Caller): Promise<void> {
+  async #register(req: AttachRequest, device: PodDevice, agentEnd: AgentEnd, running: RunningPod, caller: Caller): Promise<void> {
     const { endpoints, holders } = this.#parts
+    const { had } = running
     const [key, pod, mac] = [req.key, req.pod, had.mac]
-    let first = async (): Promise<unknown> => await endpoints.clear(key, caller)
-    const held: HeldAddress[] = []
-    for (const ip of had.ips) {
-      held.push(...(await this.#claim(plainAddress(ip), ownerOf(pod, key), caller, first)))
-      first = async () => {}
+    let first = async (): Promise<Pools> => {
+      // What is there knows best; what is kept is for when it is gone.
+      const pools = { ...running.pools, ...poolsOfEndpoint(await endpoints.clear(key, caller)) }
+      first = () => Promise.resolve(pools)
+      return pools
     }
+    const held: HeldAddress[] = []
+    for (const ip of had.ips) held.push(...(await this.#claim(plainAddress(ip), ownerOf(pod, key), caller, () => first())))
     const change = endpointChangeOf({ key, pod, mac, device: agentEnd, held })
     const made = await endpoints.create(key, change, () => device.agentEnd(), caller)
     holders.served(had.ips)
@@ -100,7 +113,7 @@ export class Restorer {
       })
   }
 
-  async #claim(ip: string, owner: string, caller: Caller, first: () => Promise<unknown>): Promise<readonly HeldAddress[]> {
+  async #claim(ip: string, owner: string, caller: Caller, first: () => Promise<Pools>): Promise<readonly HeldAddress[]> {
     const { addresses, holders } = this.#parts
     const added = holders.claim([ip])
     try {

@@ -17,6 +17,7 @@ import {
 } from '@cni-offload/sdk'
 import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 import { z } from 'zod'
+import type { Pools } from '../agent-api/pools.ts'
 import { AttachmentIndex } from './attachment-index.ts'
 
 /** What a running pod has and must keep. */
@@ -33,6 +34,8 @@ export interface StoredAttachment {
   readonly request: AttachRequest
   /** Addresses that were allocated for it. */
   readonly ips: readonly string[]
+  /** Pools of the addresses that are not of the default one. */
+  readonly pools?: Pools
   /** Answer of attach; absent until it is complete. */
   readonly result?: AttachResult
   /** What its running pod has, from when it is undone to be made anew until that has succeeded. */
@@ -47,6 +50,8 @@ export interface DueDeletion {
   readonly owner: string
   /** Addresses that go with it. */
   readonly ips: readonly string[]
+  /** Pools of the addresses that are not of the default one. */
+  readonly pools?: Pools
   /** Not done for good before this time, milliseconds since the epoch: until then endpoint or addresses may still appear. */
   readonly notBefore?: number
   /** The attachment was made anew meanwhile: only addresses that no attachment has are still to be looked for. */
@@ -54,10 +59,12 @@ export interface DueDeletion {
 }
 
 const ips = z.array(ipAddress)
+const pools = z.record(ipAddress, z.string().min(1)).exactOptional()
 
 const stored: z.ZodType<StoredAttachment> = z.object({
   request: attachRequest,
   ips,
+  pools,
   result: attachResult.exactOptional(),
   again: z.object({ mac: macAddress, ips }).exactOptional(),
 })
@@ -66,6 +73,7 @@ const due: z.ZodType<DueDeletion> = z.object({
   key: attachmentKeySchema,
   owner: z.string(),
   ips,
+  pools,
   notBefore: z.number().exactOptional(),
   made: z.literal(true).exactOptional(),
 })

@@ -126,8 +126,10 @@ export class Buildup {
     { signal, log }: OpContext,
   ): Promise<AttachResult> {
     const { key, list } = attachment
-    const answer = await this.#runner.add({ ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }, signal)
+    const call = { ...listCall(attachment, proxy.path), ...(again === undefined ? {} : { again }) }
+    const answer = await this.#runner.add(call, signal)
     reached('delegate.attach.made')
+    const kept = await this.#runner.keep?.(call, signal)
     // Where no plugin can be asked for a MAC, the one that the running pod has is set under it.
     if (again !== undefined) await this.#net.apply(proxy.path, [{ op: 'link.set', dev: key.ifName, mac: again.mac }])
     const raw = again === undefined ? answer : withMac(answer, key.ifName, again.mac)
@@ -140,7 +142,13 @@ export class Buildup {
     const silent = await settleGateways({ net: this.#net, netns: this.#home, clock: this.#clock }, result, signal)
     if (silent.length > 0) log.warn({ gateways: silent }, 'gateways of the pod do not answer yet: duplicate address detection goes on')
     if (signal.aborted) throw OffloadError.from(signal.reason, 'CANCELLED', 'attach')
-    const made = { ...attachment, raw, result, ...(again === undefined ? {} : { unannounced: true }) }
+    const made = {
+      ...attachment,
+      raw,
+      result,
+      ...(kept === undefined ? {} : { kept }),
+      ...(again === undefined ? {} : { unannounced: true }),
+    }
     this.#store.put(made)
     reached('delegate.attach.finished')
     await this.announce(made, log)

@@ -6,10 +6,11 @@ import type { AttachmentCall } from '../plugin-runner.ts'
 import type { StoredAttachment } from '../state/attachment-store.ts'
 
 /** How the plugins of an attachment are called. @param netns - path of the namespace; empty if it is gone */
-export function listCall({ request, list }: StoredAttachment, netns: string): AttachmentCall {
+export function listCall({ request, list, kept }: StoredAttachment, netns: string): AttachmentCall {
   const { containerId, ifName } = request.key
   const args = { ...podArgs(request), ...request.cniArgs }
-  return { list, containerId, netns, ifName, args, runtimeConfig: request.runtimeConfig, ...conventionalArgs(request), request }
+  const call = { list, containerId, netns, ifName, args, runtimeConfig: request.runtimeConfig, ...conventionalArgs(request), request }
+  return kept === undefined ? call : { ...call, kept }
 }
 
 /** What the pod of an attachment has; undefined if the attachment was never complete. */

@@ -36,6 +36,8 @@ export interface StoredAttachment {
   readonly found?: boolean
   /** It was made anew for a running pod that has not been told yet where its gateways are now. */
   readonly unannounced?: boolean
+  /** What the runner of its plugins wants to be kept with it. */
+  readonly kept?: Readonly<Record<string, string>>
 }
 
 const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
@@ -46,6 +48,7 @@ const stored: z.ZodType<Omit<StoredAttachment, 'key' | 'port'>> = z.object({
   again: z.object({ ips: z.array(z.string()), mac: z.string() }).exactOptional(),
   found: z.boolean().exactOptional(),
   unannounced: z.boolean().exactOptional(),
+  kept: z.record(z.string(), z.string()).exactOptional(),
 })
 
 /** Version of the tables. */

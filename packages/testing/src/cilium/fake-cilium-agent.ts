@@ -28,6 +28,8 @@ export interface FakeCiliumOptions {
   readonly clock?: Clock
   /** Ranges of the pods; IPv6 ones end in `::`. Both families by default. */
   readonly ranges?: PodRanges
+  /** Ranges of further pools by name, for the IPAM mode `multi-pool`; a pod's annotations choose one. None by default. */
+  readonly pools?: Readonly<Record<string, PodRanges>>
   /** How many addresses of each range pods may have. All by default. */
   readonly poolSize?: number
   /** Name of the node that it believes to be on. `node-1` by default. */
@@ -193,7 +195,9 @@ export class FakeCiliumAgent implements AsyncDisposable {
 
   /** Makes an endpoint without a request, as the end of one that was received long ago. */
   async makeEndpoint(request: EndpointChangeRequest): Promise<void> {
-    for (const ip of Object.values(request.addressing ?? {})) this.#run?.ipam.reserve(ip, podName(request), DEFAULT_POOL)
+    const { ipv4, ipv6, 'ipv4-pool-name': pool4 = DEFAULT_POOL, 'ipv6-pool-name': pool6 = DEFAULT_POOL } = request.addressing ?? {}
+    if (ipv4 !== undefined) this.#run?.ipam.reserve(ipv4, podName(request), pool4)
+    if (ipv6 !== undefined) this.#run?.ipam.reserve(ipv6, podName(request), pool6)
     await this.#run?.endpoints.create(request, this.#run.stop.signal)
   }
 
@@ -219,7 +223,8 @@ export class FakeCiliumAgent implements AsyncDisposable {
 
   #prepare(): Run {
     const traits = traitsOf(this.#version)
-    const ipam = new FakeIpam(this.#clock, this.#options.ranges ?? { ipv4: '10.0.0.0/24', ipv6: 'fd00:10::/64' }, this.#options.poolSize)
+    const { ranges = { ipv4: '10.0.0.0/24', ipv6: 'fd00:10::/64' }, poolSize, pools = {} } = this.#options
+    const ipam = new FakeIpam(this.#clock, ranges, poolSize, this.#config.ipamMode === 'multi-pool' ? pools : undefined)
     const stop = new AbortController()
     const endpoints = new FakeEndpoints({
       clock: this.#clock,
@@ -245,6 +250,10 @@ export class FakeCiliumAgent implements AsyncDisposable {
         'endpoint-get': limit('endpoint-get'),
         'endpoint-patch': limit('endpoint-patch'),
         'endpoint-list': limit('endpoint-list'),
+      },
+      poolOf: (owner, family) => {
+        const wanted = this.#pods.get(owner)?.annotations ?? {}
+        return wanted[`ipam.cilium.io/${family}-pool`] ?? wanted['ipam.cilium.io/ip-pool'] ?? DEFAULT_POOL
       },
       status: () => ({ version: this.#version, nodeName: this.#nodeName, cilium: this.health, allocations: ipam.allocations }),
       identityOf: (endpoint) => this.#identityOf(endpoint),

@@ -4,7 +4,7 @@ import { ApiFailure } from './api-failure.ts'
 import { configView, type FakeAgentConfig, statusView, type AgentStatus } from './daemon-view.ts'
 import { type FakeEndpoint, type FakeEndpoints, ipsOf } from './endpoints.ts'
 import { healthOf, labelsOf, viewOf } from './endpoint-view.ts'
-import { DEFAULT_POOL, familyOf, type FakeIpam } from './ipam.ts'
+import { type FakeIpam, type Family, familyOf } from './ipam.ts'
 import type { FakeIdentity } from './labels.ts'
 import type { LimitedGroup, RateLimit } from './rate-limit.ts'
 import type { VersionTraits } from './version.ts'
@@ -43,6 +43,8 @@ export interface HandlerDeps {
   readonly endpoints: FakeEndpoints
   /** Limits. */
   readonly limits: Readonly<Record<LimitedGroup, RateLimit>>
+  /** Pool that a pod's addresses have to be of, by its name. */
+  readonly poolOf: (owner: string, family: Family) => string
   /** State of the agent. */
   readonly status: () => AgentStatus
   /** What an endpoint's labels amount to. */
@@ -72,15 +74,15 @@ const deleteAll = async (deps: HandlerDeps, choose: () => readonly FakeEndpoint[
   })
 }
 
-const allocate: Handler = ({ query, header }, { ipam, config }) => {
-  // Only with pools does it matter which one is asked for.
-  const pool = (config.ipamMode === 'multi-pool' ? query.get('pool') : undefined) ?? DEFAULT_POOL
-  const allocated = ipam.allocateNext(query.get('family') ?? '', query.get('owner') ?? '', header('expiration') === 'true', pool)
+const allocate: Handler = ({ query, header }, { ipam, poolOf }) => {
+  const [owner, asked] = [query.get('owner') ?? '', query.get('pool') ?? '']
+  const pool = (family: Family): string => (asked === '' ? poolOf(owner, family) : asked)
+  const allocated = ipam.allocateNext(query.get('family') ?? '', owner, header('expiration') === 'true', pool)
   const families = (['ipv4', 'ipv6'] as const).flatMap((family) => {
     const found = allocated[family]
     return found === undefined ? [] : [[family, found] as const]
   })
-  const pairs = families.flatMap(([family, { ip }]) => [
+  const pairs = families.flatMap(([family, { ip, pool }]) => [
     [family, ip],
     [`${family}-pool-name`, pool],
   ])

@@ -14,6 +14,8 @@ export type PodRanges = { readonly [F in Family]?: string }
 export interface Allocated {
   /** The address. */
   readonly ip: string
+  /** Pool that it is of. */
+  readonly pool: string
   /** Names the timer that takes it back unless an endpoint claims it. */
   readonly expirationUuid?: string
 }
@@ -35,14 +37,22 @@ export class FakeIpam {
   readonly #clock: Clock
   readonly #ranges: PodRanges
   readonly #size: number
+  readonly #pools: Readonly<Record<string, PodRanges>> | undefined
   readonly #held = new Map<string, Holder>()
-  readonly #last: Record<Family, number> = { ipv4: 1, ipv6: 1 }
+  readonly #last = new Map<string, number>()
 
-  /** The first address of each range is the router's. @param size - how many of the others there are at most */
-  constructor(clock: Clock, ranges: PodRanges, size: number = Number.POSITIVE_INFINITY) {
+  /**
+   * The first address of each range is the router's.
+   *
+   * @param ranges - of the default pool
+   * @param size - how many addresses besides the first a range has at most
+   * @param pools - ranges of the other pools; undefined where the agent's allocator knows no pools, and takes any name for the default one
+   */
+  constructor(clock: Clock, ranges: PodRanges, size: number = Number.POSITIVE_INFINITY, pools?: Readonly<Record<string, PodRanges>>) {
     this.#clock = clock
     this.#ranges = ranges
     this.#size = size
+    this.#pools = pools
   }
 
   /** Who holds what. An address of another pool than the default one has the pool before it. */
@@ -65,12 +75,23 @@ export class FakeIpam {
     )
   }
 
-  /** Hands out an address of each enabled family, or of one; none of a family that is disabled. @throws ApiFailure 502 */
-  allocateNext(wanted: string, owner: string, expires: boolean, pool: string = DEFAULT_POOL): { readonly [F in Family]?: Allocated } {
+  /**
+   * Hands out an address of each enabled family, or of one; none of a family that is disabled.
+   *
+   * @param poolOf - which pool, where there are pools
+   * @throws ApiFailure 502
+   */
+  allocateNext(
+    wanted: string,
+    owner: string,
+    expires: boolean,
+    poolOf: (family: Family) => string = () => DEFAULT_POOL,
+  ): { readonly [F in Family]?: Allocated } {
     const families = this.#families().filter((family) => wanted === '' || wanted === family)
     const allocated: { [F in Family]?: Allocated } = {}
     try {
-      for (const family of families.toReversed()) allocated[family] = this.#next(family, owner, expires, pool)
+      for (const family of families.toReversed())
+        allocated[family] = this.#next(family, owner, expires, this.#pools === undefined ? DEFAULT_POOL : poolOf(family))
     } catch (error) {
       for (const { ip } of Object.values(allocated)) this.free(ip)
       throw error
@@ -84,18 +105,26 @@ export class FakeIpam {
     if (family === undefined) throw new ApiFailure(500, `Invalid IP address: ${ip}`)
     if (pool === '') throw new ApiFailure(500, `unable to restore IP ${ip} for ${JSON.stringify(owner)}: pool name must be provided`)
     this.#refuseDisabled(family)
-    if (!this.#contains(family, ip))
-      throw new ApiFailure(500, `provided IP is not in the valid range. The range of valid IPs is ${this.#range(family)}`)
+    const cidr = this.#range(family, pool)
+    if (cidr === undefined)
+      throw new ApiFailure(500, `unable to reserve IP ${ip} from pool "${pool}" (family ${family}): pool not (yet) available`)
+    if (!this.#contains(cidr, ip))
+      throw new ApiFailure(
+        500,
+        this.#pools === undefined
+          ? `provided IP is not in the valid range. The range of valid IPs is ${cidr}`
+          : `IP ${ip} not in range of any CIDR`,
+      )
     if (this.#held.has(ip) || Object.values(this.routers).includes(ip)) throw new ApiFailure(500, 'provided IP is already allocated')
     this.#held.set(ip, { owner, pool })
   }
 
-  /** Takes an address back; one that nobody has is success. @throws ApiFailure 500 without a pool, or for a disabled family */
+  /** Takes an address back; one that nobody has in that pool is success. @throws ApiFailure 500 without a pool, or for a disabled family */
   release(ip: string, pool: string): void {
     const family = familyOf(ip)
     if (pool === '') throw new ApiFailure(500, `no IPAM pool provided for IP release of ${ip}`)
     if (family !== undefined) this.#refuseDisabled(family)
-    this.free(ip)
+    if (this.#pools === undefined || this.#held.get(ip)?.pool === pool) this.free(ip)
   }
 
   /** Takes an address back without questions. */
@@ -126,8 +155,10 @@ export class FakeIpam {
     return (['ipv4', 'ipv6'] as const).filter((family) => this.#ranges[family] !== undefined)
   }
 
-  #range(family: Family): string {
-    return this.#ranges[family] ?? ''
+  #range(family: Family): string
+  #range(family: Family, pool: string): string | undefined
+  #range(family: Family, pool: string = DEFAULT_POOL): string | undefined {
+    return this.#pools === undefined || pool === DEFAULT_POOL ? (this.#ranges[family] ?? '') : this.#pools[pool]?.[family]
   }
 
   /** Offset of the last address that a pod may have. */
@@ -135,24 +166,25 @@ export class FakeIpam {
     return Math.min(lastOffset(cidr), this.#size + 1)
   }
 
-  #contains(family: Family, ip: string): boolean {
-    const cidr = this.#range(family)
+  #contains(cidr: string, ip: string): boolean {
     const offset = offsetOf(cidr, ip)
     return offset >= 1 && offset <= this.#lastOffset(cidr)
   }
 
   /** Goes round, so that an address that was just given back is not given out at once. */
   #next(family: Family, owner: string, expires: boolean, pool: string): Allocated {
-    const cidr = this.#range(family)
+    const cidr = this.#range(family, pool)
+    if (cidr === undefined) throw new ApiFailure(502, `unable to allocate from pool "${pool}" (family ${family}): pool not (yet) available`)
     const last = this.#lastOffset(cidr)
+    const before = this.#last.get(cidr) ?? 1
     for (let step = 1; step < last; step += 1) {
-      const offset = 2 + ((this.#last[family] - 1 + step - 1) % (last - 1))
+      const offset = 2 + ((before - 1 + step - 1) % (last - 1))
       const ip = addressAt(cidr, offset)
       if (this.#held.has(ip)) continue
-      this.#last[family] = offset
+      this.#last.set(cidr, offset)
       const expiration = expires ? this.#expire(ip) : undefined
       this.#held.set(ip, { owner, pool, ...(expiration === undefined ? {} : { expiration }) })
-      return { ip, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
+      return { ip, pool, ...(expiration === undefined ? {} : { expirationUuid: expiration.uuid }) }
     }
     throw new ApiFailure(502, 'range is full')
   }

@@ -10,6 +10,8 @@ export interface FakePodObject {
   readonly nodeName?: string
   /** Its labels. */
   readonly labels?: Readonly<Record<string, string>>
+  /** Its annotations: `ipam.cilium.io/ip-pool`, `…/ipv4-pool` and `…/ipv6-pool` name the pools that its addresses are of. */
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 /** What the labels of an endpoint amount to. */

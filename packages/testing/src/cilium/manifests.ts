@@ -12,6 +12,8 @@ export interface ManifestMetadata {
   readonly uid?: string | undefined
   /** Labels. */
   readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Annotations. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined
 }
 
 /** A pod as it is written for `kubectl apply`; what a fake agent has no use for is ignored. */
@@ -48,6 +50,7 @@ const metadata = z.looseObject({
   name,
   uid: text.optional(),
   labels: z.record(z.string(), z.string()).optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
 })
 
 const selector = z.strictObject({ matchLabels: z.record(z.string(), z.string()).optional() })
@@ -84,13 +87,14 @@ const policy = z.strictObject({
 export const clusterManifest: z.ZodType<ClusterManifest> = z.discriminatedUnion('kind', [pod, policy])
 
 /** A pod as the agent learns of it. */
-export function podOf({ metadata: { namespace, name, uid, labels }, spec }: PodManifest): FakePodObject {
+export function podOf({ metadata: { namespace, name, uid, labels, annotations }, spec }: PodManifest): FakePodObject {
   return {
     namespace,
     name,
     uid: uid ?? '',
     ...(spec?.nodeName === undefined ? {} : { nodeName: spec.nodeName }),
     ...(labels === undefined ? {} : { labels }),
+    ...(annotations === undefined ? {} : { annotations }),
   }
 }
 

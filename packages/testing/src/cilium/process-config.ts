@@ -19,6 +19,8 @@ export interface FakeProcessConfig {
   readonly nodeName: string
   /** Ranges of the pods; IPv6 ones end in `::`. */
   readonly ranges: PodRanges
+  /** Ranges of further pools by name, for the IPAM mode `multi-pool`. None by default. */
+  readonly pools?: Readonly<Record<string, PodRanges>>
   /** How many addresses of each range pods may have. All by default. */
   readonly poolSize?: number
   /** How it is configured, where that differs from a stock agent. */
@@ -55,12 +57,15 @@ const agentConfig: z.ZodType<Partial<FakeAgentConfig>> = z.strictObject({
   socketLb: z.enum(['none', 'host', 'all']).exactOptional(),
 })
 
+const ranges: z.ZodType<PodRanges> = z.strictObject({ ipv4: z.cidrv4().exactOptional(), ipv6: z.cidrv6().exactOptional() })
+
 const processConfig: z.ZodType<FakeProcessConfig> = z.strictObject({
   socket: z.string().min(1),
   stateFile: z.string().min(1),
   version: z.enum(CILIUM_VERSIONS).exactOptional(),
   nodeName: z.string().min(1),
-  ranges: z.strictObject({ ipv4: z.cidrv4().exactOptional(), ipv6: z.cidrv6().exactOptional() }),
+  ranges,
+  pools: z.record(z.string(), ranges).exactOptional(),
   poolSize: z.int().min(1).exactOptional(),
   config: agentConfig.exactOptional(),
   limits: z

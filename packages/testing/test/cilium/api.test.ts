@@ -31,9 +31,21 @@ describe('addresses', () => {
   })
 
   it('of the pool that was asked for, where there are pools; none of a family that is disabled or makes no sense', async () => {
-    const lab = await open({ ranges: { ipv4: '10.0.0.0/29' }, config: { ipamMode: 'multi-pool' } })
-    expect((await lab.ask('POST', '/ipam?pool=blue')).body.address).toEqual({ ipv4: '10.0.0.2', 'ipv4-pool-name': 'blue' })
-    expect((await lab.ask('GET', '/healthz')).body.ipam.allocations).toEqual({ 'blue/10.0.0.2': '' })
+    const pools = { blue: { ipv4: '10.1.0.0/29' } }
+    const lab = await open({ ranges: { ipv4: '10.0.0.0/29' }, pools, config: { ipamMode: 'multi-pool' } })
+    expect((await lab.ask('POST', '/ipam?pool=blue')).body.address).toEqual({ ipv4: '10.1.0.2', 'ipv4-pool-name': 'blue' })
+    expect((await lab.ask('GET', '/healthz')).body.ipam.allocations).toEqual({ 'blue/10.1.0.2': '' })
+    expect(await lab.ask('POST', '/ipam?pool=red')).toMatchObject({
+      status: 502,
+      body: expect.stringContaining('pool not (yet) available'),
+    })
+    expect(await lab.ask('POST', '/ipam/10.1.0.3?pool=default')).toEqual({ status: 500, body: 'IP 10.1.0.3 not in range of any CIDR' })
+    expect((await lab.ask('POST', '/ipam/10.1.0.3?pool=red')).body).toContain('unable to reserve IP 10.1.0.3 from pool "red"')
+    expect((await lab.ask('POST', '/ipam/10.1.0.3?pool=blue')).status).toBe(200)
+    expect((await lab.ask('DELETE', '/ipam/10.1.0.3?pool=default')).status, 'and has done nothing').toBe(200)
+    expect(Object.keys(lab.agent.allocations)).toContain('blue/10.1.0.3')
+    await lab.agent.addPod({ namespace: 'default', name: 'b', uid: 'u', annotations: { 'ipam.cilium.io/ip-pool': 'blue' } })
+    expect((await lab.ask('POST', '/ipam?owner=default%2Fb')).body.address).toEqual({ ipv4: '10.1.0.4', 'ipv4-pool-name': 'blue' })
     expect(await lab.ask('POST', '/ipam?family=ipv6')).toMatchObject({ status: 201, body: { address: {} } })
     expect(await lab.ask('POST', '/ipam?family=ipx')).toEqual({
       status: 422,
