@@ -17,9 +17,6 @@ export interface Card {
   readonly pciBus?: string | undefined
 }
 
-/** Schema of the `device` option. */
-export const deviceName: z.ZodString = z.string().regex(/^[a-z][a-z0-9]{0,7}$/, '1 to 8 lower-case letters and digits, a letter first')
-
 /** Schema of the `vfs` option. */
 export const vfCount: z.ZodNumber = z.number().int().min(1).max(1024)
 

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os'
-import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { deviceName, netnsPath, owning } from '@cni-offload/linux/function'
 import { definePlugin, type DpuDevice, type HostDevice, type Plugin } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { type Card, cardMtu, deviceName, pciBus, vfCount } from './card.ts'
+import { type Card, cardMtu, pciBus, vfCount } from './card.ts'
 import { SoftDpu } from './soft-dpu.ts'
 import { SoftHost } from './soft-host.ts'
 
@@ -43,8 +44,6 @@ export interface SoftDpuOptions {
   /** Namespace that the ports lie in. @defaultValue the process's own */
   readonly netns?: string | undefined
 }
-
-const netnsPath = z.string().startsWith('/', 'an absolute path of a network namespace such as /run/netns/dpu')
 
 interface HostConfig extends Card {
   readonly maxMtu: number
@@ -100,7 +99,3 @@ export const softDpu: Plugin<'dpu-device', z.ZodType<DpuConfig, SoftDpuOptions>>
     return owning(net, new SoftDpu({ net, log: deps.log, ...card, ...(node === undefined ? {} : { node }) }))
   },
 })
-
-function owning<T extends object>(net: LinuxNet, device: T): T & { [Symbol.asyncDispose](): Promise<void> } {
-  return Object.assign(device, { [Symbol.asyncDispose]: (): Promise<void> => Promise.resolve(net[Symbol.asyncDispose]()) })
-}

@@ -15,9 +15,8 @@ export async function watchHeartbeats(env: CardEnvironment, pci: string, say: (t
   if (hostDriver === 'upstream') {
     say(`Missed ${missCount} heartbeats. Uninitializing`)
     await turnstile.run(() => netdevs.setUp('host', pci, false))
-    return
-  }
-  say(`Missed ${missCount} heartbeats. carrier off`)
+  } else say(`Missed ${missCount} heartbeats. carrier off`)
+  // Of the upstream one, too: it cannot be opened as long as no agent answers, which a veth cannot refuse.
   await turnstile.run(() => netdevs.setCarrier('host', PF_WIRE, false))
   await untilReopened(env, pci, signal)
   await turnstile.run(() => netdevs.setCarrier('host', PF_WIRE, true))
@@ -39,8 +38,8 @@ async function untilMissed({ control, clock }: CardEnvironment, signal: AbortSig
 }
 
 /** Opening asks the agent for the carrier: without one that answers, it stays off. */
-async function untilReopened({ control, clock, netdevs }: CardEnvironment, pci: string, signal: AbortSignal): Promise<void> {
-  let closed = false
+async function untilReopened({ control, clock, netdevs, hostDriver }: CardEnvironment, pci: string, signal: AbortSignal): Promise<void> {
+  let closed = hostDriver === 'upstream'
   for (;;) {
     await clock.sleep(REOPEN_POLL_MS, signal)
     const link = (await netdevs.links('host')).find((candidate) => isOfFunction(candidate, pci))

@@ -1,0 +1,209 @@
+import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { type Found, FunctionNetdevs, type FunctionEnd, isEnd, searchEverywhere, type Whereabouts } from '@cni-offload/linux/function'
+import { type Machine, pollUntil } from '@cni-offload/linux/machine'
+import { bindDriver, driverOf, type PciDevice, readPciDevice, unbindDriver } from '@cni-offload/linux/pci'
+import {
+  type Clock,
+  type DeviceEvent,
+  formatVfId,
+  type HostDevice,
+  type Logger,
+  type NetdevRef,
+  OffloadError,
+  type OpContext,
+  type VfId,
+  type VfSettings,
+  type VirtualFunction,
+} from '@cni-offload/sdk'
+import { refuseIfAborted } from '@cni-offload/sdk/runtime'
+import { bringUp, type BringUpOptions } from './bring-up.ts'
+import { VF_DRIVER, VF_MAX_MTU } from './drivers.ts'
+import type { FunctionBook } from './function-book.ts'
+import { Functions, type FunctionState } from './functions.ts'
+import { LastResort } from './last-resort.ts'
+import { PfWatch } from './pf-watch.ts'
+
+/** Sysfs and carriers of a card whose firmware died have no event for all that is looked at. */
+const WATCH_EVERY_MS = 1_000
+
+/** A driver asks the card before it makes an interface, and gives up within two seconds. */
+const REBOUND_WITHIN_MS = 5_000
+
+const LOOK_EVERY_MS = 50
+
+/** Of a function that nobody has seen on the host yet; it is not healthy. */
+const UNKNOWN_MAC = '00:00:00:00:00:00'
+
+/** What an {@link OcteonHost} is made of. */
+export interface OcteonHostDeps {
+  /** Machine that the card is plugged into. */
+  readonly machine: Machine
+  /** Kernel access; not disposed by the device. */
+  readonly net: LinuxNet
+  /** Time. */
+  readonly clock: Clock
+  /** Log. */
+  readonly log: Logger
+  /** How functions were, on disk. */
+  readonly book: FunctionBook
+  /** Name of the card, the same on the DPU. */
+  readonly device: string
+  /** Namespace of the host: where free functions lie. */
+  readonly netns: NetnsPath
+  /** What is wanted of the card. */
+  readonly options: BringUpOptions
+  /** Whether its drivers may be loaded anew while no pod has a function, when nothing else brings a lost link back. */
+  readonly mayReload: boolean
+}
+
+/**
+ * The host half of an OCTEON. A function is known by its PCI address, and its interface by the function that the kernel says it is of, so
+ * that no pod can pass another interface off as one. The first discovery brings the card up.
+ */
+export class OcteonHost implements HostDevice {
+  readonly name: string = 'octeon'
+  readonly specVersion = 'v1'
+  readonly #deps: OcteonHostDeps
+  readonly #functions: Functions
+  readonly #netdevs: FunctionNetdevs
+  readonly #pfWatch: PfWatch
+  readonly #lastResort: LastResort
+  #pf: string | undefined
+
+  /** Nothing is touched before the first call. */
+  constructor(deps: OcteonHostDeps) {
+    this.#deps = deps
+    const { machine, net, clock, log, book, device, netns: home } = deps
+    this.#functions = new Functions({ machine, net, book, device, home })
+    this.#netdevs = new FunctionNetdevs(net, home)
+    this.#pfWatch = new PfWatch({ machine, net, clock, log, home })
+    this.#lastResort = new LastResort({ machine, clock, log })
+  }
+
+  async discover(ctx: OpContext): Promise<VirtualFunction[]> {
+    refuseIfAborted(ctx.signal)
+    const pf = await this.#ready(ctx.signal)
+    const lost = await this.#pfWatch.trouble(pf.address)
+    return (await this.#functions.survey(pf)).map((state) => {
+      const { vf, address, numaNode, end, netdev, maxMtu, trouble } = state
+      return {
+        id: vf,
+        pciAddress: address,
+        pfPciAddress: pf.address,
+        ...(netdev === undefined ? {} : { netdev }),
+        mac: end?.mac ?? UNKNOWN_MAC,
+        ...(numaNode === undefined ? {} : { numaNode }),
+        health: (lost ?? trouble) === undefined ? 'healthy' : 'unhealthy',
+        capabilities: { setMac: true, maxMtu },
+      }
+    })
+  }
+
+  async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
+    refuseIfAborted(ctx.signal)
+    const end = await this.#functions.end(await this.#ready(ctx.signal), vf)
+    return await this.#netdevs.acquire(end, want, VF_MAX_MTU, ctx.signal)
+  }
+
+  async release(vf: VfId, from: Whereabouts, ctx: OpContext): Promise<void> {
+    refuseIfAborted(ctx.signal)
+    const end = await this.#functions.end(await this.#ready(ctx.signal), vf)
+    await this.#netdevs.release(end, from, (signal) => this.#recover(end, signal), ctx.signal)
+  }
+
+  /** Health of the card and of its functions, whenever it changes; a lost link is tried to be brought back. */
+  async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
+    const { clock, device } = this.#deps
+    const troubles = new Map<string, string | undefined>()
+    let lost: string | undefined
+    while (!signal.aborted) {
+      const address = this.#pf
+      const trouble = address === undefined ? undefined : await this.#pfWatch.trouble(address)
+      if (signal.aborted) return
+      if (trouble !== undefined && lost === undefined) yield { kind: 'device-lost', device, reason: trouble }
+      if (trouble === undefined && lost !== undefined) yield { kind: 'device-back', device }
+      lost = trouble
+      if (address !== undefined && trouble !== undefined) await this.#pfWatch.recover(address)
+      if (address !== undefined && this.#lastResort.isDue(trouble !== undefined)) await this.#reload(address, signal)
+      if (address !== undefined && lost === undefined) yield* this.#changes(await this.#states(address), troubles)
+      await clock.sleep(WATCH_EVERY_MS, signal).catch(() => undefined)
+    }
+  }
+
+  *#changes(states: readonly FunctionState[], troubles: Map<string, string | undefined>): Iterable<DeviceEvent> {
+    for (const { vf, trouble } of states) {
+      const id = formatVfId(vf)
+      const before = troubles.get(id)
+      troubles.set(id, trouble)
+      if (trouble !== undefined && before === undefined) yield { kind: 'vf-health', vf, health: 'unhealthy', reason: trouble }
+      if (trouble === undefined && before !== undefined) yield { kind: 'vf-health', vf, health: 'healthy', reason: '' }
+    }
+  }
+
+  async #states(address: string): Promise<readonly FunctionState[]> {
+    const { machine, log } = this.#deps
+    try {
+      const pf = await readPciDevice(machine, address)
+      return pf === undefined ? [] : await this.#functions.survey(pf)
+    } catch (error) {
+      log.warn({ err: error, pf: address }, 'the functions of the card could not be looked at')
+      return []
+    }
+  }
+
+  /** After it the card has to be brought up again, which whoever learns that it is back does. */
+  async #reload(address: string, signal: AbortSignal): Promise<void> {
+    const { log, mayReload } = this.#deps
+    if (!mayReload) return
+    const away = (await this.#states(address)).filter(({ netdev }) => netdev === undefined)
+    if (away.length > 0) return log.warn({ away: away.length }, 'the drivers are not loaded anew while pods have functions of the card')
+    try {
+      await this.#lastResort.take(signal)
+      this.#pf = undefined
+      await this.#ready(signal)
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, 'loading the drivers anew did not bring the card back')
+    }
+  }
+
+  /** The card, brought up by whoever asks first; a failure is for that caller only. */
+  async #ready(signal: AbortSignal): Promise<PciDevice> {
+    const { machine, net, clock, log, netns: home, options } = this.#deps
+    if (this.#pf === undefined) {
+      const pf = await bringUp({ machine, net, clock, log, home }, options, signal)
+      this.#pf = pf.address
+      return pf
+    }
+    const pf = await readPciDevice(machine, this.#pf)
+    if (pf === undefined)
+      throw new OffloadError('HARDWARE_FAILURE', `the card at ${this.#pf} is not on the PCI bus any more`, {
+        hint: 'See dmesg; a rescan (/sys/bus/pci/rescan) or a reboot of this machine brings it back.',
+      })
+    return pf
+  }
+
+  /**
+   * A function that is neither where it should be nor at home: it is in another named namespace, or in one that has no name, or has been
+   * destroyed with one. Its driver makes the interface anew when it is bound again, which takes it from wherever it is.
+   */
+  async #recover(end: FunctionEnd, signal: AbortSignal): Promise<Found> {
+    const { machine, net, netns: home, clock, log } = this.#deps
+    const address = end.pciAddress ?? ''
+    const itself = (await searchEverywhere(net, [home])).find(({ link }) => isEnd(link, end))
+    if (itself !== undefined) return itself
+    refuseIfAborted(signal)
+    log.warn({ vf: formatVfId(end.vf), address }, 'the interface of a function cannot be found: its driver is bound anew')
+    const driver = (await driverOf(machine, address)) ?? VF_DRIVER
+    await unbindDriver(machine, address)
+    await bindDriver(machine, address, driver)
+    const look = async (): Promise<string | undefined> => (await readPciDevice(machine, address))?.netdevs?.[0]
+    const patience = { clock, signal, everyMs: LOOK_EVERY_MS, withinMs: REBOUND_WITHIN_MS }
+    const name = await pollUntil(look, patience, `the interface of ${address}`)
+    const link = name === undefined ? undefined : await net.link(home, name)
+    if (link === undefined)
+      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(end.vf)} (${address}): ${driver} made no new interface for it`, {
+        hint: 'The firmware of the card does not answer: `offload doctor` on the DPU says what is wrong there.',
+      })
+    return { netns: home, link }
+  }
+}

@@ -1,0 +1,13 @@
+import { createLinuxNet } from '@cni-offload/linux'
+import { hardwareSuite } from '@cni-offload/testing/hardware'
+import { afterAll } from 'vitest'
+import { fakeNode } from './fake-node.ts'
+
+const net = createLinuxNet()
+afterAll(() => net[Symbol.asyncDispose]())
+
+hardwareSuite({ name: 'hw-octeon over a fake card', setup: () => fakeNode(net) })
+hardwareSuite({
+  name: 'hw-octeon over a fake card with the driver out of the tree, functions of the SDP block and older firmware',
+  setup: () => fakeNode(net, { hostDriver: 'out-of-tree', layout: 'sdp', firmware: '12.25.01' }),
+})

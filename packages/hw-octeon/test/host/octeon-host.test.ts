@@ -1,0 +1,168 @@
+import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
+import { type DeviceEvent, type OpContext, silentLogger, type VfId } from '@cni-offload/sdk'
+import { isRoot, ROOT_REASON, TestNetns } from '@cni-offload/testing'
+import { shippedConfig } from '@cni-offload/testing/octeon'
+import { afterAll, describe, expect, it } from 'vitest'
+import { type FakeNode, fakeNode } from '../fake-node.ts'
+
+const ctx = (): OpContext => ({ signal: AbortSignal.timeout(30_000), log: silentLogger })
+/** The function that all of these work on. */
+const first = ({ device }: FakeNode): VfId => ({ device, index: 0 })
+
+/** Moves a function into a pod, as the host daemon does. */
+async function give(node: FakeNode, net: LinuxNet, netns: string): Promise<void> {
+  const { name } = await node.host.acquire(first(node), { mtu: 1400 }, ctx())
+  await net.apply(node.hostNetns, [{ op: 'link.move', dev: name, netns, name: 'eth0' }])
+}
+
+describe.skipIf(!isRoot())(`the host half of an OCTEON (${ROOT_REASON})`, { timeout: 90_000 }, () => {
+  const net = createLinuxNet()
+  afterAll(() => net[Symbol.asyncDispose]())
+
+  it.each(['upstream', 'out-of-tree'] as const)(
+    'brings a card up that nobody has touched since the machine booted: drivers (%s), the link, and all functions that it carries',
+    async (hostDriver) => {
+      await using node = await fakeNode(net, { state: 'fresh', hostDriver, vfs: 3 })
+      const found = await node.host.discover(ctx())
+      expect(found.map(({ pciAddress, netdev, health }) => [pciAddress, netdev, health])).toEqual([
+        ['0000:01:02.0', 'enp1s0v0', 'healthy'],
+        ['0000:01:02.1', 'enp1s0v1', 'healthy'],
+        ['0000:01:02.2', 'enp1s0v2', 'healthy'],
+      ])
+      expect(await net.link(node.hostNetns, 'enp1s0')).toMatchObject({ up: true, carrier: true })
+    },
+  )
+
+  it('waits for functions that come one after the other', async () => {
+    await using node = await fakeNode(net, { state: 'fresh', vfs: 4, vfDelayMs: 50 })
+    expect((await node.host.discover(ctx())).map(({ netdev }) => netdev)).toEqual(['enp1s0v0', 'enp1s0v1', 'enp1s0v2', 'enp1s0v3'])
+  })
+
+  it('makes as many functions as are wanted, and sets the address of the management link', async () => {
+    const options = { vfs: 2, managementAddress: '192.168.77.2/24' }
+    await using node = await fakeNode(net, { state: 'fresh', vfs: 4 }, { options })
+    expect(await node.host.discover(ctx())).toHaveLength(2)
+    expect(await net.addresses(node.hostNetns, 'enp1s0')).toEqual(['192.168.77.2/24'])
+    const again = await node.newHost({ options })
+    expect(await again.discover(ctx())).toHaveLength(2)
+  })
+
+  it('does not take functions from pods to change their number', async () => {
+    await using node = await fakeNode(net)
+    await using pod = await TestNetns.create(net, 'ocp')
+    await node.host.discover(ctx())
+    await give(node, net, pod.path)
+    const other = await node.newHost({ options: { vfs: 2 } })
+    await expect(other.discover(ctx())).rejects.toMatchObject({ code: 'ALREADY_EXISTS', message: expect.stringContaining('a pod') })
+    expect(await net.link(pod.path, 'eth0')).toBeDefined()
+  })
+
+  it('says that the firmware is not ready, and what to do, when no control agent runs on the card', async () => {
+    await using node = await fakeNode(net, { state: 'fresh', agent: 'none' }, { options: { readyMs: 300 } })
+    await expect(node.host.discover(ctx())).rejects.toMatchObject({ code: 'NOT_READY', hint: expect.stringContaining('octep_cp_agent') })
+    node.card.control.runSteadily()
+    expect(await node.host.discover(ctx())).not.toHaveLength(0)
+  })
+
+  it('names the card that it does not find', async () => {
+    await using node = await fakeNode(net, {}, { options: { pf: '0000:05:00.0' } })
+    await expect(node.host.discover(ctx())).rejects.toMatchObject({ message: expect.stringMatching(/0000:05:00\.0.*/) })
+  })
+
+  it('knows how a function was when what it had on disk is lost while a pod has it', async () => {
+    await using node = await fakeNode(net)
+    await using pod = await TestNetns.create(net, 'ocp')
+    const [was] = await node.host.discover(ctx())
+    await give(node, net, pod.path)
+    await net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', mac: '02:00:00:00:00:99' }])
+    const other = await node.newHost({ book: 'lost' })
+    await other.discover(ctx())
+    // Nobody knows where it is: it comes home by itself when its driver is bound anew, and by its note when it is found.
+    await net.apply(pod.path, [{ op: 'link.move', dev: 'eth0', netns: node.hostNetns, name: 'stray0' }])
+    await other.release(first(node), {}, ctx())
+    expect(await net.link(node.hostNetns, 'enp1s0v0')).toMatchObject({ mac: was?.mac, mtu: 1500, up: false })
+  })
+
+  it('makes the interface of a function anew that went with its pod, and restores its name and addresses', async () => {
+    await using node = await fakeNode(net)
+    const pod = await TestNetns.create(net, 'ocp')
+    const [was] = await node.host.discover(ctx())
+    await give(node, net, pod.path)
+    await pod[Symbol.asyncDispose]()
+    await node.host.release(first(node), { netns: pod.path, ifName: 'eth0' }, ctx())
+    expect(await net.link(node.hostNetns, 'enp1s0v0')).toMatchObject({ mac: was?.mac, mtu: 1500 })
+    expect((await node.host.discover(ctx()))[0]).toEqual(was)
+  })
+
+  it('finds a function whose note a pod has replaced by that of another one only by what it is, and gives neither of them away twice', async () => {
+    await using node = await fakeNode(net)
+    await using pod = await TestNetns.create(net, 'ocp')
+    await node.host.discover(ctx())
+    await give(node, net, pod.path)
+    const forged = (await net.link(node.hostNetns, 'enp1s0v1'))?.alias ?? ''
+    await net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', alias: forged }])
+    await node.host.release(first(node), { netns: pod.path, ifName: 'eth0' }, ctx())
+    // On a card of before Linux 5.14, and here, the note is all that there is: the interface is made anew.
+    expect((await net.links(node.hostNetns)).map(({ name }) => name).filter((name) => name.startsWith('enp1s0v'))).toHaveLength(4)
+    expect((await node.host.discover(ctx())).map(({ health }) => health)).toEqual(Array(4).fill('healthy'))
+  })
+
+  it.each([
+    ['unbound', async ({ card }: FakeNode) => card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')],
+    [
+      'given to a guest',
+      async ({ card }: FakeNode) => {
+        await card.host.run(['modprobe', 'vfio-pci'], AbortSignal.timeout(5_000))
+        await card.host.write('/sys/bus/pci/devices/0000:01:02.0/driver_override', 'vfio-pci')
+        await card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')
+        await card.host.write('/sys/bus/pci/drivers_probe', '0000:01:02.0')
+      },
+    ],
+    [
+      'whose name a stranger has',
+      async ({ hostNetns }: FakeNode) => {
+        await net.apply(hostNetns, [
+          { op: 'link.set', dev: 'enp1s0v0', name: 'moved0' },
+          { op: 'link.add-bridge', dev: 'enp1s0v0' },
+        ])
+      },
+    ],
+  ] as const)('does not call a function healthy that is %s, and says so', async (_, harm) => {
+    await using node = await fakeNode(net)
+    await node.host.discover(ctx())
+    await harm(node)
+    const found = await node.host.discover(ctx())
+    expect(found.map(({ health }) => health)).toEqual(['unhealthy', 'healthy', 'healthy', 'healthy'])
+    const stop = new AbortController()
+    for await (const event of node.host.watch(stop.signal)) {
+      expect(event).toMatchObject({ kind: 'vf-health', vf: first(node), health: 'unhealthy', reason: expect.any(String) })
+      stop.abort()
+    }
+  })
+
+  it.each(['upstream', 'out-of-tree'] as const)(
+    'tells when heartbeats fail to come, and brings the link back when they do (%s)',
+    async (hostDriver) => {
+      await using node = await fakeNode(net, { hostDriver, agent: 'none' })
+      await using pod = await TestNetns.create(net, 'ocp')
+      // Two missed heartbeats are enough, or this would take the twenty seconds of the shipped configuration.
+      const config = { ...shippedConfig(), missCount: 2 }
+      node.card.control.runSteadily(config)
+      await node.host.discover(ctx())
+      await give(node, net, pod.path)
+      const stop = new AbortController()
+      const events: DeviceEvent['kind'][] = []
+      node.card.control.agentEnded()
+      for await (const { kind } of node.host.watch(stop.signal)) {
+        events.push(kind)
+        if (kind === 'device-lost') {
+          expect((await node.host.discover(ctx())).map(({ health }) => health)).toEqual(Array(4).fill('unhealthy'))
+          node.card.control.runSteadily(config)
+        }
+        if (kind === 'device-back') stop.abort()
+      }
+      expect(events).toEqual(['device-lost', 'device-back'])
+      expect(await net.link(pod.path, 'eth0'), 'the pod has kept its function').toBeDefined()
+    },
+  )
+})
