@@ -8,10 +8,12 @@ import { type DpuFirmware, type DpuLayout, type OcteonPart, type OcteonRevision,
 import type { FakeOcteonMachine } from './fake-machine.ts'
 import { type CardEnvironment, type HostDriverFlavour, PF_WIRE } from './host/environment.ts'
 import { HOST_PF, HostSide } from './host/host-side.ts'
+import type { FakeProcess } from './kernel/processes.ts'
 import type { HugepageKb } from './kernel/hugepages.ts'
 import { prepareDpu, prepareHost } from './preparation.ts'
 import { Turnstile } from './turnstile.ts'
 import { shippedConfig } from './wire/agent-config.ts'
+import { AgentSession } from './wire/agent-session.ts'
 import { ControlPlane } from './wire/control-plane.ts'
 import type { Netdevs } from './wire/netdevs.ts'
 import { PaperNetdevs } from './wire/paper-netdevs.ts'
@@ -70,12 +72,14 @@ export interface FakeOcteonCardOptions {
 export class FakeOcteonCard implements AsyncDisposable {
   /** What the host's drivers see of the control agent. */
   readonly control: ControlPlane
+  readonly #options: FakeOcteonCardOptions
   readonly #env: CardEnvironment
   readonly #background: Background
   readonly #hostSide: HostSide
   readonly #dpuSide: DpuSide
 
-  private constructor(env: CardEnvironment, background: Background, hostSide: HostSide, dpuSide: DpuSide) {
+  private constructor(options: FakeOcteonCardOptions, env: CardEnvironment, background: Background, hostSide: HostSide, dpuSide: DpuSide) {
+    this.#options = options
     this.control = env.control
     this.#env = env
     this.#background = background
@@ -96,7 +100,7 @@ export class FakeOcteonCard implements AsyncDisposable {
     const host = new HostSide(env, { part, revision, iommu: options.hostIommu ?? true, sharedGroups, ...netnsOf(options.hostNetns) })
     const shape = { layout, firmware, part, revision, vfs }
     const dpu = new DpuSide(env, { ...shape, hugepageKb, microcode, sharedGroups, ...netnsOf(options.dpuNetns) })
-    const card = new FakeOcteonCard(env, background, host, dpu)
+    const card = new FakeOcteonCard(options, env, background, host, dpu)
     try {
       await card.#boot(options, firmware, hugepageKb)
       return card
@@ -126,6 +130,17 @@ export class FakeOcteonCard implements AsyncDisposable {
     const vf = this.#hostSide.kernel.bus.function(HOST_PF)?.vfs[index]
     if (vf === undefined) throw new OffloadError('NOT_FOUND', `the host has no function ${index}`)
     vf.assigned = assigned
+  }
+
+  /** Model that the control agent recognises, `cn10ka_a1`. */
+  get model(): string {
+    const { part = 'cn106xx', revision = '51' } = this.#options
+    return `${MODELS[part]}_${PASSES[revision]}`
+  }
+
+  /** Somebody acts as the control agent on the DPU from now on, until that is disposed. */
+  startAgent(process: Omit<FakeProcess, 'files'>): AgentSession {
+    return new AgentSession(this.#dpuSide.kernel, this.control, process)
   }
 
   /** The host resets the PCI link, nothing else: what a control agent has to get over. */
@@ -172,6 +187,10 @@ export class FakeOcteonCard implements AsyncDisposable {
     await this.#env.netdevs.setCarrier('host', PF_WIRE, true)
   }
 }
+
+const MODELS: Readonly<Record<OcteonPart, string>> = { cn106xx: 'cn10ka', cnf105xx: 'cnf10ka', cnf105xxn: 'cnf10kb', cn103xx: 'cn10kb' }
+
+const PASSES: Readonly<Record<OcteonRevision, string>> = { '50': 'a0', '51': 'a1', '54': 'b0' }
 
 function checkVfs(vfs: number, layout: DpuLayout): void {
   const most = SDP_LIMIT[layout] - 1

@@ -4,6 +4,9 @@
  *
  * @packageDocumentation
  */
+export type { AgentGeneration } from './agent/arguments.ts'
+export type { AgentMode } from './agent/fake-agent.ts'
+export * from './agent/install.ts'
 export * from './card.ts'
 export type { Command } from './command/command.ts'
 export { complains, done, exited } from './command/command.ts'
@@ -15,9 +18,16 @@ export type { DpuFirmware, DpuLayout, OcteonPart, OcteonRevision } from './dpu/l
 export { FakeOcteonMachine } from './fake-machine.ts'
 export type { HostDriverFlavour } from './host/environment.ts'
 export type { HugepageKb } from './kernel/hugepages.ts'
+export type { FakeProcess } from './kernel/processes.ts'
+export type { VfioProblem } from './kernel/vfio.ts'
+export * from './rpc/connect.ts'
+export { serveFakeOcteonCard } from './rpc/server.ts'
 export type { Errno } from './system-error.ts'
 export { SystemError } from './system-error.ts'
 export type { AgentConfig, FunctionConfig } from './wire/agent-config.ts'
 export { shippedConfig } from './wire/agent-config.ts'
+export type { OpenedFunction } from './wire/agent-session.ts'
+export { AgentSession } from './wire/agent-session.ts'
 export { ControlPlane } from './wire/control-plane.ts'
+export type { CardSide } from './wire/netdevs.ts'
 export { VethNetdevs } from './wire/veth-netdevs.ts'
