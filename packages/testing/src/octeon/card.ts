@@ -27,7 +27,10 @@ export interface FakeOcteonCardOptions {
   readonly hostNetns?: NetnsPath
   /** Network namespace of the DPU; needed with `net`. */
   readonly dpuNetns?: NetnsPath
-  /** Name of the namespace that stands for the inside of the card. A unique one by default. */
+  /**
+   * Name of the namespace that stands for the inside of the card, for those who want to clear away what a killed process has left: a card
+   * of the same name does. A unique one by default.
+   */
   readonly siliconName?: string
   /** Functions that the firmware gives the host: 1 to 61 in layout `af`, 1 to 127 in `sdp`. @defaultValue 8 */
   readonly vfs?: number
@@ -91,11 +94,12 @@ export class FakeOcteonCard implements AsyncDisposable {
   static async create(options: FakeOcteonCardOptions = {}): Promise<FakeOcteonCard> {
     const { layout = 'af', firmware = '12.25.03', vfs = 8, part = 'cn106xx', revision = '51', clock = systemClock } = options
     checkVfs(vfs, layout)
-    const netdevs = await netdevsOf(options)
+    const turnstile = new Turnstile()
+    const netdevs = await netdevsOf(options, turnstile)
     const background = new Background()
     const control = new ControlPlane(clock)
     const { vfDelayMs = 0, hostDriver = 'upstream', sharedGroups = [], hugepageKb = 32_768, microcode = true } = options
-    const env: CardEnvironment = { clock, control, netdevs, turnstile: new Turnstile(), background, vfs, vfDelayMs, hostDriver }
+    const env: CardEnvironment = { clock, control, netdevs, turnstile, background, vfs, vfDelayMs, hostDriver }
     const netnsOf = (netns: NetnsPath | undefined): { netns?: NetnsPath } => (netns === undefined ? {} : { netns })
     const host = new HostSide(env, { part, revision, iommu: options.hostIommu ?? true, sharedGroups, ...netnsOf(options.hostNetns) })
     const shape = { layout, firmware, part, revision, vfs }
@@ -198,9 +202,14 @@ function checkVfs(vfs: number, layout: DpuLayout): void {
   throw new OffloadError('INVALID_CONFIG', `vfs is ${vfs}; in layout ${layout} a card has 1 to ${most} functions for its host`)
 }
 
-async function netdevsOf({ net, hostNetns, dpuNetns, siliconName }: FakeOcteonCardOptions): Promise<Netdevs> {
+async function netdevsOf({ net, hostNetns, dpuNetns, siliconName }: FakeOcteonCardOptions, turnstile: Turnstile): Promise<Netdevs> {
   if (net === undefined) return new PaperNetdevs()
   if (hostNetns === undefined || dpuNetns === undefined)
     throw new OffloadError('INVALID_CONFIG', 'a fake card with real interfaces needs hostNetns and dpuNetns')
-  return await VethNetdevs.create({ net, netns: { host: hostNetns, dpu: dpuNetns }, silicon: siliconName ?? uniqueName('octeon') })
+  return await VethNetdevs.create({
+    net,
+    netns: { host: hostNetns, dpu: dpuNetns },
+    silicon: siliconName ?? uniqueName('octeon'),
+    turnstile,
+  })
 }

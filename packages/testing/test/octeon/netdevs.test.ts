@@ -95,4 +95,33 @@ describe.skipIf(!isRoot())(`interfaces of a fake card (${ROOT_REASON})`, { timeo
     expect((await net.links(dpu.path)).map(({ name }) => name)).toEqual(['lo'])
     expect(await net.netnsIdentity(`/run/netns/${siliconName}`)).toBeUndefined()
   })
+  it('fall back to their machine when the namespace of a pod ends', async () => {
+    await using bench = await plugged()
+    const { card, host, dpu } = bench
+    const pod = await TestNetns.create(net, 'op')
+    await net.apply(host.path, [{ op: 'link.move', dev: 'enp1s0v3', netns: pod.path, name: 'eth0' }])
+    expect(await card.host.list(`${VF3}/net`)).toEqual([])
+    await pod[Symbol.asyncDispose]()
+    await expect.poll(() => card.host.list(`${VF3}/net`), { timeout: 60_000 }).toEqual(['enp1s0v3'])
+    await net.apply(host.path, [
+      { op: 'link.set', dev: 'enp1s0v3', up: true },
+      { op: 'addr.add', dev: 'enp1s0v3', address: '192.0.2.1/30' },
+    ])
+    await net.apply(dpu.path, [
+      { op: 'link.set', dev: 'enP2p1s0v4', up: true },
+      { op: 'addr.add', dev: 'enP2p1s0v4', address: '192.0.2.2/30' },
+    ])
+    expect((await ping(host.path, '192.0.2.2', { count: 1 })).received).toBe(1)
+  })
+
+  it('take the place of those that a killed process has left', async () => {
+    await using host = await TestNetns.create(net, 'oh')
+    await using dpu = await TestNetns.create(net, 'od')
+    const siliconName = uniqueName('octeon')
+    const inside = await net.createNetns(siliconName)
+    await net.apply(inside, [{ op: 'link.add-veth', dev: 'h-sdp0', peer: { name: 'enp1s0', netns: host.path, alias: 'pci=0000:01:00.0' } }])
+    await using card = await FakeOcteonCard.create({ net, hostNetns: host.path, dpuNetns: dpu.path, siliconName })
+    expect(await card.host.list(`${PF}/net`)).toEqual(['enp1s0'])
+    expect((await net.links(host.path)).filter(({ alias }) => alias === 'pci=0000:01:00.0')).toHaveLength(1)
+  })
 })

@@ -28,6 +28,8 @@ describe('a fake card in another process', { timeout: 120_000 }, () => {
     await expect(host.read('/none')).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open', path: '/none' })
     await dpu.place('/etc/a', 'text', 0o600)
     expect([await dpu.read('/etc/a'), await card.dpu.read('/etc/a')]).toEqual(['text', 'text'])
+    await dpu.place('/etc/b', 'other')
+    expect(await card.dpu.read('/etc/b')).toBe('other')
     await dpu.remove('/etc/a')
     expect(await card.dpu.list('/etc')).not.toContain('a')
     expect(await dpu.run(['uname', '-m'], AbortSignal.timeout(60_000))).toEqual({

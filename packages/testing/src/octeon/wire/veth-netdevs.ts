@@ -1,4 +1,6 @@
 import type { Link, LinuxNet, NetnsPath, NetOp } from '@cni-offload/linux'
+import type { Turnstile } from '../turnstile.ts'
+import { LinkMonitor } from './link-monitor.ts'
 import { type CardSide, isOfFunction, type Netdevs, type NetdevSpec } from './netdevs.ts'
 
 /** More than either side can ask for: what lies inside the card limits nothing. */
@@ -10,8 +12,10 @@ export interface VethNetdevsOptions {
   readonly net: LinuxNet
   /** Network namespaces of the two sides. */
   readonly netns: Readonly<Record<CardSide, NetnsPath>>
-  /** Name of the namespace that stands for the inside of the card; it is made and removed. */
+  /** Name of the namespace that stands for the inside of the card; it is made, or emptied if it is there, and removed. */
   readonly silicon: string
+  /** Lets one change at a time through. */
+  readonly turnstile: Turnstile
 }
 
 /**
@@ -26,11 +30,14 @@ export interface VethNetdevsOptions {
 export class VethNetdevs implements Netdevs {
   readonly #options: VethNetdevsOptions
   readonly #inside: NetnsPath
-  readonly #ends = new Set<string>()
+  readonly #ends = new Map<string, NetdevSpec>()
+  readonly #monitor: LinkMonitor
 
   private constructor(options: VethNetdevsOptions, inside: NetnsPath) {
     this.#options = options
     this.#inside = inside
+    // What cannot be made again because a namespace ends meanwhile is missing, and is seen to be.
+    this.#monitor = new LinkMonitor(inside, (dev) => void options.turnstile.run(() => this.#gone(dev)).catch(() => {}))
   }
 
   /** Makes the inside of the card. */
@@ -42,10 +49,20 @@ export class VethNetdevs implements Netdevs {
     ]
     // Where the kernel has no IPv6, nothing speaks it.
     await options.net.apply(inside, quiet).catch(() => {})
-    return new VethNetdevs(options, inside)
+    // A card whose process was killed has left its own.
+    const left = (await options.net.links(inside)).filter(({ kind }) => kind === 'veth')
+    await options.net.apply(
+      inside,
+      left.map(({ name }): NetOp => ({ op: 'link.del', dev: name })),
+    )
+    const netdevs = new VethNetdevs(options, inside)
+    let up = false
+    await netdevs.#monitor.started(() => options.net.apply(inside, [{ op: 'link.set', dev: 'lo', up: (up = !up) }]))
+    return netdevs
   }
 
-  async create({ side, wire, name, mac, pci }: NetdevSpec): Promise<void> {
+  async create(spec: NetdevSpec): Promise<void> {
+    const { side, wire, name, mac, pci } = spec
     const { net, netns } = this.#options
     const inner = endName(side, wire)
     const other = endName(side === 'host' ? 'dpu' : 'host', wire)
@@ -60,7 +77,7 @@ export class VethNetdevs implements Netdevs {
       },
       { op: 'link.set', dev: inner, up: true, traits: { arp: false } },
     ])
-    this.#ends.add(inner)
+    this.#ends.set(inner, spec)
     if (!this.#ends.has(other)) return
     await net.apply(this.#inside, [
       { op: 'redirect.set', from: inner, to: other },
@@ -97,10 +114,21 @@ export class VethNetdevs implements Netdevs {
   async [Symbol.asyncDispose](): Promise<void> {
     const { net, silicon } = this.#options
     // One by one: with the namespace they would go later, in the background, while others already look for what was left behind.
-    const ops = [...this.#ends].map((dev): NetOp => ({ op: 'link.del', dev, absentOk: true }))
+    await this.#monitor[Symbol.asyncDispose]()
+    const ops = [...this.#ends.keys()].map((dev): NetOp => ({ op: 'link.del', dev, absentOk: true }))
     this.#ends.clear()
     if ((await net.netnsIdentity(this.#inside)) !== undefined) await net.apply(this.#inside, ops)
     await net.deleteNetns(silicon)
+  }
+
+  /** An inner end has gone with its outer one, which somebody else has removed. */
+  async #gone(dev: string): Promise<void> {
+    const spec = this.#ends.get(dev)
+    const { net, netns } = this.#options
+    if (spec === undefined || (await net.link(this.#inside, dev)) !== undefined) return
+    this.#ends.delete(dev)
+    // With the machine's own namespace everything ends.
+    if ((await net.netnsIdentity(netns[spec.side])) !== undefined) await this.create(spec)
   }
 }
 
