@@ -1,5 +1,6 @@
 /**
- * Running stock CNI plugins as a container runtime does: one plugin, or a whole list with its chaining of results.
+ * Running stock CNI plugins as a container runtime does: one plugin, or a whole list with its chaining of results; and
+ * programs in general.
  *
  * Only for Node: it starts processes.
  *
@@ -11,3 +12,4 @@ export * from './orphans.ts'
 export * from './plugin-error.ts'
 export * from './plugin-executor.ts'
 export * from './plugin-list.ts'
+export * from './running-child.ts'
