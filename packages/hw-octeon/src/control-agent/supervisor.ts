@@ -1,0 +1,185 @@
+import { errnoOf, localMachine } from '@cni-offload/linux/machine'
+import { OffloadError } from '@cni-offload/sdk'
+import { restartPause } from './backoff.ts'
+import { launchAgent } from './child.ts'
+import { AGENT_PROGRAM } from './command-line.ts'
+import { type AgentEvent, EventHub } from './events.ts'
+import { type LifeEnd, liveAgent } from './life.ts'
+import { endEarlierAgents } from './orphans.ts'
+import { writePidFile } from './pid-file.ts'
+import { readProcess } from './process-table.ts'
+import type { SupervisorDeps, SupervisorOptions } from './supervisor-options.ts'
+
+/** Whoever was of use for so long has not failed because of how it was started. */
+const STABLE_MS = 60_000
+
+/** The seed's default: 20 heartbeats of one second. */
+const WINDOW_MS = 20_000
+
+/**
+ * Runs the card's control agent and keeps it running: without it the host cannot use the card, and takes its interfaces down soon after
+ * its last heartbeat. An agent that ends, or hangs after the host was reset, is started again before that, as far as it depends on us; where
+ * only a person can help, it gives up and says why.
+ */
+export class AgentSupervisor implements AsyncDisposable {
+  readonly #deps: Required<Omit<SupervisorDeps, 'rebind'>> & Pick<SupervisorDeps, 'rebind'>
+  readonly #options: Required<SupervisorOptions>
+  readonly #hub = new EventHub<AgentEvent>()
+  readonly #stop = new AbortController()
+  readonly #usable = Promise.withResolvers<void>()
+  readonly #running: Promise<void>
+  #pid: number | undefined
+  #lostAt: number | undefined
+  #wasReady = false
+
+  private constructor(deps: SupervisorDeps, options: SupervisorOptions) {
+    this.#deps = { machine: localMachine(), launch: launchAgent, signalProcess: sendSignal, ...deps }
+    this.#options = { program: AGENT_PROGRAM, windowMs: WINDOW_MS, functions: 1, ...options }
+    this.#usable.promise.catch(() => {})
+    this.#running = this.#run(this.#stop.signal)
+  }
+
+  /**
+   * Ends what earlier supervisors have left, and starts the agent.
+   *
+   * @param signal - ends the agent, in the way in which it tells the host, and everything else; so does disposing
+   */
+  static start(deps: SupervisorDeps, options: SupervisorOptions, signal: AbortSignal): AgentSupervisor {
+    const supervisor = new AgentSupervisor(deps, options)
+    const stop = (): void => supervisor.#stop.abort(signal.reason)
+    signal.addEventListener('abort', stop, { once: true, signal: supervisor.#stop.signal })
+    if (signal.aborted) stop()
+    return supervisor
+  }
+
+  /** Process of the agent; undefined while there is none. */
+  get pid(): number | undefined {
+    return this.#pid
+  }
+
+  /** Resolves when the host can use the card for the first time. @throws OffloadError why it was given up; the signal's reason */
+  async ready(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const { promise, reject } = Promise.withResolvers<never>()
+    const abort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      await Promise.race([this.#usable.promise, promise])
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  /** What happens from now on, until the signal aborts or there is nothing more to come. */
+  events(signal: AbortSignal): AsyncIterable<AgentEvent> {
+    return this.#hub.events(signal)
+  }
+
+  /** Ends the agent, and waits until it has ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new OffloadError('CANCELLED', 'the control agent is not supervised any more'))
+    await this.#running
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#keepAlive(signal)
+      this.#usable.reject(signal.reason)
+      this.#hub.close()
+    } catch (error) {
+      const stopped = signal.aborted
+      const failure = stopped
+        ? OffloadError.from(signal.reason, 'CANCELLED')
+        : OffloadError.from(error, 'HARDWARE_FAILURE', 'control agent')
+      if (!stopped) this.#deps.log.error({ err: failure, hint: failure.hint }, 'the control agent is given up')
+      this.#usable.reject(failure)
+      this.#hub.close(stopped ? undefined : { kind: 'given-up', failure })
+    } finally {
+      this.#stop.abort()
+    }
+  }
+
+  async #keepAlive(signal: AbortSignal): Promise<void> {
+    const { machine, signalProcess, clock, log } = this.#deps
+    const { argv, program, pidFile, windowMs } = this.#options
+    await endEarlierAgents({ machine, argv, program, pidFile, signalProcess, clock, log }, signal)
+    for (let failures = 0; !signal.aborted;) {
+      const end = await this.#live(signal)
+      if (signal.aborted) return
+      failures = end.readyMs >= STABLE_MS ? 1 : failures + 1
+      this.#lost(`the control agent is gone: ${end.text}`)
+      if (end.remedy === 'give-up')
+        throw new OffloadError('INVALID_CONFIG', `the control agent is of no use: ${end.text}`, { hint: end.hint })
+      const rebound = end.remedy === 'rebind' && (await this.#rebind(signal))
+      const pauseMs = restartPause(end.remedy === 'rebind' && !rebound ? 'retry-slowly' : end.remedy, failures, windowMs)
+      log.warn({ why: end.text, hint: end.hint, failures, pauseMs }, 'the control agent is started again')
+      await clock.sleep(pauseMs, signal)
+    }
+  }
+
+  async #live(signal: AbortSignal): Promise<LifeEnd> {
+    const { machine, clock, log, launch } = this.#deps
+    const { argv, functions, pidFile } = this.#options
+    const began = async (pid: number): Promise<void> => {
+      this.#pid = pid
+      const entry = await readProcess(machine, pid)
+      if (entry !== undefined) await writePidFile(machine, pidFile, entry)
+    }
+    const changed = (pid: number, ready: boolean, reason: string): void => (ready ? this.#ready(pid) : this.#lost(reason))
+    try {
+      const end = await liveAgent({ argv, functions, launch, clock, log, began, changed }, signal)
+      await machine.remove(pidFile)
+      return end
+    } catch (error) {
+      const errno = errnoOf(error)
+      if (errno !== 'ENOENT' && errno !== 'EACCES') throw error
+      throw new OffloadError('INVALID_CONFIG', `the control agent ${argv[0]} cannot be started: ${errno}`, {
+        hint: 'install it (package oct-ep-target-cn10k of the SDK), or configure where it is',
+        cause: error,
+      })
+    } finally {
+      this.#pid = undefined
+    }
+  }
+
+  #ready(pid: number): void {
+    const { clock, log } = this.#deps
+    const afterMs = this.#lostAt === undefined ? 0 : clock.monotonic() - this.#lostAt
+    log.info({ pid, afterMs }, 'the host can use the card')
+    this.#hub.emit(this.#wasReady ? { kind: 'back', pid, afterMs } : { kind: 'ready', pid })
+    this.#wasReady = true
+    this.#lostAt = undefined
+    this.#usable.resolve()
+  }
+
+  /** Only the first of several reasons is told. */
+  #lost(reason: string): void {
+    if (!this.#wasReady || this.#lostAt !== undefined) return
+    this.#lostAt = this.#deps.clock.monotonic()
+    this.#deps.log.error({ reason }, 'the host cannot use the card')
+    this.#hub.emit({ kind: 'lost', reason })
+  }
+
+  /** Whether it is worth a try at once. */
+  async #rebind(signal: AbortSignal): Promise<boolean> {
+    const { rebind, log } = this.#deps
+    if (rebind === undefined) return false
+    try {
+      await rebind(signal)
+      return true
+    } catch (error) {
+      signal.throwIfAborted()
+      log.error({ err: error }, 'the functions of the control agent could not be bound to vfio-pci')
+      return false
+    }
+  }
+}
+
+function sendSignal(pid: number, signal: 'SIGINT' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // It has ended since it was looked at.
+    if (errnoOf(error) !== 'ESRCH') throw error
+  }
+}
