@@ -1,7 +1,11 @@
 import { Command } from 'commander'
 import { cfgCommand } from '../octeon/cfg.ts'
+import { unitCommand } from '../octeon/unit.ts'
 
 /** `offload octeon …`: a Marvell OCTEON, before and beside the daemons. */
 export function octeonCommand(): Command {
-  return new Command('octeon').description('Marvell OCTEON: its control agent and its set-up').addCommand(cfgCommand())
+  return new Command('octeon')
+    .description('Marvell OCTEON: its control agent and its set-up')
+    .addCommand(cfgCommand())
+    .addCommand(unitCommand())
 }
