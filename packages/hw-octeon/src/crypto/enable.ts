@@ -44,10 +44,11 @@ export type CptPlan =
 /**
  * Says what {@link enableCpt} would do. Changes nothing.
  *
+ * @param functions - the CPT functions of the machine, for whoever has read them already
  * @throws OffloadError NOT_FOUND (no CPT), NOT_READY (driver, firmware, or user space has all of it), HARDWARE_FAILURE
  */
-export async function planCpt(machine: Machine, signal: AbortSignal): Promise<CptPlan> {
-  const all = await cptFunctions(machine)
+export async function planCpt(machine: Machine, signal: AbortSignal, functions?: readonly CptFunction[]): Promise<CptPlan> {
+  const all = functions ?? (await cptFunctions(machine))
   const ready = all.find((one) => kernelVfs(one).length > 0)
   if (ready !== undefined) return { kind: 'done', found: ready }
   const [found] = all

@@ -17,7 +17,12 @@ export interface CptFunction {
 
 /** All CPT functions of a card, by address; none where there is no CPT. @throws OffloadError HARDWARE_FAILURE */
 export async function cptFunctions(machine: Machine): Promise<readonly CptFunction[]> {
-  const all = await pciDevices(machine, ({ vendor, device }) => octeonFunction(vendor, device)?.block === 'CPT')
+  return cptFunctionsAmong(await pciDevices(machine, ({ vendor, device }) => octeonFunction(vendor, device)?.block === 'CPT'))
+}
+
+/** The CPT functions among others. */
+export function cptFunctionsAmong(devices: readonly PciDevice[]): readonly CptFunction[] {
+  const all = devices.filter(({ vendor, device }) => octeonFunction(vendor, device)?.block === 'CPT')
   const isPf = ({ vendor, device }: PciDevice): boolean => octeonFunction(vendor, device)?.kind === 'pf'
   return all.filter(isPf).map((pf) => ({ pf, vfs: all.filter(({ physfn }) => physfn === pf.address) }))
 }

@@ -8,8 +8,9 @@ import { type FunctionView, functionEntries } from './function-entries.ts'
 /** `/sys/bus/pci`. */
 export function busEntries(bus: PciBus): Entries {
   return {
+    // Every look at any function comes through here: no path is worked out for each of the others.
     devices: folder(() =>
-      Object.fromEntries(bus.functions.map(({ address, path }) => [address, link(posix.relative('/sys/bus/pci/devices', path))])),
+      Object.fromEntries(bus.functions.map(({ address, path }) => [address, link(`../../../${path.slice('/sys/'.length)}`)])),
     ),
     drivers: folder(() => Object.fromEntries(bus.drivers.map((driver) => [driver.name, driverFolder(bus, driver)]))),
     drivers_autoprobe: attribute(

@@ -1,0 +1,3 @@
+export * from './finding.ts'
+export { octeonDpuChecks, type OcteonDpuExpectations } from './dpu/dpu-checks.ts'
+export { octeonHostChecks, type OcteonHostExpectations } from './host/host-checks.ts'
