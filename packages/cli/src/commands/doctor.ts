@@ -3,6 +3,7 @@ import { Command, Option } from 'commander'
 import type { Check } from '../doctor/check.ts'
 import { dpuChecks } from '../doctor/dpu.ts'
 import { hostChecks } from '../doctor/host.ts'
+import type { CheckedHardware } from '../doctor/octeon.ts'
 import { hasFailed, reportText } from '../doctor/report.ts'
 import { runChecks } from '../doctor/run.ts'
 import { kubectlFrom, type KubectlFlags, withKubectlOptions } from '../kubectl/command-options.ts'
@@ -13,6 +14,9 @@ interface Options extends KubectlFlags {
   readonly side: 'host' | 'dpu'
   readonly config?: string
   readonly installState?: string
+  readonly hardware?: CheckedHardware
+  readonly root?: string
+  readonly managementPeer?: string
   readonly ciliumSocket?: string
   readonly node?: string
   readonly ciliumNamespace: string
@@ -27,6 +31,9 @@ export function doctorCommand(): Command {
     .description('look at all that this machine needs to serve pods: what is there, what is wrong, and what to do about it')
     .addOption(new Option('--side <side>', 'what this machine is').choices(['host', 'dpu']).makeOptionMandatory())
     .option('--config <file>', "the daemon's configuration; /etc/cni-offload/host.yaml or agent.yaml by default")
+    .addOption(new Option('--hardware <name>', 'look at this hardware, too; that of the configuration by default').choices(['octeon']))
+    .option('--root <dir>', "OCTEON: folder in which the machine's files are mounted; that of the configuration by default")
+    .option('--management-peer <address>', 'OCTEON: address of the other side on the link between host and DPU')
     .option('--install-state <dir>', 'host: folder in which the installer remembers what it has done')
     .option('--cilium-socket <path>', "DPU: cilium-agent's socket; that of the adapter by default")
     .option('--node <name>', "DPU: name of the host's node; that of the adapter by default")
@@ -46,14 +53,19 @@ export function doctorCommand(): Command {
 
 async function checksOf(options: Options): Promise<readonly Check[]> {
   const { side, config, installState, ciliumSocket, node, ciliumNamespace, kubectl, kubeconfig, context } = options
-  if (side === 'host') return await hostChecks({ config: config ?? '/etc/cni-offload/host.yaml', installState, clock: systemClock })
+  const { hardware, root, managementPeer } = options
+  const choice = { hardware, root, managementPeer, clock: systemClock }
+  if (side === 'host') {
+    const configOptional = config === undefined && hardware !== undefined
+    return await hostChecks({ ...choice, config: config ?? '/etc/cni-offload/host.yaml', configOptional, installState })
+  }
   const asked = [kubectl, kubeconfig, context].some((flag) => flag !== undefined)
   return await dpuChecks({
     config: config ?? '/etc/cni-offload/agent.yaml',
-    configOptional: config === undefined && ciliumSocket !== undefined,
+    ...choice,
+    configOptional: config === undefined && (ciliumSocket !== undefined || hardware !== undefined),
     ciliumSocket,
     node,
     cluster: options.cluster ? { kubectl: kubectlFrom(options), asked, ciliumNamespace } : undefined,
-    clock: systemClock,
   })
 }

@@ -13,6 +13,7 @@ import { certificateChecks } from './general/certificates.ts'
 import { folderCheck } from './general/folder.ts'
 import { kernelChecks } from './general/kernel.ts'
 import { listenCheck } from './general/listens.ts'
+import { type HardwareChoice, hardwareChecks } from './octeon.ts'
 
 /** The cluster of a DPU, if it is to be looked at. */
 export interface ClusterOptions {
@@ -25,7 +26,7 @@ export interface ClusterOptions {
 }
 
 /** What is looked at on a DPU. */
-export interface DpuDoctorOptions {
+export interface DpuDoctorOptions extends HardwareChoice {
   /** Path of `agent.yaml`. */
   readonly config: string
   /** Whether the rest is of use without it. */
@@ -48,6 +49,7 @@ export async function dpuChecks(options: DpuDoctorOptions): Promise<readonly Che
   const families = cilium.flatMap(({ expected }) => expected.families ?? [])
   return [
     ...loaded.checks,
+    ...hardwareChecks('dpu', loaded.config?.hardware, options),
     ...kernelChecks({
       net: createLinuxNet,
       scratch: `offload-doctor-${process.pid}`,
