@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, readlink, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { runChild } from '@cni-offload/sdk/exec'
-import type { Machine } from './machine.ts'
+import { ifPresent, type Machine } from './machine.ts'
 
 /**
  * The machine that this process runs on.
@@ -24,8 +24,9 @@ export function localMachine(root: string = '/'): Machine {
     },
     readlink: async (path) => await readlink(at(path)),
     list: async (path) => await readdir(at(path)),
-    async place(path, text, mode = 0o644) {
+    async place(path, text, wanted) {
       const target = at(path)
+      const mode = wanted ?? (await modeOf(target)) ?? 0o644
       const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}.tmp`)
       await mkdir(dirname(target), { recursive: true })
       try {
@@ -49,4 +50,9 @@ export function localMachine(root: string = '/'): Machine {
       return await runChild({ argv: root === '/' ? argv : ['chroot', root, ...argv], env, stdin: '' }, signal)
     },
   }
+}
+
+async function modeOf(path: string): Promise<number | undefined> {
+  const found = await ifPresent(stat(path))
+  return found === undefined ? undefined : found.mode & 0o7777
 }

@@ -31,7 +31,10 @@ export interface Machine {
   readlink(path: string): Promise<string>
   /** Names in a folder, in no order. */
   list(path: string): Promise<string[]>
-  /** Makes or replaces an ordinary file, whole or not at all, and folders that it needs. `mode` is that of a new file. @defaultValue 0o644 */
+  /**
+   * Makes or replaces an ordinary file, whole or not at all, and folders that it needs. `mode` is that of the file; by default that of the
+   * one that it replaces, 0o644 for a new one.
+   */
   place(path: string, text: string, mode?: number): Promise<void>
   /** Removes an ordinary file; that there is none is success. */
   remove(path: string): Promise<void>

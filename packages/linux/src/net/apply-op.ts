@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { errnoOf } from '../native/errno.ts'
 import type { Libc } from '../native/libc.ts'
-import { addAddress, flushAddresses } from '../netlink/addr.ts'
+import { addAddress, flushAddresses, removeAddress } from '../netlink/addr.ts'
 import { linkIndex } from '../netlink/link.ts'
 import { removeNeighbour, setNeighbour } from '../netlink/neigh.ts'
 import { addRoute, removeRoute } from '../netlink/route.ts'
@@ -22,7 +22,7 @@ const subjectOf = (op: NetOp): string => {
   if (op.op === 'route.add' || op.op === 'route.del')
     return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
   if (op.op === 'vf.set') return `VF ${op.vf} of ${op.dev}`
-  if (op.op === 'addr.add') return `${op.dev} ${op.address}`
+  if (op.op === 'addr.add' || op.op === 'addr.del') return `${op.dev} ${op.address}`
   return op.dev
 }
 
@@ -56,6 +56,8 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
       return linkMove(session, op, open)
     case 'addr.add':
       return addAddress(session.socket, session.index(op.dev), op.address, op.prefixRoute ?? true)
+    case 'addr.del':
+      return removeAddress(session.socket, session.index(op.dev), op.address)
     case 'addr.flush':
       return flushAddresses(session.socket, session.index(op.dev))
     case 'route.add':

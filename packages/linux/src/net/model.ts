@@ -176,6 +176,8 @@ export type NetOp =
    * no on-link route to its prefix.
    */
   | { readonly op: 'addr.add'; readonly dev: string; readonly address: string; readonly prefixRoute?: false }
+  /** Removes one address, also an IPv6 link-local one; absent is success. */
+  | { readonly op: 'addr.del'; readonly dev: string; readonly address: string }
   /** Removes all addresses but IPv6 link-local ones of the link. */
   | { readonly op: 'addr.flush'; readonly dev: string }
   /** Adds a route; `existsOk` makes one with this destination, table and metric, through whatever link, success. */

@@ -73,6 +73,16 @@ export function listTentative(socket: NetlinkSocket, index: number | undefined):
     .map(({ local, prefix }) => `${formatIp(local)}/${prefix}`)
 }
 
+/** Removes one address of a link, also an IPv6 link-local one; absent is success. @throws Refusal */
+export function removeAddress(socket: NetlinkSocket, index: number, cidr: string): void {
+  const { family, bytes, prefix } = parseCidr(cidr)
+  try {
+    socket.change(RTM.DELADDR, [header(family, prefix, 0, index), attribute(IFA.LOCAL, bytes), attribute(IFA.ADDRESS, bytes)])
+  } catch (error) {
+    if (errnoOf(error) !== constants.errno.EADDRNOTAVAIL) throw error
+  }
+}
+
 /** Removes all addresses of a link but IPv6 link-local ones. @throws Refusal */
 export function flushAddresses(socket: NetlinkSocket, index: number): void {
   for (const entry of entries(socket, index)) {

@@ -1,10 +1,10 @@
 import { OffloadError } from '@cni-offload/sdk'
 import type { Machine } from '../machine/machine.ts'
 import { linkedName, namesIn, textOf } from './attribute.ts'
-import { driverOf, expectDriver, hasDriver, noFunction, notLoaded, probeDrivers, unbindDriver } from './driver.ts'
+import { bindDriver, driverOf, expectDriver, hasDriver, noFunction, notLoaded, probeDrivers, unbindDriver } from './driver.ts'
 import { driverOverride, setDriverOverride } from './override.ts'
 import { deviceFile, DRIVERS, DRIVERS_PROBE } from './paths.ts'
-import { bindDriver } from './driver.ts'
+import { vfioUsers } from './vfio-users.ts'
 
 /** The driver that hands a function to user space. */
 export const VFIO_DRIVER = 'vfio-pci'
@@ -75,13 +75,25 @@ export async function driverState(machine: Machine, address: string): Promise<Dr
 /**
  * Brings a function back to how it was. Idempotent, from wherever {@link bindVfio} has stopped.
  *
+ * @throws OffloadError ALREADY_EXISTS while a program has it: the kernel would wait for the end of that program, for ever
  * @throws OffloadError NOT_READY if its driver is not loaded any more, KERNEL_REFUSED, PERMISSION_DENIED
  */
 export async function restoreDriver(machine: Machine, address: string, before: DriverState): Promise<void> {
+  const now = await driverOf(machine, address)
+  if (now === VFIO_DRIVER && before.driver !== VFIO_DRIVER) await refuseWhileOpen(machine, address)
   await setDriverOverride(machine, address, before.override)
-  if ((await driverOf(machine, address)) === before.driver) return
+  if (now === before.driver) return
   if (before.driver === undefined) await unbindDriver(machine, address)
   else await bindDriver(machine, address, before.driver)
+}
+
+async function refuseWhileOpen(machine: Machine, address: string): Promise<void> {
+  const group = await linkedName(machine, deviceFile(address, 'iommu_group'))
+  const [user] = group === undefined ? [] : await vfioUsers(machine, Number(group))
+  if (user === undefined) return
+  throw new OffloadError('ALREADY_EXISTS', `${address}: process ${user.pid} (${user.name}) has its group ${group} open`, {
+    hint: 'Stop it first. Nothing was touched.',
+  })
 }
 
 async function usable(machine: Machine, address: string): Promise<Pick<VfioBinding, 'group' | 'node' | 'noIommu'>> {

@@ -46,6 +46,8 @@ it('places a file whole, with its mode, over an old one, and leaves nothing besi
   await machine.place('/etc/octeon/cfg', 'two', 0o600)
   expect(await machine.read('/etc/octeon/cfg')).toBe('two')
   expect((await stat(join(root, 'etc/octeon/cfg'))).mode & 0o777).toBe(0o600)
+  await machine.place('/etc/octeon/cfg', 'two')
+  expect((await stat(join(root, 'etc/octeon/cfg'))).mode & 0o777).toBe(0o600)
   await mkdir(join(root, 'etc/octeon/folder'))
   await expect(machine.place('/etc/octeon/folder', 'x')).rejects.toSatisfy((error) => errnoOf(error) === 'EISDIR')
   expect(await readdir(join(root, 'etc/octeon'))).toEqual(['cfg', 'folder'])

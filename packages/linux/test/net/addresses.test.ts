@@ -47,6 +47,19 @@ describe.skipIf(unprivileged)('addresses, routes and neighbours (needs root for 
     expect(info.find(({ local }) => local === 'fd01::2')).toMatchObject({ nodad: true, noprefixroute: true })
   })
 
+  test('are removed one by one, and a missing one is success', async () => {
+    await add('10.0.0.2/24', '10.0.0.3/24', 'fe80::7/64', 'fd00::2/64')
+    const del = (address: string): NetOp => ({ op: 'addr.del', dev: 'v0', address })
+    await lab.apply(a, del('10.0.0.3/24'), del('fe80::7/64'), del('10.0.0.9/24'), del('FD00::2/64'))
+    const left = await lab.net.addresses(a, 'v0', { linkLocal: true })
+    expect(left).toContain('10.0.0.2/24')
+    for (const gone of ['10.0.0.3/24', 'fe80::7/64', 'fd00::2/64']) expect(left).not.toContain(gone)
+    // Another prefix length is another address.
+    await lab.apply(a, del('10.0.0.2/16'))
+    expect(await lab.net.addresses(a, 'v0')).toEqual(['10.0.0.2/24'])
+    await expect(lab.apply(a, { ...del('10.0.0.2/24'), dev: 'nope' } as NetOp)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
   test('of the link only are listed when they are asked for', async () => {
     await add('fe80::7/64', 'fd00::2/64')
     expect(await lab.net.addresses(a, 'v0')).toEqual(['fd00::2/64'])

@@ -24,6 +24,8 @@ export class FakeKernel implements Machine {
   readonly drivers = new Set<string>(['vfio-pci', 'net-pf', 'net-vf', 'other'])
   readonly nodes = new Set<string>()
   readonly parameters = new Map<string, string>()
+  /** Files that processes have open. */
+  readonly open = new Map<number, string[]>()
   /** Every write, in order: `file = text`. */
   readonly writes: string[] = []
   /** What a write to a file does instead of its rule. */
@@ -64,6 +66,8 @@ export class FakeKernel implements Machine {
   }
 
   async readlink(path: string): Promise<string> {
+    const [, pid, fd] = /^\/proc\/(\d+)\/fd\/(\d+)$/.exec(path) ?? []
+    if (pid !== undefined) return this.open.get(Number(pid))?.[Number(fd)] ?? '/dev/null'
     const [address, file] = this.#inDevice(path)
     const fn = this.get(address)
     const target =
@@ -74,6 +78,9 @@ export class FakeKernel implements Machine {
   }
 
   async list(path: string): Promise<string[]> {
+    if (path === '/proc') return ['self', ...this.open.keys()].map(String)
+    const pid = /^\/proc\/(\d+)\/fd$/.exec(path)?.[1]
+    if (pid !== undefined) return (this.open.get(Number(pid)) ?? []).map((_, fd) => String(fd))
     if (path === '/sys/bus/pci/devices') return [...this.functions.keys()].toReversed()
     if (path === '/dev/vfio') return [...this.nodes]
     const group = /^\/sys\/kernel\/iommu_groups\/(\d+)\/devices$/.exec(path)?.[1]

@@ -26,6 +26,21 @@ it('takes a function from its driver, gives it to vfio-pci and tells the node', 
   expect(kernel.get(AT)).toMatchObject({ driver: 'net-pf', override: undefined })
 })
 
+it.each(['/dev/vfio/9', '/dev/vfio/noiommu-9'])('is not taken from a program that has %s open', async (file) => {
+  const kernel = kernelWith('net-pf')
+  const binding = await bindVfio(kernel, AT)
+  kernel.open.set(1, ['/dev/vfio/19', '/dev/vfio/vfio', 'socket:[9]']).set(42, ['/dev/null', file])
+  kernel.parameters.set('/proc/42/comm', 'octep_cp_agent\n')
+  await expect(binding.undo()).rejects.toMatchObject({
+    code: 'ALREADY_EXISTS',
+    message: `${AT}: process 42 (octep_cp_agent) has its group 9 open`,
+  })
+  expect(kernel.get(AT)).toMatchObject({ driver: 'vfio-pci', override: 'vfio-pci' })
+  kernel.open.clear()
+  await binding.undo()
+  expect(kernel.get(AT).driver).toBe('net-pf')
+})
+
 it.each([
   [undefined, undefined],
   [undefined, 'other'],
