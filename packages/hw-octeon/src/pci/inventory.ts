@@ -11,6 +11,9 @@ export interface OcteonInventory extends OcteonFunctions {
   readonly problems: readonly InventoryProblem[]
 }
 
+/** Bridges between the chip's buses, dozens of them, of which nobody has to know. */
+const PCI_BRIDGE = 'a002'
+
 const LAYOUTS: Readonly<Record<string, SdpLayout>> = { a065: 'af', a0f6: 'sdp' }
 
 /**
@@ -19,7 +22,7 @@ const LAYOUTS: Readonly<Record<string, SdpLayout>> = { a065: 'af', a0f6: 'sdp' }
  * @throws OffloadError HARDWARE_FAILURE if the machine's files are not what they should be
  */
 export async function readInventory(machine: Machine): Promise<OcteonInventory> {
-  const devices = await pciDevices(machine, ({ vendor }) => vendor === OCTEON_VENDOR)
+  const devices = await pciDevices(machine, ({ vendor, device }) => vendor === OCTEON_VENDOR && device !== PCI_BRIDGE)
   const functions: OcteonDevice[] = []
   const unknown: PciDevice[] = []
   for (const pci of devices) {

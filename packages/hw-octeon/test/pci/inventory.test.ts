@@ -10,9 +10,10 @@ const inventory = async (functions: readonly TreeFunction[]): Promise<OcteonInve
 const problems = async (functions: readonly TreeFunction[]): Promise<string[]> => (await inventory(functions)).problems.map(({ id }) => id)
 
 it.each(['af', 'sdp'] as const)('a DPU of layout %s', async (layout) => {
-  const found = await inventory(dpuFunctions({ layout }))
+  const found = await inventory([...dpuFunctions({ layout }), { address: '0002:00:00.0', device: 'a002', driver: 'pcieport' }])
   expect(found).toMatchObject({ side: 'dpu', layout, chip: { part: 'CN106xx', family: 'CN10K', stepping: 'A1' }, problems: [] })
   expect(found.functions.filter(({ pci }) => pci.device === 'a0f7')).toHaveLength(9)
+  expect(found.unknown).toEqual([])
 })
 
 it('a host', async () => {
