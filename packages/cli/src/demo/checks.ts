@@ -86,7 +86,7 @@ export async function hostChecks(lab: Lab, net: LinuxNet, pods: readonly DemoPod
     checks.push({
       name: `no pod interface in ${node.name}'s own bridges or routing`,
       ok: foreign.length === 0 && routes.length === 0 && links.length === 2 + lab.state.vfs - mine.length,
-      seen: `interfaces: lo, pf0, ${links.length - 2} free VFs; bridges or pod interfaces: ${foreign.length}; routes: ${routes.length}`,
+      seen: `interfaces: lo, the PF, ${links.length - 2} free VFs; bridges or pod interfaces: ${foreign.length}; routes: ${routes.length}`,
     })
   }
   return checks

@@ -1,4 +1,5 @@
 import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { parseNote } from '@cni-offload/linux/function'
 import { formatVfId, OffloadError } from '@cni-offload/sdk'
 import { decodeResult } from '@cni-offload/sdk/cni'
 import { ciliumHoldings } from '../lab/audit/cilium.ts'
@@ -126,7 +127,7 @@ async function leaksOfNode(lab: Lab, net: LinuxNet, node: LabNode): Promise<Omit
   const { host, agent, ports } = await inspectNode(lab, net, node)
   if ('error' in host) throw new OffloadError('IO_FAILURE', host.error)
   if ('error' in agent) throw new OffloadError('AGENT_UNREACHABLE', agent.error)
-  const pristine = (await net.links(lab.netns(node, 'host'))).filter((link) => link.name.startsWith(`${lab.state.device}v`) && !link.up)
+  const pristine = (await net.links(lab.netns(node, 'host'))).filter(({ alias, up }) => parseNote(alias)?.end === 'vf' && !up)
   const leased = host.leases.filter((lease) => lease.state !== 'free').length
   return {
     vfs: lab.state.vfs - pristine.length,

@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { ADDRESSES, networkPrefixes, type PodSubnet, podSubnets } from './addresses.ts'
 import { ciliumPlugins } from './cilium.ts'
 import { type DaemonRole, isCilium, type LabAdapter, type LabExtra, type LabNetwork } from './model.ts'
+import { type OcteonCard, octeonPlugins, type PluginEntry } from './octeon/card.ts'
 
 /** What a node's configuration files are made from. */
 export interface NodeConfigInput {
@@ -37,6 +38,8 @@ export interface NodeConfigInput {
   readonly hostRoot: string
   /** Unix socket of the DPU's cilium-agent, if it has one. */
   readonly ciliumSocket: string | undefined
+  /** The fake OCTEON, unless the card is a software card. */
+  readonly card: OcteonCard | undefined
   /** Settings laid over what is written by default. */
   readonly extra: LabExtra
 }
@@ -83,6 +86,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
   await mkdir(paths.hostState, { recursive: true, mode: 0o700 })
   await mkdir(paths.agentState, { recursive: true, mode: 0o700 })
   const address = `tcp://${ADDRESSES.pf.agent}:${ADDRESSES.agentPort}`
+  const hardware = input.card === undefined ? softCard(input) : octeonPlugins(input.card, input)
   await writeFile(
     paths.host,
     stringify({
@@ -90,11 +94,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       socket: paths.socket,
       stateDir: paths.hostState,
       agent: { address, tls: input.tls.host },
-      hardware: {
-        plugin: moduleOf('@cni-offload/hw-soft'),
-        export: 'softHost',
-        options: { device: input.device, vfs: input.vfs, node: input.seed, dpuNetns: input.dpuNetns, pciBus: input.pciBus },
-      },
+      hardware: hardware.host,
       deviceInfo: { dir: join(input.dir, 'devinfo') },
       metrics: { listen: ADDRESSES.metrics.host },
       root: input.hostRoot,
@@ -109,11 +109,7 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       listen: address,
       stateDir: paths.agentState,
       tls: input.tls.agent,
-      hardware: {
-        plugin: moduleOf('@cni-offload/hw-soft'),
-        export: 'softDpu',
-        options: { device: input.device, vfs: input.vfs, node: input.seed },
-      },
+      hardware: hardware.agent,
       adapters: input.networks.map((network, number) => ({
         network: network.name,
         ports: network.ports,
@@ -137,11 +133,15 @@ function moduleOf(name: string): string {
   return fileURLToPath(import.meta.resolve(name))
 }
 
-function adapterConfig(
-  input: NodeConfigInput,
-  { name, adapter }: LabNetwork,
-  number: number,
-): { plugin: string; export: string; options: object } {
+function softCard({ device, vfs, seed: node, dpuNetns, pciBus }: NodeConfigInput): Record<DaemonRole, PluginEntry> {
+  const plugin = moduleOf('@cni-offload/hw-soft')
+  return {
+    host: { plugin, export: 'softHost', options: { device, vfs, node, dpuNetns, pciBus } },
+    agent: { plugin, export: 'softDpu', options: { device, vfs, node } },
+  }
+}
+
+function adapterConfig(input: NodeConfigInput, { name, adapter }: LabNetwork, number: number): PluginEntry {
   const pods = podSubnets(input.index, input.pool, number)
   const helloPool = ({ subnet, gateway }: PodSubnet): object => ({ subnet, gateway, size: input.pool })
   if (isCilium(adapter)) {

@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import type { DaemonLaunch, LabRole } from './model.ts'
 
-const PROGRAMS: Readonly<Record<LabRole, string>> = {
+const PROGRAMS: Readonly<Record<LabRole | 'card', string>> = {
   host: '@cni-offload/host/main',
   agent: '@cni-offload/agent/main',
   cilium: '@cni-offload/testing/cilium/main',
+  card: '@cni-offload/testing/octeon/main',
 }
 
 const READY_FD = 3
@@ -25,7 +26,7 @@ const START_MS = 60_000
  * @throws OffloadError NOT_READY with the end of its log if it ends or stays silent
  */
 export async function startDaemon(options: {
-  role: LabRole
+  role: LabRole | 'card'
   netns: string
   config: string
   log: string

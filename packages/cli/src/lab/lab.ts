@@ -17,6 +17,7 @@ import {
   LAB_HARDWARE,
   LARGEST_NETWORKS,
   LARGEST_POOL,
+  type LabCard,
   type LabExtra,
   type LabNetwork,
   type LabNode,
@@ -26,11 +27,11 @@ import {
   type LabState,
   labState,
 } from './model.ts'
+import { prepareOcteon } from './octeon/card.ts'
 import { type DpuDisk, hostRoot, newBoot, rebootDpu, rebootHost } from './reboot.ts'
-import { buildTopology, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
+import { buildTopology, DEVICES, labNames, labNamespaces, NETNS_DIR } from './topology.ts'
 
 const NETWORK = 'podnet'
-const DEVICE = 'soft0'
 
 /**
  * A whole system on one Linux machine: nodes of a host and a DPU namespace each, an underlay between the DPUs, the host daemon
@@ -74,7 +75,16 @@ export class Lab implements AsyncDisposable {
       throw new OffloadError('ALREADY_EXISTS', `network namespaces of another lab are there: ${leftovers.join(', ')}`, {
         hint: 'end that lab, or choose another --prefix',
       })
-    const state: LabState = { prefix: options.prefix, adapter, hardware, vfs, network: NETWORK, networks, device: DEVICE, nodes: [] }
+    const state: LabState = {
+      prefix: options.prefix,
+      adapter,
+      hardware,
+      vfs,
+      network: NETWORK,
+      networks,
+      device: DEVICES[hardware],
+      nodes: [],
+    }
     const lab = new Lab(options.dir, state, createLinuxNet(), options.launch)
     try {
       progress('compiling the shim (once) …')
@@ -82,7 +92,7 @@ export class Lab implements AsyncDisposable {
       progress(`building ${nodes} node(s): host and DPU namespaces, underlay, ${vfs} VFs each …`)
       await mkdir(options.dir, { recursive: true, mode: 0o700 })
       await lab.#save()
-      await buildTopology(lab.#net, { prefix: options.prefix, nodes, networks: networks.length, vfs, device: DEVICE })
+      await buildTopology(lab.#net, { prefix: options.prefix, nodes, networks: networks.length, vfs, hardware })
       progress('issuing certificates …')
       const pki = join(options.dir, 'pki')
       await createAuthority({ dir: pki })
@@ -92,6 +102,7 @@ export class Lab implements AsyncDisposable {
       progress('starting agents and host daemons …')
       await Promise.all(
         state.nodes.map(async (node) => {
+          if (node.card !== undefined) await lab.#plug(node, node.card)
           if (node.cilium !== undefined) await lab.#start(node, 'cilium')
           await lab.#start(node, 'agent')
           await lab.#start(node, 'host')
@@ -178,6 +189,7 @@ export class Lab implements AsyncDisposable {
    * @returns milliseconds from the agent's end until it served again
    */
   async rebootDpu(node: LabNode, disk: DpuDisk = 'kept'): Promise<number> {
+    this.#requireSoft('reboot dpu')
     await this.kill(node, 'agent')
     const began = systemClock.monotonic()
     if (node.cilium !== undefined) {
@@ -197,11 +209,19 @@ export class Lab implements AsyncDisposable {
    * @returns milliseconds from the daemon's end until it served again
    */
   async rebootHost(node: LabNode): Promise<number> {
+    this.#requireSoft('reboot host')
     await this.kill(node, 'host')
     const began = systemClock.monotonic()
     await rebootHost(this.#net, this.state, node)
     await this.start(node, 'host')
     return systemClock.monotonic() - began
+  }
+
+  #requireSoft(what: string): void {
+    if (this.state.hardware === 'soft') return
+    throw new OffloadError('INVALID_CONFIG', `${what}: the hardware of this lab is "${this.state.hardware}"`, {
+      hint: 'a system is rebooted with the software card only: "lab up --hardware soft"',
+    })
   }
 
   /** Makes the namespace of a pod; it goes with the lab at the latest. */
@@ -227,7 +247,7 @@ export class Lab implements AsyncDisposable {
   /** Ends the daemons and removes every namespace, interface and file of the lab. Works on what is left of a broken one, too. */
   async down(): Promise<void> {
     // The host daemon first: it may still want to tell the agent something.
-    for (const role of ['host', 'agent', 'cilium'] as const)
+    for (const role of ['host', 'agent', 'cilium', 'card'] as const)
       await Promise.all(this.state.nodes.map((node) => stopDaemon(node[role]?.pid ?? null, node[role]?.config ?? '')))
     for (const name of await labNamespaces(this.state.prefix)) await this.#net.deleteNetns(name)
     await rm(this.dir, { recursive: true, force: true })
@@ -257,21 +277,27 @@ export class Lab implements AsyncDisposable {
     const [host, agent] = await Promise.all([issue('host'), issue('agent')])
     await newBoot(dir)
     const cilium = isCilium(this.state.adapter) ? await prepareCilium({ dir, name, index, pool, cluster: this.#clusterDir }) : undefined
+    const [hostNetns, dpuNetns] = [names.host(index), names.dpu(index)].map((netns) => `${NETNS_DIR}/${netns}`) as [string, string]
+    const card =
+      this.state.hardware === 'octeon'
+        ? await prepareOcteon({ dir, hostNetns, dpuNetns, silicon: names.silicon(index), vfs: this.state.vfs })
+        : undefined
     const paths = await writeNodeConfig({
       dir,
       name,
       index,
       networks: this.state.networks,
       pciBus,
-      device: DEVICE,
+      device: this.state.device,
       vfs: this.state.vfs,
       seed: names.host(index),
       pool,
-      dpuNetns: `${NETNS_DIR}/${names.dpu(index)}`,
+      dpuNetns,
       proxyPrefix: names.proxyPrefix(index),
       tls: { host, agent },
       hostRoot: hostRoot(dir),
       ciliumSocket: cilium?.socket,
+      card,
       extra,
     })
     return {
@@ -301,6 +327,7 @@ export class Lab implements AsyncDisposable {
         metrics: `http://${ADDRESSES.metrics.agent}/metrics`,
       },
       cilium,
+      card,
     }
   }
 
@@ -308,6 +335,10 @@ export class Lab implements AsyncDisposable {
     const process = this.process(node, role)
     const launch = role === 'cilium' ? {} : this.#launch(role, node.index)
     process.pid = await startDaemon({ role, netns: this.netns(node, role), config: process.config, log: process.log, launch })
+  }
+
+  async #plug(node: LabNode, card: LabCard): Promise<void> {
+    card.pid = await startDaemon({ role: 'card', netns: this.netns(node, 'agent'), config: card.config, log: card.log })
   }
 
   /** One at a time: daemons may be ended and started side by side. */

@@ -21,10 +21,10 @@ export function isCilium(adapter: string): boolean {
 }
 
 /** Hardware backends that a lab can run. */
-export const LAB_HARDWARE: readonly LabHardware[] = ['soft']
+export const LAB_HARDWARE: readonly LabHardware[] = ['soft', 'octeon']
 
-/** A hardware backend that a lab can run. */
-export type LabHardware = 'soft'
+/** A hardware backend that a lab can run: `soft` is the software card, `octeon` drives a fake card of that family. */
+export type LabHardware = 'soft' | 'octeon'
 
 /** Top-level settings that replace what a lab writes into the files of its nodes. */
 export interface LabExtra {
@@ -108,6 +108,12 @@ export interface LabCilium extends LabProcess {
   readonly socket: string
 }
 
+/** The fake card of a lab's node; it is no daemon of the node, and goes with the lab. */
+export interface LabCard extends LabProcess {
+  /** Unix socket under which it is served. */
+  readonly socket: string
+}
+
 /** A daemon of a lab's node. */
 export interface LabDaemon extends LabProcess {
   /** Its journal, an SQLite database. */
@@ -146,6 +152,8 @@ export interface LabNode {
   readonly agent: LabDaemon
   /** The fake cilium-agent of the DPU; absent unless the adapter is `cilium`. */
   readonly cilium?: LabCilium | undefined
+  /** The fake card; absent of the software card, which is nothing but interfaces. */
+  readonly card?: LabCard | undefined
 }
 
 const process = z.object({ pid: z.number().int().positive().nullable(), config: z.string(), log: z.string() })
@@ -167,13 +175,14 @@ const labNode: z.ZodType<LabNode> = z.object({
   host: daemon,
   agent: daemon,
   cilium: process.extend({ socket: z.string() }).optional(),
+  card: process.extend({ socket: z.string() }).optional(),
 })
 
 /** Schema of a lab's `state.json`. */
 export const labState: z.ZodType<LabState> = z.object({
   prefix: z.string(),
   adapter: z.enum(LAB_ADAPTERS),
-  hardware: z.enum(['soft']),
+  hardware: z.enum(LAB_HARDWARE),
   vfs: z.number().int(),
   network: z.string(),
   networks: z.array(z.object({ name: z.string(), adapter: z.enum(LAB_ADAPTERS), ports: z.array(z.string()).optional() })),

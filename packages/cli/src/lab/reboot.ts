@@ -33,7 +33,7 @@ export async function rebootDpu(net: LinuxNet, state: LabState, node: LabNode, d
 
   const dpu = await net.createNetns(node.dpuNetns)
   for (const dev of DPU_HARDWARE) await net.apply(silicon, [{ op: 'link.move', dev, netns: dpu, name: dev }])
-  await net.apply(dpu, dpuOps(node.index))
+  await net.apply(dpu, dpuOps(node.index, state.hardware))
   await net.apply(dpu, underlayRoutes(node.index, { nodes: state.nodes.length, networks: state.networks.length }))
   await movePorts(card, dpu)
   await net.deleteNetns(names.silicon(node.index))

@@ -2,10 +2,13 @@ import { readdir } from 'node:fs/promises'
 import { plugCard } from '@cni-offload/hw-soft'
 import type { LinuxNet, NetOp } from '@cni-offload/linux'
 import { ADDRESSES, podSubnets, underlayAddresses } from './addresses.ts'
-import { LARGEST_POOL } from './model.ts'
+import { type LabHardware, LARGEST_POOL } from './model.ts'
 
 /** Where named network namespaces live. */
 export const NETNS_DIR = '/run/netns'
+
+/** Names of the devices that hold the VFs. */
+export const DEVICES: Readonly<Record<LabHardware, string>> = { soft: 'soft0', octeon: 'octeon0' }
 
 /** What the namespaces of a lab are called. */
 export function labNames(prefix: string): {
@@ -31,12 +34,12 @@ export async function labNamespaces(prefix: string): Promise<string[]> {
 }
 
 /**
- * Makes the namespaces of a lab and all cables: for each node a host and a DPU with the PF link between them and the card's
- * VFs, and a fabric that connects the DPUs and routes each node's pods to its DPU.
+ * Makes the namespaces of a lab and all cables: for each node a host and a DPU with a software card between them, unless another one is to
+ * be plugged in, and a fabric that connects the DPUs and routes each node's pods to its DPU.
  */
 export async function buildTopology(
   net: LinuxNet,
-  options: { prefix: string; nodes: number; networks: number; vfs: number; device: string },
+  options: { prefix: string; nodes: number; networks: number; vfs: number; hardware: LabHardware },
 ): Promise<void> {
   const names = labNames(options.prefix)
   const nodes = Array.from({ length: options.nodes }, (_, i) => i + 1)
@@ -49,25 +52,29 @@ export async function buildTopology(
   for (const node of nodes) {
     const host = await net.createNetns(names.host(node))
     const dpu = await net.createNetns(names.dpu(node))
-    await net.apply(dpu, cableOps(node, host, fabric))
-    await net.apply(dpu, dpuOps(node))
-    await net.apply(host, hostOps())
+    await net.apply(dpu, [uplinkOp(node, fabric)])
+    if (options.hardware === 'soft') await net.apply(dpu, [pfLinkOp(host)])
+    await net.apply(dpu, dpuOps(node, options.hardware))
+    if (options.hardware === 'soft') await net.apply(host, hostOps())
     await net.apply(fabric, [
       { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
       { op: 'link.set', dev: `up${node}`, up: true },
     ])
     await net.apply(dpu, underlayRoutes(node, options))
-    await plugCard({ net, device: options.device, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu })
+    const card = { net, device: DEVICES.soft, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu }
+    if (options.hardware === 'soft') await plugCard(card)
   }
 }
 
-/** What the card and the cables of a node are made of; they outlive the DPU's system. */
-function cableOps(node: number, host: string, fabric: string): NetOp[] {
-  return [
-    { op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } },
-    { op: 'link.add-veth', dev: 'up0', peer: { name: `up${node}`, netns: fabric } },
-  ]
-}
+/** The cable from a DPU to the fabric. */
+const uplinkOp = (node: number, fabric: string): NetOp => ({
+  op: 'link.add-veth',
+  dev: 'up0',
+  peer: { name: `up${node}`, netns: fabric },
+})
+
+/** The link between the host's physical function and the DPU's end of it; it outlives the systems of both. */
+const pfLinkOp = (host: string): NetOp => ({ op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } })
 
 /** Interface of a host, besides the VFs, that is hardware. */
 export const HOST_HARDWARE: string = 'pf0'
@@ -84,15 +91,19 @@ export function hostOps(): NetOp[] {
 export const DPU_HARDWARE: readonly string[] = ['pf0', 'up0']
 
 /** What a DPU's system sets up when it boots, its hardware being there. */
-export function dpuOps(node: number): NetOp[] {
+export function dpuOps(node: number, hardware: LabHardware): NetOp[] {
   const underlay = underlayAddresses(node)
+  const pfLink: readonly NetOp[] = [
+    { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.agent}/${ADDRESSES.pf.prefix}` },
+    { op: 'link.set', dev: 'pf0', up: true },
+  ]
   return [
     { op: 'sysctl', key: 'net.ipv4.ip_forward', value: '1' },
     // Every address here is unique by construction; a bridge must not wait a second before it answers as a gateway.
     { op: 'sysctl', key: 'net.ipv6.conf.default.accept_dad', value: '0' },
     { op: 'sysctl', key: 'net.ipv6.conf.all.forwarding', value: '1' },
-    { op: 'addr.add', dev: 'pf0', address: `${ADDRESSES.pf.agent}/${ADDRESSES.pf.prefix}` },
-    { op: 'link.set', dev: 'pf0', up: true },
+    // The backend of an OCTEON sets its end up itself.
+    ...(hardware === 'soft' ? pfLink : []),
     { op: 'addr.add', dev: 'up0', address: `${underlay.ipv4}/24` },
     { op: 'addr.add', dev: 'up0', address: `${underlay.ipv6}/64` },
     { op: 'link.set', dev: 'up0', up: true },

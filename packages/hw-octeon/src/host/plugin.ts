@@ -31,7 +31,8 @@ export interface OcteonHostOptions {
   readonly root?: string | undefined
 }
 
-interface Config {
+/** The options with their defaults. */
+export interface OcteonHostConfig {
   readonly device: string
   readonly pf?: string | undefined
   readonly vfs?: number | undefined
@@ -43,7 +44,7 @@ interface Config {
 }
 
 /** Schema of {@link OcteonHostOptions}. */
-export const octeonHostOptions: z.ZodType<Config, OcteonHostOptions> = z.strictObject({
+export const octeonHostOptions: z.ZodType<OcteonHostConfig, OcteonHostOptions> = z.strictObject({
   device: deviceName.default('octeon0'),
   pf: pciAddress.optional(),
   vfs: z.number().int().min(1).max(127).optional(),
@@ -57,7 +58,7 @@ export const octeonHostOptions: z.ZodType<Config, OcteonHostOptions> = z.strictO
 /** Makes the host half on a machine: what {@link octeonHost} does on the one that it runs on. */
 export async function makeOcteonHost(
   { log, clock, stateDir }: PluginDeps,
-  { device, pf, vfs, managementAddress: address, readyMs, reloadDrivers, netns }: Omit<Config, 'root'>,
+  { device, pf, vfs, managementAddress: address, readyMs, reloadDrivers, netns }: Omit<OcteonHostConfig, 'root'>,
   machine: Machine,
 ): Promise<HostDevice> {
   const boot = await machine.read('/proc/sys/kernel/random/boot_id').catch((error: unknown) => {
@@ -71,7 +72,7 @@ export async function makeOcteonHost(
 }
 
 /** The host half of an OCTEON. */
-export const octeonHost: Plugin<'host-device', z.ZodType<Config, OcteonHostOptions>> = definePlugin({
+export const octeonHost: Plugin<'host-device', z.ZodType<OcteonHostConfig, OcteonHostOptions>> = definePlugin({
   kind: 'host-device',
   name: 'octeon',
   specVersion: 'v1',

@@ -1,6 +1,18 @@
 import type { LinuxNet } from '../net/model.ts'
 
-/** A device that disposes of the kernel access that was made for it. */
-export function owning<T extends object>(net: LinuxNet, device: T): T & { [Symbol.asyncDispose](): Promise<void> } {
-  return Object.assign(device, { [Symbol.asyncDispose]: (): Promise<void> => Promise.resolve(net[Symbol.asyncDispose]()) })
+/** A device that disposes of the kernel access that was made for it, after itself. */
+export function owning<T extends object & Partial<AsyncDisposable>>(
+  net: LinuxNet,
+  device: T,
+): T & { [Symbol.asyncDispose](): Promise<void> } {
+  const own = device[Symbol.asyncDispose]?.bind(device)
+  return Object.assign(device, {
+    async [Symbol.asyncDispose](): Promise<void> {
+      try {
+        await own?.()
+      } finally {
+        await net[Symbol.asyncDispose]()
+      }
+    },
+  })
 }

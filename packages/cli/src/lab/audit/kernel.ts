@@ -82,7 +82,7 @@ async function processHoldings(node: LabNode, netns: readonly string[]): Promise
     pids.map(async (pid): Promise<Holding[]> => {
       // Any of them may end while it is looked at.
       const name = inodes.get(await readlink(`/proc/${pid}/ns/net`).catch(() => ''))
-      if (name === undefined || [node.host.pid, node.agent.pid, node.cilium?.pid].includes(Number(pid))) return []
+      if (name === undefined || [node.host.pid, node.agent.pid, node.cilium?.pid, node.card?.pid].includes(Number(pid))) return []
       const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').join(' ').trim()
       // One that is just ending has no command line any more.
       return command === '' ? [] : [{ node: node.name, kind: 'process', what: `${command} in ${name}` }]

@@ -15,6 +15,7 @@ export class RpcClient implements AsyncDisposable {
   readonly #waiting = new Map<number, Waiting>()
   readonly #perst = new Set<() => void>()
   #next = 1
+  #mayEnd = false
 
   private constructor(socket: Socket) {
     this.#socket = socket
@@ -40,6 +41,7 @@ export class RpcClient implements AsyncDisposable {
     const id = this.#next++
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     this.#waiting.set(id, { resolve, reject })
+    this.#socket.ref()
     const abort = (): void => {
       this.#send({ abort: id })
       reject(signal?.reason as Error)
@@ -51,6 +53,7 @@ export class RpcClient implements AsyncDisposable {
     } finally {
       signal?.removeEventListener('abort', abort)
       this.#waiting.delete(id)
+      if (this.#mayEnd && this.#waiting.size === 0) this.#socket.unref()
     }
   }
 
@@ -59,9 +62,10 @@ export class RpcClient implements AsyncDisposable {
     this.#perst.add(listener)
   }
 
-  /** Lets the process end although it is connected. */
+  /** Lets the process end although it is connected, unless it waits for an answer. */
   unref(): this {
-    this.#socket.unref()
+    this.#mayEnd = true
+    if (this.#waiting.size === 0) this.#socket.unref()
     return this
   }
 

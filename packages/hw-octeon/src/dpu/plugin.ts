@@ -1,0 +1,149 @@
+import { join } from 'node:path'
+import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { deviceName, netnsPath, owning } from '@cni-offload/linux/function'
+import { localMachine, type Machine } from '@cni-offload/linux/machine'
+import { definePlugin, type DpuDevice, type Plugin, type PluginDeps } from '@cni-offload/sdk'
+import { z } from 'zod'
+import { generateAgentConfig } from '../cfg/generate.ts'
+import { formatAgentConfig } from '../cfg/format.ts'
+import { AGENT_SDKS, type AgentGeneration, type AgentSdk } from '../control-agent/generation.ts'
+import { CptEngine } from '../crypto/cpt.ts'
+import type { PortTable } from '../map/ports.ts'
+import { managementAddress, pciAddress, rootFolder } from '../options.ts'
+import { readInventory } from '../pci/inventory.ts'
+import { planSetup } from '../setup/plan.ts'
+import { Receipt } from '../setup/receipt.ts'
+import { applySetup } from '../setup/setup.ts'
+import type { ControlPlane } from './control-plane.ts'
+import { ForeignAgent } from './foreign-agent.ts'
+import { OcteonDpu } from './octeon-dpu.ts'
+import { SupervisedAgent } from './supervised-agent.ts'
+
+/** Options of {@link octeonDpu}. */
+export interface OcteonDpuOptions {
+  /** Name of the card, 1 to 8 lower-case letters and digits, the same on the host. @defaultValue 'octeon0' */
+  readonly device?: string | undefined
+  /** Who runs octep_cp_agent, and how. */
+  readonly controlAgent?: ControlAgentOptions | undefined
+  /** Which function belongs to which VF, by PCI address, for firmware with more than one physical function. @defaultValue by number */
+  readonly ports?: PortTable | undefined
+  /** Namespace that the ports lie in. @defaultValue the process's own */
+  readonly netns?: string | undefined
+  /** Where the machine's file system is mounted, for an agent in a container. @defaultValue '/' */
+  readonly root?: string | undefined
+}
+
+/** Options of the control agent. */
+export interface ControlAgentOptions {
+  /** `supervise` runs it as a child and keeps it alive; `external` leaves it to somebody else, such as systemd. @defaultValue 'supervise' */
+  readonly run?: 'supervise' | 'external' | undefined
+  /** The program. @defaultValue '/usr/bin/octep_cp_agent' */
+  readonly binary?: string | undefined
+  /** Its configuration. @defaultValue '/etc/cni-offload/octeon.cfg' */
+  readonly cfg?: string | undefined
+  /** Its release. @defaultValue 'auto', the one that fits the firmware */
+  readonly sdk?: AgentSdk | 'auto' | undefined
+  /**
+   * With it, what the control agent needs is made before it is started, as `offload octeon setup` does: modules, huge pages, vfio, and a
+   * configuration for the node.
+   */
+  readonly setup?: SetupOptions | undefined
+}
+
+/** What is made for the control agent. */
+export interface SetupOptions {
+  /** The node, from whose name the MAC addresses of the host's functions are made. */
+  readonly node: string
+  /** Address with prefix length of the DPU's end of the management link. @defaultValue none is set */
+  readonly managementAddress?: string | undefined
+}
+
+/** {@link ControlAgentOptions} with their defaults. */
+export interface ControlAgentConfig {
+  readonly run: 'supervise' | 'external'
+  readonly binary: string
+  readonly cfg: string
+  readonly sdk: AgentSdk | 'auto'
+  readonly setup?: SetupOptions | undefined
+}
+
+/** {@link OcteonDpuOptions} with their defaults. */
+export interface OcteonDpuConfig {
+  readonly device: string
+  readonly controlAgent: ControlAgentConfig
+  readonly ports?: PortTable | undefined
+  readonly netns: string
+  readonly root: string
+}
+
+const absolute = z.string().startsWith('/', 'an absolute path')
+
+const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.strictObject({
+  run: z.enum(['supervise', 'external']).default('supervise'),
+  binary: absolute.default('/usr/bin/octep_cp_agent'),
+  cfg: absolute.default('/etc/cni-offload/octeon.cfg'),
+  sdk: z.enum([...AGENT_SDKS, 'auto']).default('auto'),
+  setup: z.strictObject({ node: z.string().min(1).max(253), managementAddress: managementAddress.optional() }).optional(),
+})
+
+/** Schema of {@link OcteonDpuOptions}. */
+export const octeonDpuOptions: z.ZodType<OcteonDpuConfig, OcteonDpuOptions> = z.strictObject({
+  device: deviceName.default('octeon0'),
+  controlAgent: controlAgent.prefault({}),
+  ports: z.strictObject({ management: pciAddress, vfs: z.array(pciAddress).min(1) }).optional(),
+  netns: netnsPath.default(OWN_NETNS),
+  root: rootFolder.default('/'),
+})
+
+/** Makes the DPU half on a machine: what {@link octeonDpu} does on the one that it runs on. */
+export async function makeOcteonDpu(deps: PluginDeps, config: Omit<OcteonDpuConfig, 'root'>, machine: Machine): Promise<DpuDevice> {
+  const { device, netns, ports: table } = config
+  const net = createLinuxNet()
+  const crypto = await CptEngine.open({ machine }).catch((error: unknown) => {
+    deps.log.warn({ err: error }, 'the crypto engine of the card cannot be read')
+    return undefined
+  })
+  const dpu = new OcteonDpu({
+    machine,
+    net,
+    log: deps.log,
+    controlPlane: controlPlaneOf(deps, config, machine, net),
+    device,
+    netns,
+    ...(table === undefined ? {} : { table }),
+    ...(crypto === undefined ? {} : { crypto }),
+  })
+  return owning(net, dpu)
+}
+
+function controlPlaneOf(
+  { log, clock, stateDir }: PluginDeps,
+  { device, netns, ports, controlAgent: { run, setup, binary, cfg, sdk } }: Omit<OcteonDpuConfig, 'root'>,
+  machine: Machine,
+  net: LinuxNet,
+): ControlPlane {
+  if (run === 'external') return new ForeignAgent({ machine, clock, log })
+  const prepare = async ({ module, vfio, hugepages }: AgentGeneration, signal: AbortSignal): Promise<void> => {
+    if (setup === undefined) return
+    const { node, managementAddress: address } = setup
+    const wish = {
+      agent: { module, vfio, hugepages },
+      config: { path: cfg, text: formatAgentConfig(generateAgentConfig({ node, device })) },
+      addresses: address === undefined ? [] : [address],
+      ...(ports === undefined ? {} : { ports }),
+    }
+    const site = { machine, net, netns, clock, signal }
+    const changes = await planSetup(await readInventory(machine), wish, site)
+    await applySetup(changes, await Receipt.open(machine), site, ({ change }) => log.info({ change }, 'the DPU is set up'))
+  }
+  return new SupervisedAgent({ machine, clock, log, prepare }, { binary, cfg, sdk, pidFile: join(stateDir, 'octep_cp_agent.pid') })
+}
+
+/** The DPU half of an OCTEON. */
+export const octeonDpu: Plugin<'dpu-device', z.ZodType<OcteonDpuConfig, OcteonDpuOptions>> = definePlugin({
+  kind: 'dpu-device',
+  name: 'octeon',
+  specVersion: 'v1',
+  options: octeonDpuOptions,
+  create: (deps, options) => makeOcteonDpu(deps, options, localMachine(options.root)),
+})
