@@ -1,0 +1,91 @@
+import { hostname } from 'node:os'
+import {
+  AGENT_SDKS,
+  applySetup,
+  editText,
+  planSetup,
+  readInventory,
+  Receipt,
+  type SetupSite,
+  stepOf,
+  undoSetup,
+} from '@cni-offload/hw-octeon'
+import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { localMachine } from '@cni-offload/linux/machine'
+import { OffloadError, systemClock } from '@cni-offload/sdk'
+import { Command, Option } from 'commander'
+import { untilInterrupted } from '../commands/interrupt.ts'
+import { type SetupFlags, setupWish } from './setup-wish.ts'
+
+/** What is to be done with a set-up. */
+export interface SetupOptions extends SetupFlags {
+  /** Only say it. */
+  readonly dryRun?: true
+  /** Undo what was done. */
+  readonly undo?: true
+  /** Where the files of the machine are. */
+  readonly root: string
+}
+
+/** `offload octeon setup`: sets a DPU or a host up, says what it would change, or undoes it. */
+export function setupCommand(): Command {
+  return new Command('setup')
+    .description(
+      'set this machine up, DPU or host: modules, huge pages, functions for the control agent, its configuration, management link',
+    )
+    .option('--dry-run', 'say exactly what would be changed, and change nothing')
+    .option('--undo', 'undo what set-ups have changed')
+    .addOption(new Option('--sdk <release>', 'release of the control agent').choices(['auto', ...AGENT_SDKS]).default('auto'))
+    .option('--address <cidr...>', 'addresses of this end of the management link (192.168.1.1/24 on the DPU, 192.168.1.2/24 on the host)')
+    .option('--link-local', 'with an address of the link only: fe80::1/64 on the DPU, fe80::2/64 on the host')
+    .option('--no-link', 'leave the management link alone')
+    .option('--cfg <file>', 'configuration of the control agent (/etc/cni-offload/cn106xx.cfg, by chip)')
+    .option('--no-cfg', 'leave that configuration alone')
+    .option('--node <name>', 'the node that the card is in, as Kubernetes names it', hostname())
+    .option('--device <name>', 'name of the card, as in the options of the hardware backend', 'octeon0')
+    .option('--pf <address>', "the host's physical function, where there are several cards")
+    .option('--root <folder>', 'where the files of the machine are; commands run in it', '/')
+    .action(async (options: SetupOptions) => {
+      using interrupted = untilInterrupted()
+      await using net = createLinuxNet()
+      const { signal } = interrupted
+      const site = { machine: localMachine(options.root), net, netns: OWN_NETNS, clock: systemClock, signal }
+      await runSetup(options, site, (line) => void process.stdout.write(`${line}\n`))
+    })
+}
+
+/** Does it, line by line. @throws OffloadError of what failed */
+export async function runSetup(options: SetupOptions, site: SetupSite, say: (line: string) => void): Promise<void> {
+  const receipt = await Receipt.open(site.machine)
+  if (options.undo === true) return await (options.dryRun === true ? sayUndo(receipt, say) : undo(receipt, site, say))
+  const inventory = await readInventory(site.machine)
+  const changes = await planSetup(inventory, await setupWish(site.machine, inventory, options), site)
+  if (changes.length === 0) return say('nothing to change: everything is set up')
+  if (options.dryRun === true) {
+    for (const change of changes) for (const edit of stepOf(change).edits) say(editText(edit))
+    return
+  }
+  await applySetup(changes, receipt, site, ({ edits }) => edits.forEach((edit) => say(editText(edit))))
+}
+
+async function sayUndo(receipt: Receipt, say: (line: string) => void): Promise<void> {
+  if (receipt.changes.length === 0) return say('nothing to undo')
+  for (const change of receipt.changes.toReversed()) for (const edit of stepOf(change).undoEdits) say(editText(edit))
+}
+
+async function undo(receipt: Receipt, site: SetupSite, say: (line: string) => void): Promise<void> {
+  const steps = await undoSetup(receipt, site)
+  if (steps.length === 0) return say('nothing to undo')
+  const failed: OffloadError[] = []
+  for (const { step, outcome } of steps) {
+    if (outcome === 'undone') step.undoEdits.forEach((edit) => say(editText(edit)))
+    else if (OffloadError.is(outcome)) failed.push(outcome)
+    else if (outcome !== 'nothing') say(`left: ${outcome.left}`)
+  }
+  const [first] = failed
+  if (first === undefined) return
+  const remedies = [...new Set(failed.flatMap(({ hint }) => (hint === undefined ? [] : [hint])))].join(' ')
+  throw new OffloadError(first.code, `not undone:\n${failed.map(({ message }) => `  ${message}`).join('\n')}`, {
+    hint: `${remedies} Then run it again.`,
+  })
+}
