@@ -48,7 +48,7 @@ describe('a host whose control agent is gone', () => {
 })
 
 describe('a host whose firmware is not ready', () => {
-  it('defers the upstream driver until another driver has got something, or it is told to try', async () => {
+  it('defers the upstream driver until it is told to try', async () => {
     await using card = await FakeOcteonCard.create({ state: 'fresh', agent: 'none' })
     await run(card.host, 'modprobe', 'octeon_ep')
     expect(await dmesg(card.host)).toContain('octeon_ep 0000:01:00.0: Firmware not ready; defer probe.\n')
@@ -58,6 +58,18 @@ describe('a host whose firmware is not ready', () => {
     await card.host.write('/sys/bus/pci/drivers_probe', '0000:01:00.0')
     expect(await driverOf(card.host, PF)).toBe('octeon_ep')
     expect(await card.host.read('/sys/kernel/debug/devices_deferred')).toBe('')
+  })
+})
+
+describe('a host whose firmware becomes ready', () => {
+  it('binds the upstream driver when another one has got something', async () => {
+    await using card = await FakeOcteonCard.create({ state: 'fresh', agent: 'none' })
+    await run(card.host, 'modprobe', 'octeon_ep')
+    card.control.runSteadily()
+    await card.host.write('/sys/bus/pci/drivers/pcieport/unbind', '0000:00:01.0')
+    expect(await driverOf(card.host, PF)).toBeUndefined()
+    await card.host.write('/sys/bus/pci/drivers_probe', '0000:00:01.0')
+    expect(await driverOf(card.host, PF)).toBe('octeon_ep')
   })
 })
 

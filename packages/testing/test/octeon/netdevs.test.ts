@@ -1,7 +1,7 @@
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isRoot, ping, ROOT_REASON, TestNetns, uniqueName } from '../../src/index.ts'
-import { FakeOcteonCard, type FakeOcteonCardOptions } from '../../src/octeon/index.ts'
+import { FakeOcteonCard, type FakeOcteonCardOptions, shippedConfig } from '../../src/octeon/index.ts'
 
 const PF = '/sys/bus/pci/devices/0000:01:00.0'
 const VF3 = '/sys/bus/pci/devices/0000:01:02.3'
@@ -123,5 +123,27 @@ describe.skipIf(!isRoot())(`interfaces of a fake card (${ROOT_REASON})`, { timeo
     await using card = await FakeOcteonCard.create({ net, hostNetns: host.path, dpuNetns: dpu.path, siliconName })
     expect(await card.host.list(`${PF}/net`)).toEqual(['enp1s0'])
     expect((await net.links(host.path)).filter(({ alias }) => alias === 'pci=0000:01:00.0')).toHaveLength(1)
+  })
+  it('lose the carrier with the heartbeats, without the other end, and get it back when they are opened anew', async () => {
+    await using bench = await plugged({ hostDriver: 'out-of-tree', agent: 'none' })
+    const { card, host, dpu } = bench
+    const config = { ...shippedConfig(), heartbeatMs: 20, missCount: 2 }
+    const poll = { timeout: 60_000 }
+    card.control.runSteadily(config)
+    await card.host.run(['modprobe', 'octeon_ep'], AbortSignal.timeout(60_000))
+    await net.apply(host.path, [{ op: 'link.set', dev: 'enp1s0', up: true }])
+    await net.apply(dpu.path, [{ op: 'link.set', dev: 'enP2p1s0v0', up: true }])
+    card.control.agentEnded()
+    await expect.poll(() => net.link(host.path, 'enp1s0'), poll).toMatchObject({ up: true, carrier: false })
+    expect(await net.link(dpu.path, 'enP2p1s0v0')).toMatchObject({ up: true, carrier: true })
+    card.control.runSteadily(config)
+    // The driver hears of closing and opening at once; the fake looks now and then.
+    let up = true
+    const toggled = async (): Promise<unknown> => {
+      up = !up
+      await net.apply(host.path, [{ op: 'link.set', dev: 'enp1s0', up }])
+      return await net.link(host.path, 'enp1s0')
+    }
+    await expect.poll(toggled, { ...poll, interval: 200 }).toMatchObject({ up: true, carrier: true })
   })
 })
