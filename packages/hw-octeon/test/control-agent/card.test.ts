@@ -1,0 +1,149 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { localMachine, type Machine } from '@cni-offload/linux/machine'
+import { type Clock, silentLogger, systemClock } from '@cni-offload/sdk'
+import { type AgentMode, FakeOcteonCard, installFakeOctepCpAgent, serveFakeOcteonCard } from '@cni-offload/testing/octeon'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  agentCommand,
+  agentDevices,
+  type AgentEvent,
+  agentGeneration,
+  agentHealth,
+  AgentSupervisor,
+  formatAgentConfig,
+  generateAgentConfig,
+  readInventory,
+  watchAgent,
+} from '../../src/index.ts'
+
+/** Looks often; measured time stays as it is. */
+const hasty: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 50), signal) }
+
+const forever = (): AbortSignal => new AbortController().signal
+const PEM = '0001:00:10.0'
+
+describe('the control agent of a card', { timeout: 120_000 }, () => {
+  let folder = ''
+  const config = generateAgentConfig({ node: 'worker-1', vfs: 8 })
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'octep-'))
+    await writeFile(join(folder, 'cn106xx.cfg'), formatAgentConfig(config))
+  })
+  afterEach(() => rm(folder, { recursive: true }))
+
+  /** A card without an agent, and one that the backend can run for it. */
+  async function bench(mode: AgentMode = 'ok') {
+    await using stack = new AsyncDisposableStack()
+    const card = stack.use(await FakeOcteonCard.create({ agent: 'none' }))
+    const socket = join(folder, 'card.sock')
+    stack.use(await serveFakeOcteonCard(card, socket))
+    const binary = await installFakeOctepCpAgent(folder, { card: socket, mode })
+    const generation = agentGeneration(agentDevices(await readInventory(card.dpu)))
+    const argv = agentCommand({ generation, cfg: join(folder, 'cn106xx.cfg'), binary })
+    const deps = { machine: localMachine(), clock: systemClock, log: silentLogger }
+    const options = { argv, pidFile: join(folder, 'agent.json') }
+    const supervisor = stack.use(AgentSupervisor.start(deps, options, forever()))
+    const owned = stack.move()
+    return {
+      card,
+      supervisor,
+      adopted: { unit: 'octep.service', vfio: generation.vfio },
+      [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    }
+  }
+  const reader = <E>(events: AsyncIterable<E>): (() => Promise<E | undefined>) => {
+    const iterator = events[Symbol.asyncIterator]()
+    return async () => (await iterator.next()).value as E | undefined
+  }
+
+  it('gives the host what the configuration says, and survives a reset of the host', async () => {
+    await using made = await bench()
+    const { card, supervisor } = made
+    await supervisor.ready(forever())
+    const next = reader(supervisor.events(forever()))
+    await card.host.run(['modprobe', 'octeon_ep'], forever())
+    await card.host.write('/sys/bus/pci/drivers_probe', '0000:01:00.0')
+    expect(await card.host.read('/sys/bus/pci/devices/0000:01:00.0/net/enp1s0/address')).toBe(`${config.pems[0]?.pfs[0]?.mac}\n`)
+    card.perst()
+    expect(await next()).toMatchObject({ kind: 'lost' })
+    expect(await next()).toMatchObject({ kind: 'back', pid: supervisor.pid })
+  })
+
+  it('is started again when it is killed, which whoever only watches it sees, too', async () => {
+    await using made = await bench()
+    const { card, supervisor, adopted } = made
+    await supervisor.ready(forever())
+    const next = reader(supervisor.events(forever()))
+    const watched = reader<AgentEvent>(watchAgent({ machine: card.dpu, clock: hasty, log: silentLogger }, adopted, forever()))
+    const first = supervisor.pid ?? 0
+    expect(await watched()).toEqual({ kind: 'ready', pid: first })
+    process.kill(first, 'SIGKILL')
+    expect(await next()).toEqual({ kind: 'lost', reason: 'the control agent is gone: it was ended by SIGKILL' })
+    expect(await watched()).toMatchObject({ kind: 'lost' })
+    expect(await next()).toMatchObject({ kind: 'back', pid: supervisor.pid })
+    expect(await watched()).toMatchObject({ kind: 'back', pid: supervisor.pid })
+    expect(supervisor.pid).not.toBe(first)
+  })
+
+  it('is healthy where all is as it should be, and else says what is not', async () => {
+    await using made = await bench()
+    const { card, supervisor, adopted } = made
+    const wrong = async (machine: Machine = card.dpu, agent = adopted): Promise<string[]> =>
+      (await agentHealth(machine, agent, forever())).findings.filter(({ ok }) => !ok).map(({ check, text }) => `${check}: ${text}`)
+    await supervisor.ready(forever())
+    expect(await wrong()).toEqual([])
+    expect((await agentHealth(card.dpu, adopted, forever())).process?.pid).toBe(supervisor.pid)
+
+    expect(await wrong(card.dpu, { ...adopted, vfio: [...adopted.vfio, '0000:06:00.0'] })).toEqual([
+      expect.stringMatching(/^command: its command does not name 0000:06:00\.0: /),
+      'driver: 0000:06:00.0 is bound to octeontx2-dpi',
+      expect.stringMatching(/^open: it does not have 0000:06:00\.0 open|^open: 0000:06:00\.0 has no IOMMU group/),
+    ])
+    const logged = (stdout: string): Machine => ({
+      read: (path) => card.dpu.read(path),
+      write: (path, text) => card.dpu.write(path, text),
+      readlink: (path) => card.dpu.readlink(path),
+      list: (path) => card.dpu.list(path),
+      place: (path, text, mode) => card.dpu.place(path, text, mode),
+      remove: (path) => card.dpu.remove(path),
+      run: async () => ({ exitCode: 0, exitSignal: null, stdout, stderr: '' }),
+    })
+    const ready = 'LIB: init\nCNXK: pem[0] pf[0] fw ready 1 addr 0x1\n'
+    expect(await wrong(logged(ready))).toEqual([])
+    expect(await wrong(logged('LIB: init\n'))).toEqual(['log: its firmware is not ready'])
+    expect(await wrong(logged('-- No entries --\n'))).toEqual([])
+    expect(await wrong(logged(`${ready}LIB: Got PERST\nCNXK: pem[0] pf[0] fw ready 0 addr 0x0\n`))).toEqual([
+      'log: the host is being reset',
+    ])
+    expect(await wrong(logged(`${ready}APP: Unable to handle perst event on PEM 0!\n`))).toEqual([
+      'log: it could not set up PCI link 0 again after the host was reset, and goes on without heartbeats',
+    ])
+    await supervisor[Symbol.asyncDispose]()
+    await expect.poll(() => wrong(), { timeout: 30_000 }).toEqual(['process: no control agent runs'])
+  })
+
+  it('is not healthy where its link has another driver, or it is there twice', async () => {
+    const process = (pid: string, at: number): readonly (readonly [string, string])[] => [
+      [`/proc/${pid}/stat`, `${pid} (octep_cp_agent) S ${'0 '.repeat(18)}${at} 0`],
+      [`/proc/${pid}/cmdline`, `octep_cp_agent\0/c.cfg\0--\0--pem_dev\0${PEM}\0`],
+    ]
+    const files = new Map([...process('7', 1), ...process('8', 2)])
+    const at = (path: string): string => {
+      const text = files.get(path)
+      if (text === undefined) throw Object.assign(new Error(path), { code: 'ENOENT' })
+      return text
+    }
+    const machine = {
+      read: async (path: string) => at(path),
+      readlink: async (path: string) => at(path),
+      list: async () => ['7', '8'],
+    } as unknown as Machine
+    const { process: found, findings } = await agentHealth(machine, { unit: 'u', vfio: [PEM] }, forever(), false)
+    expect([found, findings.map(({ text }) => text)]).toEqual([
+      undefined,
+      ['several control agents run: processes 7, 8', `${PEM} has no driver`],
+    ])
+  })
+})
