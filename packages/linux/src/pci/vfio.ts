@@ -49,7 +49,7 @@ export async function bindVfio(machine: Machine, address: string): Promise<VfioB
   if ((await namesIn(machine, deviceFile(address))) === undefined) throw noFunction(address)
   const before = await driverState(machine, address)
   if (before.driver === VFIO_DRIVER) {
-    const place = await usable(machine, address)
+    const place = await vfioPlace(machine, address)
     return { address, ...place, changed: false, before, undo: async () => {} }
   }
   if (!(await hasDriver(machine, VFIO_DRIVER))) throw notLoaded(VFIO_DRIVER)
@@ -60,7 +60,7 @@ export async function bindVfio(machine: Machine, address: string): Promise<VfioB
     await probeDrivers(machine, address)
     // The probe succeeds also where nothing was bound.
     await expectDriver(machine, address, VFIO_DRIVER, DRIVERS_PROBE)
-    return { address, ...(await usable(machine, address)), changed: true, before, undo }
+    return { address, ...(await vfioPlace(machine, address)), changed: true, before, undo }
   } catch (error) {
     await undo().catch(() => {})
     throw error
@@ -96,7 +96,16 @@ async function refuseWhileOpen(machine: Machine, address: string): Promise<void>
   })
 }
 
-async function usable(machine: Machine, address: string): Promise<Pick<VfioBinding, 'group' | 'node' | 'noIommu'>> {
+/** Where a program opens a function that vfio-pci has. */
+export type VfioPlace = Pick<VfioBinding, 'group' | 'node' | 'noIommu'>
+
+/**
+ * Where a program opens a function that vfio-pci has: all functions of its group must be free of other drivers, and the node must exist.
+ * Changes nothing.
+ *
+ * @throws OffloadError NOT_READY
+ */
+export async function vfioPlace(machine: Machine, address: string): Promise<VfioPlace> {
   const file = deviceFile(address, 'iommu_group')
   const group = Number(await linkedName(machine, file))
   if (!Number.isInteger(group)) {

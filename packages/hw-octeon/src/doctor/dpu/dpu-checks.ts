@@ -7,12 +7,13 @@ import { type DoctorContext, doctorContext } from '../context.ts'
 import { broken, fine, type OcteonCheck } from '../finding.ts'
 import { managementFinding } from '../management-link.ts'
 import { netdevsOf } from '../netdev.ts'
+import { type AgentExpectations, agentChecks } from './agent-checks.ts'
 import { cryptoChecks } from './crypto.ts'
 import { deferredFinding, pemFinding, portFinding, sdpRvuFinding } from './functions.ts'
 import { swapFinding } from './swap.ts'
 
 /** What is expected of a card on its DPU. */
-export interface OcteonDpuExpectations {
+export interface OcteonDpuExpectations extends AgentExpectations {
   /** How many VFs the host has; any number by default. */
   readonly vfs?: number | undefined
   /** The configured map of ports. */
@@ -55,6 +56,7 @@ export function octeonDpuChecks(machine: Machine, expected: OcteonDpuExpectation
       after: [FUNCTION],
       run: async () => await deferredFinding(machine, await context.inventory()),
     },
+    ...agentChecks(context, expected, FUNCTION),
     { id: 'octeon.dpu.swap', title: 'there is no swap', run: async () => await swapFinding(machine) },
     ...managementCheck(context, expected),
     ...cryptoChecks(context, expected.associations ?? securityAssociations, FUNCTION),

@@ -1,0 +1,90 @@
+import { ifPresent, type Machine } from '@cni-offload/linux/machine'
+import { parseAgentCommand } from '../../control-agent/command-line.ts'
+import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, OUT_OF_TREE_MODULE } from '../../control-agent/generation.ts'
+import type { DoctorContext } from '../context.ts'
+import { fine, type OcteonCheck } from '../finding.ts'
+import { configFinding } from './agent-config.ts'
+import { logFinding } from './agent-log.ts'
+import { type AgentProcess, deviceFinding, findAgents, processFinding } from './agent-process.ts'
+import { hugepageFinding } from './hugepages.ts'
+import { vfioFinding } from './vfio.ts'
+
+/** What is expected of the control agent. */
+export interface AgentExpectations {
+  /** Its release. @defaultValue the one that fits the firmware */
+  readonly sdk?: AgentSdk | 'auto' | undefined
+  /** Its configuration. @defaultValue the one that it was started with */
+  readonly agentConfig?: string | undefined
+  /** Where its output goes. @defaultValue the files of Marvell's and Red Hat's set-ups */
+  readonly agentLogs?: readonly string[] | undefined
+}
+
+const RELEASE = 'octeon.dpu.agent-release'
+const AGENT = 'octeon.dpu.agent'
+
+/** Files that the known set-ups let the agent print to. */
+const LOGS: readonly string[] = ['/tmp/octep-cp-log.txt', '/tmp/octep-cp-agent.log']
+
+/** Whether the control agent has what it needs, runs, and works. */
+export function agentChecks(context: DoctorContext, expected: AgentExpectations, after: string): readonly OcteonCheck[] {
+  const { machine } = context
+  const generation = async (): Promise<AgentGeneration> =>
+    agentGeneration(agentDevices(await context.inventory(), await isLoaded(machine, OUT_OF_TREE_MODULE)), expected.sdk)
+  const agents = async (): Promise<readonly AgentProcess[]> => await findAgents(machine)
+  const configOf = async (): Promise<{ readonly path: string; readonly pid?: number } | undefined> => {
+    if (expected.agentConfig !== undefined) return { path: expected.agentConfig }
+    const [agent] = await agents()
+    const path = agent === undefined ? undefined : parseAgentCommand(agent.argv)?.cfg
+    return agent === undefined || path === undefined ? undefined : { path, pid: agent.pid }
+  }
+  return [
+    {
+      id: RELEASE,
+      title: 'a release of the control agent fits the firmware',
+      after: [after],
+      run: async () => {
+        const { sdk, options, module } = await generation()
+        return fine(`SDK ${sdk}${options.length === 0 ? `, module ${module}` : `, ${options.join(' ')}`}`)
+      },
+    },
+    {
+      id: 'octeon.dpu.vfio',
+      title: 'the functions for the control agent can be opened by it',
+      after: [RELEASE],
+      run: async () => await vfioFinding(machine, (await generation()).vfio),
+    },
+    {
+      id: 'octeon.dpu.hugepages',
+      title: 'there are huge pages for the control agent, and not too many',
+      after: [RELEASE],
+      run: async () => await hugepageFinding(machine, (await generation()).hugepages),
+    },
+    {
+      id: AGENT,
+      title: 'one control agent runs, with what the firmware wants',
+      after: [RELEASE],
+      run: async () => processFinding(await agents(), await generation()),
+    },
+    {
+      id: 'octeon.dpu.agent-devices',
+      title: 'the control agent has its functions open',
+      after: [AGENT],
+      run: async () => await deviceFinding(machine, await agents(), (await generation()).vfio),
+    },
+    {
+      id: 'octeon.dpu.agent-log',
+      title: 'the control agent says that the host can use the card',
+      after: [AGENT],
+      run: async () => await logFinding(machine, expected.agentLogs ?? LOGS),
+    },
+    {
+      id: 'octeon.dpu.agent-config',
+      title: 'the configuration of the control agent is right',
+      after: [after],
+      run: async () => await configFinding(machine, await configOf()),
+    },
+  ]
+}
+
+const isLoaded = async (machine: Machine, module: string): Promise<boolean> =>
+  ((await ifPresent(machine.list('/sys/module'))) ?? []).includes(module)
