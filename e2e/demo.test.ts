@@ -22,13 +22,26 @@ const CILIUM_ONLY: Readonly<Record<string, number>> = {
   '^policy taken back: .* lands on every port$': 4,
 }
 
-test.skipIf(needsRoot).each(['delegate', 'hello', 'cilium'])(
-  'the demo succeeds with adapter %s and says so in its JSON (needs root for namespaces)',
-  async (adapter) => {
+/** What only a card with a control plane has to show. */
+const OCTEON_ONLY: Readonly<Record<string, number>> = {
+  '^the doctor, (before|hung)$': 2,
+  '^a new pod comes after (octep_cp_agent was killed|the PCI link was reset|octep_cp_agent hung and was killed)$': 3,
+  '^ping v[46] .* while (octep_cp_agent (is killed|hangs)|the host resets the PCI link)$': 18,
+}
+
+test.skipIf(needsRoot).each([
+  ['delegate', 'soft'],
+  ['hello', 'octeon'],
+  ['cilium', 'soft'],
+])(
+  'the demo succeeds with adapter %s over hardware %s and says so in its JSON (needs root for namespaces)',
+  async (adapter, hardware) => {
     const dir = await mkdtemp(join(tmpdir(), 'cni-offload-demo-test-'))
     try {
       const json = join(dir, 'demo.json')
-      const { stdout } = await run(process.execPath, [cli, 'demo', '--adapter', adapter, '--json', json], { timeout: 240_000 })
+      const { stdout } = await run(process.execPath, [cli, 'demo', '--adapter', adapter, '--hardware', hardware, '--json', json], {
+        timeout: 240_000,
+      })
       expect(stdout).toContain('nothing leaked')
       const report = JSON.parse(await readFile(json, 'utf8'))
       expect(report.nodes).toHaveLength(2)
@@ -39,6 +52,9 @@ test.skipIf(needsRoot).each(['delegate', 'hello', 'cilium'])(
       const shown = (name: RegExp): string[] => [...checks.keys()].filter((candidate) => name.test(candidate))
       for (const [name, count] of Object.entries(CILIUM_ONLY))
         expect(shown(new RegExp(name)), name).toHaveLength(adapter === 'cilium' ? count : 0)
+      for (const [name, count] of Object.entries(OCTEON_ONLY))
+        expect(shown(new RegExp(name)), name).toHaveLength(hardware === 'octeon' ? count : 0)
+      if (hardware === 'octeon') expect(checks.get('the doctor, hung')).toMatch(/Missed \d+ heartbeats/)
       if (adapter === 'cilium') {
         expect(checks.get('encryption between nodes, as cilium-agent of node1 tells it')).toBe(
           'not encrypted: the agent has no encryption (encryption mode Disabled, GET /healthz)',

@@ -11,6 +11,7 @@ import { labNamespaces } from '../lab/topology.ts'
 import { counterChecks, hostChecks, pingChecks, podPairs, tcpChecks } from './checks.ts'
 import { drawTopology } from './picture.ts'
 import { type DemoCheck, type DemoPod, type DemoReport, latency, type Leaks } from './report.ts'
+import { showOcteon } from './octeon/show.ts'
 import { CONTAINER_PREFIX, Runtime } from './runtime.ts'
 import type { Stage } from './stage.ts'
 import { showStarWars } from './starwars/show.ts'
@@ -51,6 +52,7 @@ export async function runDemo(options: LabOptions): Promise<DemoReport> {
     for (const { node, pod, outcome } of pods) await runtime.call('CHECK', node, pod.name, outcome.json)
     report({ name: 'CNI CHECK of every pod', ok: true, seen: `${pods.length} of ${pods.length}` })
     if (isCilium(lab.state.adapter)) await showStarWars(stage)
+    if (lab.state.hardware === 'octeon') await showOcteon(stage)
     for (const { node, pod } of pods) await runtime.call('DEL', node, pod.name)
     for (const { pod } of pods) await lab.deletePod(pod.name)
     leaks = await leaksInside(lab, net)

@@ -5,6 +5,7 @@ import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import { definePlugin, type DpuDevice, type Plugin, type PluginDeps } from '@cni-offload/sdk'
 import { z } from 'zod'
 import { generateAgentConfig } from '../cfg/generate.ts'
+import type { AgentHeartbeat } from '../cfg/model.ts'
 import { formatAgentConfig } from '../cfg/format.ts'
 import { AGENT_SDKS, type AgentGeneration, type AgentSdk } from '../control-agent/generation.ts'
 import { CptEngine } from '../crypto/cpt.ts'
@@ -56,6 +57,8 @@ export interface SetupOptions {
   readonly node: string
   /** Address with prefix length of the DPU's end of the management link. @defaultValue none is set */
   readonly managementAddress?: string | undefined
+  /** Heartbeats: their distance, 1000 to 15000 ms, and after how many that are missed the host gives the card up. @defaultValue 20 of 1000 ms */
+  readonly heartbeat?: Partial<AgentHeartbeat> | undefined
 }
 
 /** {@link ControlAgentOptions} with their defaults. */
@@ -83,7 +86,13 @@ const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.stric
   binary: absolute.default('/usr/bin/octep_cp_agent'),
   cfg: absolute.default('/etc/cni-offload/octeon.cfg'),
   sdk: z.enum([...AGENT_SDKS, 'auto']).default('auto'),
-  setup: z.strictObject({ node: z.string().min(1).max(253), managementAddress: managementAddress.optional() }).optional(),
+  setup: z
+    .strictObject({
+      node: z.string().min(1).max(253),
+      managementAddress: managementAddress.optional(),
+      heartbeat: z.strictObject({ intervalMs: z.number().exactOptional(), missCount: z.number().exactOptional() }).optional(),
+    })
+    .optional(),
 })
 
 /** Schema of {@link OcteonDpuOptions}. */
@@ -125,10 +134,13 @@ function controlPlaneOf(
   if (run === 'external') return new ForeignAgent({ machine, clock, log })
   const prepare = async ({ module, vfio, hugepages }: AgentGeneration, signal: AbortSignal): Promise<void> => {
     if (setup === undefined) return
-    const { node, managementAddress: address } = setup
+    const { node, managementAddress: address, heartbeat } = setup
     const wish = {
       agent: { module, vfio, hugepages },
-      config: { path: cfg, text: formatAgentConfig(generateAgentConfig({ node, device })) },
+      config: {
+        path: cfg,
+        text: formatAgentConfig(generateAgentConfig({ node, device, ...(heartbeat === undefined ? {} : { heartbeat }) })),
+      },
       addresses: address === undefined ? [] : [address],
       ...(ports === undefined ? {} : { ports }),
     }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
 import { mkdir, open, readdir, readFile, readlink, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { runChild } from '@cni-offload/sdk/exec'
@@ -15,7 +16,8 @@ export function localMachine(root: string = '/'): Machine {
   return {
     read: async (path) => await readFile(at(path), 'utf8'),
     async write(path, text) {
-      const file = await open(at(path), 'r+')
+      // Not 'r+': files of the kernel that can only be written refuse to be opened for both.
+      const file = await open(at(path), constants.O_WRONLY)
       try {
         await file.write(text)
       } finally {

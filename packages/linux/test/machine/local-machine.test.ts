@@ -40,6 +40,12 @@ it('the kernel says why it refuses a write', async () => {
   await expect(machine.write('/proc/self/oom_score_adj', 'much')).rejects.toSatisfy((error) => errnoOf(error) === 'EINVAL')
 })
 
+it.skipIf(process.getuid?.() !== 0)('writes to files of the kernel that can only be written (needs root)', async () => {
+  const refusal = localMachine().write('/sys/bus/platform/drivers_probe', 'no-such-device')
+  // That there is no such device only an open file can say; a read-only /sys says so before.
+  await expect(refusal).rejects.toSatisfy((error) => ['ENODEV', 'EINVAL', 'EROFS'].includes(errnoOf(error) ?? ''))
+})
+
 it('places a file whole, with its mode, over an old one, and leaves nothing beside it', async () => {
   const machine = localMachine(root)
   await machine.place('/etc/octeon/cfg', 'one')

@@ -7,7 +7,7 @@ import { DEATHSTAR, type Member } from './cast.ts'
 import type { Crew } from './crew.ts'
 import { landingChecks } from './landings.ts'
 import type { Stage } from '../stage.ts'
-import { Traffic } from './traffic.ts'
+import { Traffic } from '../traffic.ts'
 
 /** What the death of an agent is shown with. */
 export interface AgentDeathStage extends Stage {

@@ -6,6 +6,9 @@ import { stringify } from 'yaml'
 import { ADDRESSES } from '../addresses.ts'
 import type { DaemonRole, LabCard } from '../model.ts'
 
+/** The host notices a control agent that hangs within seconds; twenty of them, as it is by default, would be long to watch. */
+const HEARTBEAT = { intervalMs: 1_000, missCount: 8 }
+
 /** A plugin as the configuration of a daemon names it. */
 export interface PluginEntry {
   /** Module. */
@@ -62,7 +65,10 @@ export function octeonPlugins(
     agent: {
       plugin,
       export: 'fakeOcteonDpu',
-      options: { socket, octeon: { device, controlAgent: { binary, cfg, setup: { node: name, managementAddress: address('agent') } } } },
+      options: {
+        socket,
+        octeon: { device, controlAgent: { binary, cfg, setup: { node: name, managementAddress: address('agent'), heartbeat: HEARTBEAT } } },
+      },
     },
   }
 }

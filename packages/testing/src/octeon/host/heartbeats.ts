@@ -1,3 +1,5 @@
+import type { Clock } from '@cni-offload/sdk'
+import type { ControlPlane } from '../wire/control-plane.ts'
 import { isOfFunction } from '../wire/netdevs.ts'
 import { type CardEnvironment, PF_WIRE } from './environment.ts'
 
@@ -44,6 +46,12 @@ async function untilReopened({ control, clock, netdevs, hostDriver }: CardEnviro
     await clock.sleep(REOPEN_POLL_MS, signal)
     const link = (await netdevs.links('host')).find((candidate) => isOfFunction(candidate, pci))
     if (link?.up === false) closed = true
-    else if (closed && link?.up === true && control.answering) return
+    else if (closed && link?.up === true && answers(control, clock)) return
   }
+}
+
+/** An agent that hangs is there, and does not answer. */
+function answers(control: ControlPlane, clock: Clock): boolean {
+  const silentMs = clock.monotonic() - control.lastBeat
+  return control.answering && (control.steady || silentMs < 2 * control.config.heartbeatMs)
 }

@@ -1,7 +1,7 @@
 import { PingStream } from '@cni-offload/testing'
-import type { Lab } from '../../lab/lab.ts'
-import { familyOf, plain, type PodPair, where } from '../checks.ts'
-import type { DemoCheck } from '../report.ts'
+import type { Lab } from '../lab/lab.ts'
+import { familyOf, plain, type PodPair, where } from './checks.ts'
+import type { DemoCheck } from './report.ts'
 
 interface Flow {
   readonly name: string
