@@ -28,7 +28,6 @@ export * from './control-agent/watch-agent.ts'
 export * from './crypto/index.ts'
 export * from './doctor/index.ts'
 export * from './dpu/control-plane.ts'
-export { ForeignAgent, type ForeignAgentDeps } from './dpu/foreign-agent.ts'
 export { OcteonDpu, type OcteonDpuDeps } from './dpu/octeon-dpu.ts'
 export {
   type ControlAgentConfig,
@@ -41,6 +40,7 @@ export {
   type SetupOptions,
 } from './dpu/plugin.ts'
 export { SupervisedAgent, type SupervisedAgentDeps, type SupervisedAgentOptions } from './dpu/supervised-agent.ts'
+export { WatchedAgent, type WatchedAgentDeps, type WatchedAgentOptions } from './dpu/watched-agent.ts'
 export type { BringUpOptions } from './host/bring-up.ts'
 export { FunctionBook, type FunctionBookDeps, type Pristine } from './host/function-book.ts'
 export { OcteonHost, type OcteonHostDeps } from './host/octeon-host.ts'

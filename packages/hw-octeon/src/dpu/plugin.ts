@@ -16,9 +16,9 @@ import { planSetup } from '../setup/plan.ts'
 import { Receipt } from '../setup/receipt.ts'
 import { applySetup } from '../setup/setup.ts'
 import type { ControlPlane } from './control-plane.ts'
-import { ForeignAgent } from './foreign-agent.ts'
 import { OcteonDpu } from './octeon-dpu.ts'
 import { SupervisedAgent } from './supervised-agent.ts'
+import { WatchedAgent } from './watched-agent.ts'
 
 /** Options of {@link octeonDpu}. */
 export interface OcteonDpuOptions {
@@ -38,6 +38,8 @@ export interface OcteonDpuOptions {
 export interface ControlAgentOptions {
   /** `supervise` runs it as a child and keeps it alive; `external` leaves it to somebody else, such as systemd. @defaultValue 'supervise' */
   readonly run?: 'supervise' | 'external' | undefined
+  /** With `external`, the unit of systemd that runs it. @defaultValue 'octep-cp-agent.service' */
+  readonly unit?: string | undefined
   /** The program. @defaultValue '/usr/bin/octep_cp_agent' */
   readonly binary?: string | undefined
   /** Its configuration. @defaultValue '/etc/cni-offload/octeon.cfg' */
@@ -64,6 +66,7 @@ export interface SetupOptions {
 /** {@link ControlAgentOptions} with their defaults. */
 export interface ControlAgentConfig {
   readonly run: 'supervise' | 'external'
+  readonly unit: string
   readonly binary: string
   readonly cfg: string
   readonly sdk: AgentSdk | 'auto'
@@ -83,6 +86,7 @@ const absolute = z.string().startsWith('/', 'an absolute path')
 
 const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.strictObject({
   run: z.enum(['supervise', 'external']).default('supervise'),
+  unit: z.string().min(1).default('octep-cp-agent.service'),
   binary: absolute.default('/usr/bin/octep_cp_agent'),
   cfg: absolute.default('/etc/cni-offload/octeon.cfg'),
   sdk: z.enum([...AGENT_SDKS, 'auto']).default('auto'),
@@ -127,11 +131,11 @@ export async function makeOcteonDpu(deps: PluginDeps, config: Omit<OcteonDpuConf
 
 function controlPlaneOf(
   { log, clock, stateDir }: PluginDeps,
-  { device, netns, ports, controlAgent: { run, setup, binary, cfg, sdk } }: Omit<OcteonDpuConfig, 'root'>,
+  { device, netns, ports, controlAgent: { run, unit, setup, binary, cfg, sdk } }: Omit<OcteonDpuConfig, 'root'>,
   machine: Machine,
   net: LinuxNet,
 ): ControlPlane {
-  if (run === 'external') return new ForeignAgent({ machine, clock, log })
+  if (run === 'external') return new WatchedAgent({ machine, clock, log }, { unit, sdk })
   const prepare = async ({ module, vfio, hugepages }: AgentGeneration, signal: AbortSignal): Promise<void> => {
     if (setup === undefined) return
     const { node, managementAddress: address, heartbeat } = setup
