@@ -7,12 +7,12 @@ import {
   generateAgentConfig,
   isAgentChip,
   MANAGEMENT_LINK_LOCAL,
-  OUT_OF_TREE_MODULE,
+  outOfTreeLoaded,
   type OcteonInventory,
   sdpPorts,
   type SetupWish,
 } from '@cni-offload/hw-octeon'
-import { ifPresent, type Machine } from '@cni-offload/linux/machine'
+import type { Machine } from '@cni-offload/linux/machine'
 import { OffloadError } from '@cni-offload/sdk'
 
 /** What the command line says of a set-up. */
@@ -43,9 +43,8 @@ export async function setupWish(machine: Machine, inventory: OcteonInventory, fl
   const { side } = inventory
   const wish: SetupWish = { ...addressesOf(flags, side ?? 'dpu'), ...(flags.pf === undefined ? {} : { pf: flags.pf }) }
   if (side !== 'dpu') return wish
-  const oldest = (await ifPresent(machine.list(`/sys/module/${OUT_OF_TREE_MODULE}`))) !== undefined
   // That it is not loaded yet is no reason against it: loading it is a part of the set-up.
-  const agent = agentGeneration(agentDevices(inventory, oldest ? true : undefined), flags.sdk)
+  const agent = agentGeneration(agentDevices(inventory, (await outOfTreeLoaded(machine)) ? true : undefined), flags.sdk)
   return { ...wish, agent, ...configOf(inventory, flags) }
 }
 

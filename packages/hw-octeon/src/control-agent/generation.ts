@@ -1,3 +1,4 @@
+import { ifPresent, type Machine } from '@cni-offload/linux/machine'
 import { comparePciAddresses } from '@cni-offload/linux/pci'
 import { OffloadError } from '@cni-offload/sdk'
 import { functionsOf, type OcteonFunctions } from '../pci/functions.ts'
@@ -25,6 +26,11 @@ export function agentDevices(inventory: Pick<OcteonFunctions, 'functions'>, outO
   const of = (device: string): string[] => functionsOf(inventory, device).map(({ address }) => address)
   const devices = { pem: of('a06c'), dpi: of('a080'), sdpRvu: of('a0ef') }
   return outOfTreeModule === undefined ? devices : { ...devices, outOfTreeModule }
+}
+
+/** Whether the module of the oldest agents is loaded. */
+export async function outOfTreeLoaded(machine: Machine): Promise<boolean> {
+  return (await ifPresent(machine.list(`/sys/module/${OUT_OF_TREE_MODULE}`))) !== undefined
 }
 
 /** How a release of the control agent is started, and what has to be there before. */

@@ -1,14 +1,17 @@
-import type { Machine } from '@cni-offload/linux/machine'
+import { basename, dirname } from 'node:path'
+import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import { bindVfio } from '@cni-offload/linux/pci'
 import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { parseAgentConfig } from '../cfg/check.ts'
 import { shortestWindowMs } from '../cfg/model.ts'
 import { agentCommand } from '../control-agent/command-line.ts'
 import { EventHub } from '../control-agent/events.ts'
-import { type AgentGeneration, agentDevices, agentGeneration, type AgentSdk } from '../control-agent/generation.ts'
+import { type AgentGeneration, agentDevices, agentGeneration, type AgentSdk, outOfTreeLoaded } from '../control-agent/generation.ts'
 import { AgentSupervisor } from '../control-agent/supervisor.ts'
 import { readInventory } from '../pci/inventory.ts'
 import type { ControlPlane, ControlPlaneEvent } from './control-plane.ts'
+
+const STDBUF = '/usr/bin/stdbuf'
 
 /** What a {@link SupervisedAgent} is made of. */
 export interface SupervisedAgentDeps {
@@ -52,10 +55,12 @@ export class SupervisedAgent implements ControlPlane {
   async start(signal: AbortSignal): Promise<void> {
     const { machine, clock, log, prepare } = this.#deps
     const { binary, cfg, sdk, pidFile } = this.#options
-    const generation = agentGeneration(agentDevices(await readInventory(machine)), sdk)
+    const generation = agentGeneration(agentDevices(await readInventory(machine), (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
     await prepare?.(generation, signal)
     const windowMs = shortestWindowMs(parseAgentConfig(await this.#configuration(), cfg))
-    const argv = agentCommand({ generation, cfg, binary })
+    // Without it half of what the agent says comes in blocks, and that it hangs after a reset of the host comes far too late.
+    const stdbuf = (await localMachine().list(dirname(STDBUF))).includes(basename(STDBUF)) ? STDBUF : undefined
+    const argv = agentCommand({ generation, cfg, binary, ...(stdbuf === undefined ? {} : { stdbuf }) })
     log.info({ sdk: generation.sdk, command: argv.join(' ') }, 'the control agent is started')
     const rebind = async (): Promise<void> => {
       for (const address of generation.vfio) await bindVfio(machine, address)

@@ -1,7 +1,7 @@
 import type { Machine } from '@cni-offload/linux/machine'
 import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { deadline } from '@cni-offload/sdk/runtime'
-import { agentDevices, agentGeneration, type AgentSdk } from '../control-agent/generation.ts'
+import { agentDevices, agentGeneration, type AgentSdk, outOfTreeLoaded } from '../control-agent/generation.ts'
 import { watchAgent } from '../control-agent/watch-agent.ts'
 import { readInventory } from '../pci/inventory.ts'
 import type { ControlPlane, ControlPlaneEvent } from './control-plane.ts'
@@ -50,7 +50,7 @@ export class WatchedAgent implements ControlPlane {
   async *events(signal: AbortSignal): AsyncIterable<ControlPlaneEvent> {
     const { machine } = this.#deps
     const { unit, sdk } = this.#options
-    const { vfio } = agentGeneration(agentDevices(await readInventory(machine)), sdk)
+    const { vfio } = agentGeneration(agentDevices(await readInventory(machine), (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
     for await (const event of watchAgent(this.#deps, { unit, vfio }, signal)) {
       if (event.kind === 'lost') yield event
       else if (event.kind !== 'given-up') yield { kind: 'ready' }

@@ -16,6 +16,12 @@ describe('startChild', { timeout: 60_000 }, () => {
     child.kill('SIGINT')
   })
 
+  it('has told all that was printed when it tells the end, however much that is', async () => {
+    const { child, lines } = await run('seq 1 50000; seq 1 50000 >&2; exit 0')
+    await child.ended
+    expect(lines).toHaveLength(100_000)
+  })
+
   it('tells which signal has ended it', async () => {
     const { child } = await run('exec sleep 600')
     child.kill('SIGTERM')

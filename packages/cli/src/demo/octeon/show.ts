@@ -4,6 +4,8 @@ import { connectFakeOcteonCard, connectFakeOcteonMachine } from '@cni-offload/te
 import { runChecks } from '../../doctor/run.ts'
 import type { CheckResult } from '../../doctor/check.ts'
 import type { LabCard, LabNode } from '../../lab/model.ts'
+import { controlAgentFolder } from '../../lab/octeon/card.ts'
+import { connectDpu } from '../../lab/octeon/connect-dpu.ts'
 import { podPairs } from '../checks.ts'
 import type { DemoCheck } from '../report.ts'
 import type { Stage } from '../stage.ts'
@@ -98,9 +100,9 @@ async function pidOf(node: LabNode): Promise<number> {
 }
 
 /** The doctor on both sides finds exactly what is expected to be broken. */
-async function doctor({ card }: CardStage, when: string, expected: readonly string[]): Promise<DemoCheck[]> {
+async function doctor({ card, node }: CardStage, when: string, expected: readonly string[]): Promise<DemoCheck[]> {
   await using host = await connectFakeOcteonMachine(card.socket, 'host')
-  await using dpu = await connectFakeOcteonMachine(card.socket, 'dpu')
+  await using dpu = await connectDpu(card.socket, controlAgentFolder(node.dir))
   const sides = { host: octeonHostChecks(host, {}), DPU: octeonDpuChecks(dpu, {}) }
   const found = await Promise.all(
     Object.entries(sides).map(async ([side, checks]) => ({

@@ -27,6 +27,11 @@ export interface OcteonCard extends LabCard {
   readonly cfg: string
 }
 
+/** Folder of a node's control agent. */
+export function controlAgentFolder(nodeDir: string): string {
+  return join(nodeDir, 'octeon')
+}
+
 /** What the fake card of a node is made from. */
 export interface OcteonInput {
   /** Folder of the node. */
@@ -43,7 +48,7 @@ export interface OcteonInput {
 
 /** Writes the configuration of a node's fake card, which is as after the machines have booted, and puts its control agent into place. */
 export async function prepareOcteon({ dir, hostNetns, dpuNetns, silicon, vfs }: OcteonInput): Promise<OcteonCard> {
-  const folder = join(dir, 'octeon')
+  const folder = controlAgentFolder(dir)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const socket = join(dir, 'card.sock')
   const card: FakeCardProcessConfig = { socket, hostNetns, dpuNetns, siliconName: silicon, vfs, state: 'fresh', agent: 'none' }

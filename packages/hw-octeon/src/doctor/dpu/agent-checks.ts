@@ -1,6 +1,5 @@
-import { ifPresent, type Machine } from '@cni-offload/linux/machine'
 import { parseAgentCommand } from '../../control-agent/command-line.ts'
-import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, OUT_OF_TREE_MODULE } from '../../control-agent/generation.ts'
+import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, outOfTreeLoaded } from '../../control-agent/generation.ts'
 import type { DoctorContext } from '../context.ts'
 import { fine, type OcteonCheck } from '../finding.ts'
 import { configFinding } from './agent-config.ts'
@@ -29,7 +28,7 @@ const LOGS: readonly string[] = ['/tmp/octep-cp-log.txt', '/tmp/octep-cp-agent.l
 export function agentChecks(context: DoctorContext, expected: AgentExpectations, after: string): readonly OcteonCheck[] {
   const { machine } = context
   const generation = async (): Promise<AgentGeneration> =>
-    agentGeneration(agentDevices(await context.inventory(), await isLoaded(machine, OUT_OF_TREE_MODULE)), expected.sdk)
+    agentGeneration(agentDevices(await context.inventory(), await outOfTreeLoaded(machine)), expected.sdk)
   const agents = async (): Promise<readonly AgentProcess[]> => await findAgents(machine)
   const configOf = async (): Promise<{ readonly path: string; readonly pid?: number } | undefined> => {
     if (expected.agentConfig !== undefined) return { path: expected.agentConfig }
@@ -85,6 +84,3 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
     },
   ]
 }
-
-const isLoaded = async (machine: Machine, module: string): Promise<boolean> =>
-  ((await ifPresent(machine.list('/sys/module'))) ?? []).includes(module)
