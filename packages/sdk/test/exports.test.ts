@@ -80,7 +80,15 @@ describe('entries', () => {
   })
 
   it('./exec starts processes, and does not bring the container along', () => {
-    expect(outside('../src/exec/index.ts')).toEqual(['node:child_process', 'node:fs', 'node:fs/promises', 'node:path', 'zod'])
+    expect(outside('../src/exec/index.ts')).toEqual([
+      'node:child_process',
+      'node:events',
+      'node:fs',
+      'node:fs/promises',
+      'node:path',
+      'node:readline',
+      'zod',
+    ])
   })
 
   it('./exec exports what was released', () => {
@@ -98,6 +106,7 @@ describe('entries', () => {
       'pluginList',
       'pluginType',
       'runChild',
+      'startChild',
       'withMac',
     ])
   })
@@ -121,6 +130,7 @@ describe('entries', () => {
       'pluginReference',
       'reached',
       'readConfigFile',
+      'refuseIfAborted',
       'runDaemon',
       'serveMetrics',
       'token',
