@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { cfgCommand } from '../octeon/cfg.ts'
+import { cryptoCommand } from '../octeon/crypto.ts'
 import { inventoryCommand } from '../octeon/inventory.ts'
 import { setupCommand } from '../octeon/setup.ts'
 import { unitCommand } from '../octeon/unit.ts'
@@ -7,9 +8,10 @@ import { unitCommand } from '../octeon/unit.ts'
 /** `offload octeon …`: a Marvell OCTEON, before and beside the daemons. */
 export function octeonCommand(): Command {
   return new Command('octeon')
-    .description('Marvell OCTEON: its control agent and its set-up')
+    .description('Marvell OCTEON: its functions, set-up, control agent and crypto engine')
     .addCommand(inventoryCommand())
     .addCommand(setupCommand())
     .addCommand(cfgCommand())
     .addCommand(unitCommand())
+    .addCommand(cryptoCommand())
 }
