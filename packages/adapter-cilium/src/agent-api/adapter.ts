@@ -1,4 +1,3 @@
-import type { LinuxNet } from '@cni-offload/linux'
 import {
   type AdapterCapabilities,
   type AttachmentKey,
@@ -16,36 +15,23 @@ import {
   type RememberedAttachment,
 } from '@cni-offload/sdk'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
-import type { AttachmentStore, StoredAttachment } from '../state/attachment-store.ts'
+import type { StoredAttachment } from '../state/attachment-store.ts'
+import type { CommonParts } from '../parts.ts'
 import { reached } from '../steps.ts'
-import type { AddressBook } from './address-book.ts'
-import type { AgentInspector } from './agent-info.ts'
 import { type AttachJob, Buildup } from './buildup.ts'
-import type { Deletions } from './deletions.ts'
-import { type Endpoints, UNTIL_DONE } from './endpoints.ts'
+import { UNTIL_DONE } from './endpoints.ts'
 import type { EndpointDevice, EndpointDevices } from './endpoint-device.ts'
 import { dueDeletion } from './identity.ts'
 import { portTaken } from './pod-device.ts'
 import { addressesOf, podAddresses, refuseUnencrypted, refuseUnsupported, sameAddresses } from './wishes.ts'
 
 /** What a {@link CiliumAdapter} is made of. */
-export interface CiliumParts {
-  /** Network operations; disposed with the adapter. */
-  readonly net: LinuxNet
-  /** Its attachments; disposed with the adapter. */
-  readonly store: AttachmentStore
-  /** The agent's endpoints. */
-  readonly endpoints: Endpoints
-  /** What the agent is. */
-  readonly inspector: AgentInspector
-  /** Addresses. */
-  readonly addresses: AddressBook
-  /** Endpoints that have to go; disposed with the adapter. */
-  readonly deletions: Deletions
+export interface CiliumParts extends Pick<
+  CommonParts,
+  'net' | 'store' | 'endpoints' | 'inspector' | 'addresses' | 'deletions' | 'connectTimeoutMs'
+> {
   /** What endpoints are made over. */
   readonly devices: EndpointDevices
-  /** How long an attach bears with an agent that is not there, milliseconds. */
-  readonly connectTimeoutMs: number
 }
 
 /**

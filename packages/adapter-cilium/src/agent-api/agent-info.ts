@@ -1,4 +1,5 @@
 import { type Clock, OffloadError, type OpContext } from '@cni-offload/sdk'
+import { deadline } from '@cni-offload/sdk/runtime'
 import type { CiliumClient } from '../api/client.ts'
 import { type Caller, NO_PATIENCE } from '../api/patience.ts'
 import type { AgentConfig, AgentHealth } from '../api/schemas.ts'
@@ -51,6 +52,9 @@ export function expectationsOf(options: CiliumOptions): Expectations {
   return { nodeName, families, ownAddresses: mode === 'agent-api', ...(mode === 'agent-api' ? { device: options.device } : {}) }
 }
 
+/** One that is in order answers in milliseconds; whatever comes later waits for it as long as it may take. */
+const GREET_WITHIN_MS = 3_000
+
 /** How long what was learned of an agent holds, milliseconds: it may have been restarted with another configuration. */
 const FRESH_MS = 10_000
 
@@ -79,9 +83,9 @@ export class AgentInspector {
     return FAMILIES.filter((family) => routers === undefined || routers[family] !== undefined)
   }
 
-  /** Says in the log what the agent is, if it is there. */
-  async greet(ctx: OpContext): Promise<void> {
-    await this.inspect({ ...ctx, patience: NO_PATIENCE })
+  /** Says in the log what the agent is, if it is there and answers soon: one that hangs must not hold up the start. */
+  async greet(ctx: OpContext, withinMs: number = GREET_WITHIN_MS): Promise<void> {
+    await this.inspect({ ...ctx, signal: deadline(ctx.signal, withinMs), patience: NO_PATIENCE })
       .then((info) => ctx.log.info({ ...info }, 'cilium-agent is there'))
       .catch((error: unknown) => ctx.log.warn({ error }, 'cilium-agent cannot be used yet'))
   }

@@ -1,5 +1,5 @@
 import type { AttachmentStore as PluginStore, DelegateAdapter } from '@cni-offload/adapter-delegate'
-import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import type { NetnsPath } from '@cni-offload/linux'
 import {
   type AdapterCapabilities,
   type AttachmentKey,
@@ -15,42 +15,31 @@ import {
   type PortRef,
   type RememberedAttachment,
 } from '@cni-offload/sdk'
-import type { AgentInspector } from '../agent-api/agent-info.ts'
-import type { Deletions } from '../agent-api/deletions.ts'
-import { type Endpoints, UNTIL_DONE } from '../agent-api/endpoints.ts'
+import { UNTIL_DONE } from '../agent-api/endpoints.ts'
 import { ownerOf } from '../agent-api/identity.ts'
 import { withVethEnds } from '../agent-api/veth-devices.ts'
 import { podAddresses, refuseUnencrypted, sameAddresses } from '../agent-api/wishes.ts'
 import type { Caller } from '../api/patience.ts'
-import type { AttachmentStore } from '../state/attachment-store.ts'
+import type { CommonParts } from '../parts.ts'
 import type { AddressHolders } from './address-holders.ts'
 import { keyOf } from './cilium-runner.ts'
 import type { Restorer } from './restorer.ts'
 
 /** What a {@link CiliumSpliceAdapter} is made of. */
-export interface CiliumSpliceParts {
+export interface CiliumSpliceParts extends Pick<
+  CommonParts,
+  'net' | 'store' | 'inspector' | 'endpoints' | 'deletions' | 'connectTimeoutMs'
+> {
   /** Runs the plugin list against proxy namespaces and splices what it makes; disposed with the adapter. */
   readonly engine: DelegateAdapter
   /** What the engine keeps. */
   readonly attachments: PluginStore
-  /** Network operations. */
-  readonly net: LinuxNet
   /** Namespace of the agent. */
   readonly home: NetnsPath
-  /** What the agent is. */
-  readonly inspector: AgentInspector
-  /** The agent's endpoints. */
-  readonly endpoints: Endpoints
   /** Gives running pods back what they had. */
   readonly restorer: Restorer
   /** Who has which address. */
   readonly holders: AddressHolders
-  /** Endpoints that have to go; disposed with the adapter. */
-  readonly deletions: Deletions
-  /** Where those are kept; disposed with the adapter. */
-  readonly store: AttachmentStore
-  /** How long an attach bears with an agent that is not there, milliseconds. */
-  readonly connectTimeoutMs: number
 }
 
 /**
@@ -94,9 +83,12 @@ export class CiliumSpliceAdapter implements CniAdapter {
     if (req.had !== undefined) this.#parts.holders.set(keyOf(req.key), ownerOf(req.pod, req.key), podAddresses(req.had).ips)
     await this.#renew(req, caller)
     try {
-      return await engine.attach(req, ctx)
-    } finally {
+      const result = await engine.attach(req, ctx)
       this.#noteHolder(req.key)
+      return result
+    } catch (error) {
+      this.#tryNoteHolder(req.key, ctx)
+      throw error
     }
   }
 
@@ -159,6 +151,15 @@ export class CiliumSpliceAdapter implements CniAdapter {
     const ips = row?.result === undefined ? row?.again?.ips : podAddresses(row.result).ips
     if (row === undefined) holders.delete(keyOf(key))
     else holders.set(keyOf(key), ownerOf(row.request.pod, key), ips ?? [])
+  }
+
+  /** After an attach that has failed: nothing here may hide why. */
+  #tryNoteHolder(key: AttachmentKey, { log }: OpContext): void {
+    try {
+      this.#noteHolder(key)
+    } catch (error) {
+      log.warn({ error, key: formatAttachmentKey(key) }, 'which addresses the attachment has is not known')
+    }
   }
 
   async #turn(key: AttachmentKey, { signal }: OpContext): Promise<Disposable> {
