@@ -13,3 +13,6 @@ export const rootFolder: z.ZodString = z.string().startsWith('/', 'an absolute p
 export const managementAddress: z.ZodType<string, string> = z.union([z.cidrv4(), z.cidrv6()], {
   error: 'an address with prefix length such as 192.168.1.2/24',
 })
+
+/** Options of which some have got their defaults. */
+export type WithDefaults<T, K extends keyof T> = Omit<T, K> & { readonly [Key in K]-?: Exclude<T[Key], undefined> }

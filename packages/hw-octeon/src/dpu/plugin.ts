@@ -10,7 +10,7 @@ import { formatAgentConfig } from '../cfg/format.ts'
 import { AGENT_SDKS, type AgentGeneration, type AgentSdk } from '../control-agent/generation.ts'
 import { CptEngine } from '../crypto/cpt.ts'
 import type { PortTable } from '../map/ports.ts'
-import { managementAddress, pciAddress, rootFolder } from '../options.ts'
+import { managementAddress, pciAddress, rootFolder, type WithDefaults } from '../options.ts'
 import { readInventory } from '../pci/inventory.ts'
 import { planSetup } from '../setup/plan.ts'
 import { Receipt } from '../setup/receipt.ts'
@@ -64,22 +64,12 @@ export interface SetupOptions {
 }
 
 /** {@link ControlAgentOptions} with their defaults. */
-export interface ControlAgentConfig {
-  readonly run: 'supervise' | 'external'
-  readonly unit: string
-  readonly binary: string
-  readonly cfg: string
-  readonly sdk: AgentSdk | 'auto'
-  readonly setup?: SetupOptions | undefined
-}
+export type ControlAgentConfig = WithDefaults<ControlAgentOptions, 'run' | 'unit' | 'binary' | 'cfg' | 'sdk'>
 
 /** {@link OcteonDpuOptions} with their defaults. */
-export interface OcteonDpuConfig {
-  readonly device: string
+export interface OcteonDpuConfig extends WithDefaults<Omit<OcteonDpuOptions, 'controlAgent'>, 'device' | 'netns' | 'root'> {
+  /** Who runs octep_cp_agent, and how. */
   readonly controlAgent: ControlAgentConfig
-  readonly ports?: PortTable | undefined
-  readonly netns: string
-  readonly root: string
 }
 
 const absolute = z.string().startsWith('/', 'an absolute path')

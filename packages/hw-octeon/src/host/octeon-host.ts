@@ -15,7 +15,7 @@ import {
   type VfSettings,
   type VirtualFunction,
 } from '@cni-offload/sdk'
-import { refuseIfAborted } from '@cni-offload/sdk/runtime'
+import { Limiter, refuseIfAborted } from '@cni-offload/sdk/runtime'
 import { bringUp, type BringUpOptions } from './bring-up.ts'
 import { VF_DRIVER, VF_MAX_MTU } from './drivers.ts'
 import type { FunctionBook } from './function-book.ts'
@@ -68,6 +68,7 @@ export class OcteonHost implements HostDevice {
   readonly #netdevs: FunctionNetdevs
   readonly #pfWatch: PfWatch
   readonly #lastResort: LastResort
+  readonly #turns = new Limiter(1)
   #pf: string | undefined
 
   /** Nothing is touched before the first call. */
@@ -166,13 +167,13 @@ export class OcteonHost implements HostDevice {
     }
   }
 
-  /** The card, brought up by whoever asks first; a failure is for that caller only. */
+  /** The card, brought up by one who asks at a time; a failure is for that caller only. */
   async #ready(signal: AbortSignal): Promise<PciDevice> {
     const { machine, net, clock, log, netns: home, options } = this.#deps
     if (this.#pf === undefined) {
-      const pf = await bringUp({ machine, net, clock, log, home }, options, signal)
-      this.#pf = pf.address
-      return pf
+      using _turn = await this.#turns.acquire(signal)
+      // Whoever had the turn before has done it, unless it failed.
+      this.#pf ??= (await bringUp({ machine, net, clock, log, home }, options, signal)).address
     }
     const pf = await readPciDevice(machine, this.#pf)
     if (pf === undefined)

@@ -4,7 +4,7 @@ import { deviceName, netnsPath, owning } from '@cni-offload/linux/function'
 import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import { definePlugin, type HostDevice, OffloadError, type Plugin, type PluginDeps } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { managementAddress, pciAddress, rootFolder } from '../options.ts'
+import { managementAddress, pciAddress, rootFolder, type WithDefaults } from '../options.ts'
 import { FunctionBook } from './function-book.ts'
 import { OcteonHost } from './octeon-host.ts'
 
@@ -31,17 +31,8 @@ export interface OcteonHostOptions {
   readonly root?: string | undefined
 }
 
-/** The options with their defaults. */
-export interface OcteonHostConfig {
-  readonly device: string
-  readonly pf?: string | undefined
-  readonly vfs?: number | undefined
-  readonly managementAddress?: string | undefined
-  readonly readyMs: number
-  readonly reloadDrivers: 'never' | 'idle'
-  readonly netns: string
-  readonly root: string
-}
+/** {@link OcteonHostOptions} with their defaults. */
+export type OcteonHostConfig = WithDefaults<OcteonHostOptions, 'device' | 'readyMs' | 'reloadDrivers' | 'netns' | 'root'>
 
 /** Schema of {@link OcteonHostOptions}. */
 export const octeonHostOptions: z.ZodType<OcteonHostConfig, OcteonHostOptions> = z.strictObject({

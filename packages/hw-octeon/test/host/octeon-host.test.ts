@@ -2,7 +2,7 @@ import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
 import { type DeviceEvent, type OpContext, silentLogger, type VfId } from '@cni-offload/sdk'
 import { isRoot, ROOT_REASON, TestNetns } from '@cni-offload/testing'
 import { shippedConfig } from '@cni-offload/testing/octeon'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { type FakeNode, fakeNode } from '../fake-node.ts'
 
 const ctx = (): OpContext => ({ signal: AbortSignal.timeout(30_000), log: silentLogger })
@@ -45,6 +45,14 @@ describe.skipIf(!isRoot())(`the host half of an OCTEON (${ROOT_REASON})`, { time
     expect(await net.addresses(node.hostNetns, 'enp1s0')).toEqual(['192.168.77.2/24'])
     const again = await node.newHost({ options })
     expect(await again.discover(ctx())).toHaveLength(2)
+  })
+
+  it('is brought up once by all who ask at the same time', async () => {
+    await using node = await fakeNode(net, { state: 'fresh', vfs: 3, vfDelayMs: 20 })
+    const written = vi.spyOn(node.card.host, 'write')
+    const all = await Promise.all([node.host.discover(ctx()), node.host.discover(ctx()), node.host.release(first(node), {}, ctx())])
+    expect([all[0].length, all[1].length]).toEqual([3, 3])
+    expect(written.mock.calls.filter(([path]) => path.endsWith('/sriov_numvfs'))).toHaveLength(1)
   })
 
   it('does not take functions from pods to change their number', async () => {
