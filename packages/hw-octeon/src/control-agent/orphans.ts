@@ -60,7 +60,7 @@ const sameLink = (one: string | undefined, other: string | undefined): boolean =
 
 function somebodyElses({ pid, argv }: ProcessEntry): OffloadError {
   return new OffloadError('ALREADY_EXISTS', `another control agent serves this card: process ${pid}, ${argv.join(' ')}`, {
-    hint: 'stop it where it is supervised (systemctl stop …; kill -INT), or let the backend watch it: agent: { unit: … }',
+    hint: 'stop it where it is supervised (systemctl stop …; kill -INT), or let the backend watch it: controlAgent: { run: external, unit: … }',
   })
 }
 

@@ -123,12 +123,12 @@ export class AgentSupervisor implements AsyncDisposable {
     const began = async (pid: number): Promise<void> => {
       this.#pid = pid
       const entry = await readProcess(machine, pid)
-      if (entry !== undefined) await writePidFile(machine, pidFile, entry)
+      if (entry !== undefined) await this.#note(() => writePidFile(machine, pidFile, entry))
     }
     const changed = (pid: number, ready: boolean, reason: string): void => (ready ? this.#ready(pid) : this.#lost(reason))
     try {
       const end = await liveAgent({ argv, functions, launch, clock, log, began, changed }, signal)
-      await machine.remove(pidFile)
+      await this.#note(() => machine.remove(pidFile))
       return end
     } catch (error) {
       const errno = errnoOf(error)
@@ -140,6 +140,14 @@ export class AgentSupervisor implements AsyncDisposable {
     } finally {
       this.#pid = undefined
     }
+  }
+
+  /** The file only helps the next supervisor: an agent that runs is not ended for it. */
+  async #note(change: () => Promise<void>): Promise<void> {
+    const { log } = this.#deps
+    await change().catch((error: unknown) =>
+      log.warn({ err: error, pidFile: this.#options.pidFile }, 'the process of the control agent is not noted'),
+    )
   }
 
   #ready(pid: number): void {

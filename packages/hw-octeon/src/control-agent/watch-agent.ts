@@ -42,10 +42,11 @@ export async function* watchAgent(
     complaint = findings.find(({ ok }) => !ok)
     // One that was exchanged between two looks was gone, too: the host has lost what it had set.
     const exchanged = known !== undefined && known.lostAt === undefined && process !== undefined && identity !== known.identity
-    if (known !== undefined && known.lostAt === undefined && (complaint !== undefined || exchanged)) {
+    // That there is none to begin with is told, too: whoever listens may have known one.
+    if (known?.lostAt === undefined && (complaint !== undefined || exchanged)) {
       const reason = complaint === undefined ? 'the control agent was restarted' : `${complaint.text}: ${complaint.hint}`
       log.error({ unit: agent.unit, reason }, 'the host cannot use the card')
-      known = { ...known, lostAt: clock.monotonic() }
+      known = { identity: known?.identity ?? identity, lostAt: clock.monotonic() }
       yield { kind: 'lost', reason }
     }
     if (complaint === undefined && process !== undefined && (known === undefined || known.lostAt !== undefined)) {

@@ -92,11 +92,13 @@ export class OcteonDpu implements DpuDevice {
   /** Loss and return of the control plane. Pods that run keep their network without it; no new one gets one. */
   async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
     const { controlPlane, device } = this.#deps
-    let lost = false
+    let known: boolean | undefined
     for await (const event of controlPlane.events(signal)) {
-      if (event.kind === 'lost') yield { kind: 'device-lost', device, reason: event.reason }
-      else if (lost) yield { kind: 'device-back', device }
-      lost = event.kind === 'lost'
+      const ready = event.kind === 'ready'
+      // Whoever listens may have missed something: it is told how things are to begin with.
+      if (!ready) yield { kind: 'device-lost', device, reason: event.reason }
+      else if (known !== true) yield { kind: 'device-back', device }
+      known = ready
     }
   }
 

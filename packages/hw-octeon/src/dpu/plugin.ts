@@ -90,13 +90,18 @@ const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.stric
 })
 
 /** Schema of {@link OcteonDpuOptions}. */
-export const octeonDpuOptions: z.ZodType<OcteonDpuConfig, OcteonDpuOptions> = z.strictObject({
-  device: deviceName.default('octeon0'),
-  controlAgent: controlAgent.prefault({}),
-  ports: z.strictObject({ management: pciAddress, vfs: z.array(pciAddress).min(1) }).optional(),
-  netns: netnsPath.default(OWN_NETNS),
-  root: rootFolder.default('/'),
-})
+export const octeonDpuOptions: z.ZodType<OcteonDpuConfig, OcteonDpuOptions> = z
+  .strictObject({
+    device: deviceName.default('octeon0'),
+    controlAgent: controlAgent.prefault({}),
+    ports: z.strictObject({ management: pciAddress, vfs: z.array(pciAddress).min(1) }).optional(),
+    netns: netnsPath.default(OWN_NETNS),
+    root: rootFolder.default('/'),
+  })
+  .refine(({ root, controlAgent: { run } }) => root === '/' || run === 'external', {
+    path: ['controlAgent', 'run'],
+    message: "'external' where root is not '/': a child would run in this container, not on the machine",
+  })
 
 /** Makes the DPU half on a machine: what {@link octeonDpu} does on the one that it runs on. */
 export async function makeOcteonDpu(deps: PluginDeps, config: Omit<OcteonDpuConfig, 'root'>, machine: Machine): Promise<DpuDevice> {

@@ -1,5 +1,5 @@
 import { type LinuxNet, type NetnsPath, normalizeCidr } from '@cni-offload/linux'
-import { type Machine, pollUntil } from '@cni-offload/linux/machine'
+import { ifPresent, type Machine, pollUntil } from '@cni-offload/linux/machine'
 import { hasDriver, type PciDevice, probeDrivers, readPciDevice, setVfCount } from '@cni-offload/linux/pci'
 import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { PF_DRIVER, VF_DRIVER } from './drivers.ts'
@@ -59,9 +59,18 @@ export async function bringUp(deps: BringUpDeps, options: BringUpOptions, signal
   const making = { clock, signal, inUse }
   const enabled = pf.sriov?.enabled ?? 0
   const count = options.vfs ?? (enabled > 0 ? enabled : (await vfMaximum(machine, pf, making)).count)
-  const { changed } = await setVfCount(machine, address, count, making)
-  if (changed) deps.log.info({ pf: address, vfs: count }, 'virtual functions were made')
+  // Those that are there are not waited for: one that is out of order must not keep all others from being used.
+  if (enabled !== count) {
+    await setVfCount(machine, address, count, making)
+    await namesSettled(machine, signal)
+    deps.log.info({ pf: address, vfs: count }, 'virtual functions were made')
+  }
   return await existing(machine, address)
+}
+
+/** Interfaces get their names from udev after they have come; where there is none, they keep those that they came with. */
+async function namesSettled(machine: Machine, signal: AbortSignal): Promise<void> {
+  await ifPresent(machine.run(['udevadm', 'settle', '--timeout=10'], signal))
 }
 
 async function load({ machine, log }: BringUpDeps, driver: string, signal: AbortSignal): Promise<void> {
@@ -81,7 +90,8 @@ async function openLink(
   address: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const wanted = address === undefined || (await net.addresses(home, dev)).includes(normalizeCidr(address)) ? undefined : address
+  const wanted =
+    address === undefined || (await net.addresses(home, dev, { linkLocal: true })).includes(normalizeCidr(address)) ? undefined : address
   await net.apply(home, [
     ...(wanted === undefined ? [] : [{ op: 'addr.add', dev, address: wanted } as const]),
     { op: 'link.set', dev, up: true },
@@ -99,13 +109,20 @@ async function ready({ machine, clock }: BringUpDeps, address: string, withinMs:
         hint: `Give it back: unbind it from ${pf.driver} and clear its driver_override.`,
       })
     // The driver of Linux gives up while the firmware is not ready, and is asked again only when somebody wants it.
-    if (pf.driver === undefined) await probeDrivers(machine, address)
+    if (pf.driver === undefined) await probed(machine, address)
     return pf.netdevs === undefined ? undefined : pf
   }
   const pf = await pollUntil(look, { clock, signal, everyMs: LOOK_EVERY_MS, withinMs }, `the firmware of ${address}`)
   if (pf !== undefined) return pf
   throw new OffloadError('NOT_READY', `${address}: the firmware of the card was not ready within ${withinMs} ms`, {
     hint: 'octep_cp_agent has to run on the DPU: `offload doctor` there says what is wrong with it.',
+  })
+}
+
+/** Released kernels answer EINVAL where the driver gives up because the firmware is not ready. */
+async function probed(machine: Machine, address: string): Promise<void> {
+  await probeDrivers(machine, address).catch((error: unknown) => {
+    if (!OffloadError.is(error) || error.code !== 'KERNEL_REFUSED') throw error
   })
 }
 

@@ -20,6 +20,8 @@ export interface FunctionState {
   readonly netdev: string | undefined
   /** Largest MTU that it carries, in bytes. */
   readonly maxMtu: number
+  /** Whether somebody has it: its interface lies in another namespace, or another driver has the function. */
+  readonly away: boolean
   /** Why it must not be leased; undefined if it may. */
   readonly trouble: string | undefined
 }
@@ -60,7 +62,9 @@ export class Functions {
     ])
     const seen = devices.map(({ index, address, device }) => {
       const netdev = device?.netdevs?.[0]
-      return { index, address, device, link: links.find(({ name }) => name === netdev) }
+      // Between the two looks udev may have given the name to another one.
+      const isIts = ({ name, parent }: Link): boolean => name === netdev && (parent === undefined || parent.name === address)
+      return { index, address, device, link: links.find(isIts) }
     })
     await this.#learn(seen)
     return seen.map(({ index, address, device, link }) => {
@@ -72,6 +76,7 @@ export class Functions {
         end,
         netdev: link?.name,
         maxMtu: Math.min(link?.maxMtu ?? VF_MAX_MTU, VF_MAX_MTU),
+        away: device?.netdevs?.length === 0 || ![undefined, VF_DRIVER].includes(device?.driver),
         trouble: troubleOf(device, end, links, link),
       }
     })

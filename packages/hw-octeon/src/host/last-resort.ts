@@ -39,6 +39,11 @@ export class LastResort {
     return this.#lostSince !== undefined && now - this.#lostSince >= LOST_FOR_MS && now - this.#tried >= AGAIN_AFTER_MS
   }
 
+  /** It cannot be taken now: not again before some time has passed. */
+  putOff(): void {
+    this.#tried = this.#deps.clock.monotonic()
+  }
+
   /** Unloads and loads both drivers. @throws OffloadError HARDWARE_FAILURE if one of them could not be loaded again; CANCELLED */
   async take(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps

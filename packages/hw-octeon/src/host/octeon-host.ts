@@ -70,6 +70,7 @@ export class OcteonHost implements HostDevice {
   readonly #lastResort: LastResort
   readonly #turns = new Limiter(1)
   #pf: string | undefined
+  #up: { readonly functions: number } | undefined
 
   /** Nothing is touched before the first call. */
   constructor(deps: OcteonHostDeps) {
@@ -112,21 +113,25 @@ export class OcteonHost implements HostDevice {
     await this.#netdevs.release(end, from, (signal) => this.#recover(end, signal), ctx.signal)
   }
 
-  /** Health of the card and of its functions, whenever it changes; a lost link is tried to be brought back. */
+  /**
+   * How the card is at first, and health of the card and of its functions whenever it changes; a lost card is tried to be brought back.
+   */
   async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
     const { clock, device } = this.#deps
     const troubles = new Map<string, string | undefined>()
-    let lost: string | undefined
+    let before: { readonly trouble: string | undefined } | undefined
     while (!signal.aborted) {
       const address = this.#pf
-      const trouble = address === undefined ? undefined : await this.#pfWatch.trouble(address)
-      if (signal.aborted) return
-      if (trouble !== undefined && lost === undefined) yield { kind: 'device-lost', device, reason: trouble }
-      if (trouble === undefined && lost !== undefined) yield { kind: 'device-back', device }
-      lost = trouble
-      if (address !== undefined && trouble !== undefined) await this.#pfWatch.recover(address)
-      if (address !== undefined && this.#lastResort.isDue(trouble !== undefined)) await this.#reload(address, signal)
-      if (address !== undefined && lost === undefined) yield* this.#changes(await this.#states(address), troubles)
+      if (address !== undefined) {
+        const trouble = await this.#trouble(address)
+        if (signal.aborted) return
+        // Whoever listens may have missed something, or could not make use of it: it is told how things are to begin with.
+        if (trouble !== undefined && before?.trouble === undefined) yield { kind: 'device-lost', device, reason: trouble }
+        if (trouble === undefined && (before === undefined || before.trouble !== undefined)) yield { kind: 'device-back', device }
+        before = { trouble }
+        if (trouble === undefined) yield* this.#changes(await this.#states(address), troubles)
+        await this.#mend(address, trouble !== undefined, signal)
+      }
       await clock.sleep(WATCH_EVERY_MS, signal).catch(() => undefined)
     }
   }
@@ -142,45 +147,82 @@ export class OcteonHost implements HostDevice {
   }
 
   async #states(address: string): Promise<readonly FunctionState[]> {
-    const { machine, log } = this.#deps
+    const { log } = this.#deps
     try {
-      const pf = await readPciDevice(machine, address)
-      return pf === undefined ? [] : await this.#functions.survey(pf)
+      return await this.#survey(address)
     } catch (error) {
       log.warn({ err: error, pf: address }, 'the functions of the card could not be looked at')
       return []
     }
   }
 
-  /** After it the card has to be brought up again, which whoever learns that it is back does. */
-  async #reload(address: string, signal: AbortSignal): Promise<void> {
-    const { log, mayReload } = this.#deps
-    if (!mayReload) return
-    const away = (await this.#states(address)).filter(({ netdev }) => netdev === undefined)
-    if (away.length > 0) return log.warn({ away: away.length }, 'the drivers are not loaded anew while pods have functions of the card')
+  async #survey(address: string): Promise<readonly FunctionState[]> {
+    const pf = await readPciDevice(this.#deps.machine, address)
+    return pf === undefined ? [] : await this.#functions.survey(pf)
+  }
+
+  /** Why the card is out of order; undefined if it is not. */
+  async #trouble(address: string): Promise<string | undefined> {
+    const trouble = await this.#pfWatch.trouble(address)
+    if (trouble !== undefined) return trouble
+    const pf = await readPciDevice(this.#deps.machine, address).catch(() => undefined)
+    if (pf !== undefined && this.#isUp(pf)) return undefined
+    this.#up = undefined
+    return `${address} has lost its functions: its drivers were loaded anew`
+  }
+
+  /** A step towards a card that is in order. Never rejects. */
+  async #mend(address: string, lost: boolean, signal: AbortSignal): Promise<void> {
+    const { mayReload, log } = this.#deps
+    if (mayReload && this.#lastResort.isDue(lost)) await this.#reload(address, signal)
+    if (!lost || signal.aborted) return
+    if (this.#up !== undefined) return await this.#pfWatch.recover(address)
     try {
-      await this.#lastResort.take(signal)
-      this.#pf = undefined
       await this.#ready(signal)
     } catch (error) {
-      if (!signal.aborted) log.error({ err: error }, 'loading the drivers anew did not bring the card back')
+      if (!signal.aborted) log.warn({ err: error, pf: address }, 'the card could not be brought up again')
+    }
+  }
+
+  /** Only while no pod, and nobody else, has a function; what cannot be looked at may be in use. */
+  async #reload(address: string, signal: AbortSignal): Promise<void> {
+    const { log } = this.#deps
+    try {
+      const away = (await this.#survey(address)).filter((state) => state.away)
+      if (away.length > 0) {
+        this.#lastResort.putOff()
+        return log.warn({ away: away.length }, 'the drivers are not loaded anew while functions of the card are in use')
+      }
+      this.#up = undefined
+      await this.#lastResort.take(signal)
+    } catch (error) {
+      this.#lastResort.putOff()
+      if (!signal.aborted) log.error({ err: error }, 'the drivers of the card could not be loaded anew')
     }
   }
 
   /** The card, brought up by one who asks at a time; a failure is for that caller only. */
   async #ready(signal: AbortSignal): Promise<PciDevice> {
     const { machine, net, clock, log, netns: home, options } = this.#deps
-    if (this.#pf === undefined) {
-      using _turn = await this.#turns.acquire(signal)
-      // Whoever had the turn before has done it, unless it failed.
-      this.#pf ??= (await bringUp({ machine, net, clock, log, home }, options, signal)).address
-    }
-    const pf = await readPciDevice(machine, this.#pf)
-    if (pf === undefined)
+    const known = this.#pf === undefined ? undefined : await readPciDevice(machine, this.#pf)
+    if (known !== undefined && this.#isUp(known)) return known
+    if (this.#up !== undefined && known === undefined)
       throw new OffloadError('HARDWARE_FAILURE', `the card at ${this.#pf} is not on the PCI bus any more`, {
         hint: 'See dmesg; a rescan (/sys/bus/pci/rescan) or a reboot of this machine brings it back.',
       })
+    using _turn = await this.#turns.acquire(signal)
+    const now = this.#pf === undefined ? undefined : await readPciDevice(machine, this.#pf)
+    // Whoever had the turn before has done it, unless it failed.
+    if (now !== undefined && this.#isUp(now)) return now
+    const pf = await bringUp({ machine, net, clock, log, home }, options, signal)
+    this.#pf = pf.address
+    this.#up = { functions: pf.virtfns.length }
     return pf
+  }
+
+  /** Whether a card is as it was brought up: somebody may have loaded its drivers anew, and then it has no functions any more. */
+  #isUp({ driver, virtfns }: PciDevice): boolean {
+    return driver !== undefined && virtfns.length === this.#up?.functions
   }
 
   /**
@@ -193,8 +235,12 @@ export class OcteonHost implements HostDevice {
     const itself = (await searchEverywhere(net, [home])).find(({ link }) => isEnd(link, end))
     if (itself !== undefined) return itself
     refuseIfAborted(signal)
-    log.warn({ vf: formatVfId(end.vf), address }, 'the interface of a function cannot be found: its driver is bound anew')
     const driver = (await driverOf(machine, address)) ?? VF_DRIVER
+    if (driver !== VF_DRIVER)
+      throw new OffloadError('HARDWARE_FAILURE', `function ${formatVfId(end.vf)} (${address}) has the driver ${driver}, not ${VF_DRIVER}`, {
+        hint: `Somebody uses it in another way, a virtual machine perhaps. Bind it to ${VF_DRIVER} when that is over.`,
+      })
+    log.warn({ vf: formatVfId(end.vf), address }, 'the interface of a function cannot be found: its driver is bound anew')
     await unbindDriver(machine, address)
     await bindDriver(machine, address, driver)
     const look = async (): Promise<string | undefined> => (await readPciDevice(machine, address))?.netdevs?.[0]

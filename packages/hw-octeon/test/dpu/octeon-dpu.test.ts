@@ -65,6 +65,7 @@ describe.skipIf(!isRoot())(`the DPU half of an OCTEON (${ROOT_REASON})`, { timeo
     })
     const seen: DeviceEvent[] = await Array.fromAsync(anew(node, controlPlane).watch(ctx().signal))
     expect(seen).toEqual([
+      { kind: 'device-back', device: node.device },
       { kind: 'device-lost', device: node.device, reason: 'killed' },
       { kind: 'device-back', device: node.device },
     ])
