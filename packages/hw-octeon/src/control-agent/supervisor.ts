@@ -13,7 +13,7 @@ import type { SupervisorDeps, SupervisorOptions } from './supervisor-options.ts'
 /** Whoever was of use for so long has not failed because of how it was started. */
 const STABLE_MS = 60_000
 
-/** The seed's default: 20 heartbeats of one second. */
+/** What the agent's own configuration has: 20 heartbeats of one second. */
 const WINDOW_MS = 20_000
 
 /**
