@@ -1,5 +1,5 @@
 import { createLinuxNet, type LinuxNet } from '@cni-offload/linux'
-import { type DeviceEvent, type OpContext, silentLogger, type VfId } from '@cni-offload/sdk'
+import { type Clock, type DeviceEvent, type OpContext, silentLogger, systemClock, type VfId } from '@cni-offload/sdk'
 import { isRoot, ROOT_REASON, TestNetns } from '@cni-offload/testing'
 import { shippedConfig } from '@cni-offload/testing/octeon'
 import { afterAll, describe, expect, it, vi } from 'vitest'
@@ -208,7 +208,51 @@ describe.skipIf(!isRoot())(`the host half of an OCTEON (${ROOT_REASON})`, { time
     await node.card.host.write(`${folder}/driver_override`, 'vfio-pci')
     await node.card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')
     await node.card.host.write('/sys/bus/pci/drivers_probe', '0000:01:02.0')
+    const written = vi.spyOn(node.card.host, 'write')
     await expect(node.host.release(first(node), {}, ctx())).rejects.toMatchObject({ message: expect.stringContaining('vfio-pci') })
+    expect(written.mock.calls).toEqual([])
     expect(await node.card.host.readlink(`${folder}/driver`)).toMatch(/vfio-pci$/)
+  })
+
+  it.each([
+    ['while all functions are at home', false],
+    ['and not while a pod has a function', true],
+  ] as const)('loads the drivers anew when nothing else brings the link back, if that is allowed, %s', async (_, inPod) => {
+    const lost = { rounds: 0, is: false }
+    const clock: Clock = {
+      ...systemClock,
+      // The first pause after the loss takes more than the minute that it has to last.
+      monotonic: () => systemClock.monotonic() + (lost.rounds > 1 ? 61_000 : 0),
+      sleep: async (ms, signal) => {
+        if (lost.is) lost.rounds += 1
+        // Then it comes back by itself, which is what there is to wait for where nothing else may be done.
+        if (inPod && lost.rounds === 4) node.card.control.runSteadily(config)
+        await systemClock.sleep(ms, signal)
+      },
+    }
+    const config = { ...shippedConfig(), missCount: 2 }
+    await using node: FakeNode = await fakeNode(net, { agent: 'none' }, { mayReload: true, clock })
+    await using pod = await TestNetns.create(net, 'ocp')
+    node.card.control.runSteadily(config)
+    await node.host.discover(ctx())
+    if (inPod) await give(node, net, pod.path)
+    const removed: string[] = []
+    const { run } = node.card.host
+    vi.spyOn(node.card.host, 'run').mockImplementation(async (argv, signal) => {
+      if (argv[1] === '-r') {
+        removed.push(argv.join(' '))
+        node.card.control.runSteadily(config)
+      }
+      return await run.call(node.card.host, argv, signal)
+    })
+    node.card.control.agentEnded()
+    const stop = new AbortController()
+    for await (const { kind } of node.host.watch(stop.signal)) {
+      if (kind === 'device-lost') lost.is = true
+      if (kind === 'device-back' && lost.is) stop.abort()
+    }
+    expect(removed).toEqual(inPod ? [] : ['modprobe -r octeon_ep_vf', 'modprobe -r octeon_ep'])
+    expect((await node.host.discover(ctx())).map(({ health }) => health)).toEqual(Array(4).fill('healthy'))
+    expect((await net.link(pod.path, 'eth0')) !== undefined).toBe(inPod)
   })
 })
