@@ -1,4 +1,13 @@
-import type { AttachmentKey, AttachResult, ErrorCode, OffloadFlags, PodIdentity, RepairRecord, VfId } from '@cni-offload/sdk'
+import type {
+  AttachmentKey,
+  AttachResult,
+  ErrorCode,
+  OffloadFlags,
+  PodIdentity,
+  RepairRecord,
+  VfAdminSetting,
+  VfId,
+} from '@cni-offload/sdk'
 
 /** Protocol versions that this build speaks. Host and agent use the highest that both speak. */
 export const PROTOCOL_VERSIONS: { readonly min: number; readonly max: number } = { min: 1, max: 1 }
@@ -81,6 +90,8 @@ export interface AttachCall {
   readonly vlan?: number
   /** Options of the offload. */
   readonly flags: OffloadFlags
+  /** What the host can have the VF's physical function enforce; absent if nothing, and from hosts of before. Never empty. */
+  readonly hostEnforces?: readonly VfAdminSetting[]
   /** During a resync: what the running pod has and goes on using. Never in a call of its own. */
   readonly had?: AttachResult
 }

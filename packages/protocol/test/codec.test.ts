@@ -1,9 +1,9 @@
 import { deepStrictEqual } from 'node:assert'
-import { type AttachmentKey, ERROR_CODES, type ErrorCode, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import { type AttachmentKey, ERROR_CODES, type ErrorCode, formatAttachmentKey, OffloadError, VF_ADMIN_SETTINGS } from '@cni-offload/sdk'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Codec, METHODS } from '../src/codec/methods.ts'
-import { resultToWire } from '../src/codec/wire.ts'
+import { attachToWire, resultToWire } from '../src/codec/wire.ts'
 import * as wire from '../src/gen/offload/v1/offload.ts'
 import { ATTACH, KEY, RESULT } from './fixture.ts'
 
@@ -69,15 +69,30 @@ const routes = fc.array(
   { maxLength: 4 },
 )
 const dns = object({}, { nameservers: texts, domain: text, search: texts, options: texts })
-const result = record({
-  mac,
-  mtu: fc.integer({ min: 68, max: 65_535 }),
-  ips,
-  routes,
-  neighbours: fc.array(record({ ip, mac }), { maxLength: 3 }),
-  dns,
-  sysctls: map(fc.stringMatching(/^net(\.[a-z0-9_-]{1,10}){1,4}$/), text),
-})
+const vfAdmin = object(
+  {},
+  {
+    mac,
+    vlan: record({ id: fc.nat(4094), qos: fc.nat(7), protocol: fc.constantFrom('802.1q', '802.1ad') }),
+    minTxRate: fc.nat(100),
+    maxTxRate: fc.oneof(fc.constant(0), fc.integer({ min: 100, max: 0xffff_ffff })),
+    spoofCheck: fc.boolean(),
+    trust: fc.boolean(),
+    linkState: fc.constantFrom('auto', 'enable', 'disable'),
+  },
+)
+const result = object(
+  {
+    mac,
+    mtu: fc.integer({ min: 68, max: 65_535 }),
+    ips,
+    routes,
+    neighbours: fc.array(record({ ip, mac }), { maxLength: 3 }),
+    dns,
+    sysctls: map(fc.stringMatching(/^net(\.[a-z0-9_-]{1,10}){1,4}$/), text),
+  },
+  { vf: vfAdmin },
+)
 const attach = object(
   {
     key,
@@ -89,7 +104,13 @@ const attach = object(
     cniArgs: map(text, text),
     flags: record({ ipsec: fc.boolean() }),
   },
-  { prevResult: json, hostIpam: record({ ips, routes, dns }), vlan: fc.integer({ min: 1, max: 4094 }), had: result },
+  {
+    prevResult: json,
+    hostIpam: record({ ips, routes, dns }),
+    vlan: fc.integer({ min: 1, max: 4094 }),
+    hostEnforces: fc.subarray([...VF_ADMIN_SETTINGS], { minLength: 1 }),
+    had: result,
+  },
 )
 const version = fc.integer({ min: 1, max: 1_000_000 })
 const code = fc.constantFrom(...(Object.keys(ERROR_CODES) as ErrorCode[]))
@@ -185,6 +206,29 @@ describe.each(cases)('%s', (_name, codec, values) => {
         }
       }),
     )
+  })
+})
+
+describe('settings of a VF', () => {
+  const call = METHODS.attach.call
+  const reply = METHODS.attach.reply
+
+  test('that only a newer host enforces are passed over', () => {
+    const bytes = (hostEnforces: string[]): Uint8Array => wire.AttachRequest.encode({ ...attachToWire(ATTACH), hostEnforces }).finish()
+    expect(call.decode(bytes(['mirror', 'vlan'])).hostEnforces).toEqual(['vlan'])
+    expect(call.decode(bytes(['mirror']))).not.toHaveProperty('hostEnforces')
+  })
+
+  test.each([
+    [{ vlan: { id: 4095, qos: 0, protocol: '802.1q' } }, /result\.vf\.vlan\.id = 4095/],
+    [{ vlan: { id: 1, qos: 8, protocol: '802.1q' } }, /result\.vf\.vlan\.qos = 8/],
+    [{ vlan: { id: 1, qos: 0, protocol: 'isl' } }, /result\.vf\.vlan\.protocol/],
+    [{ linkState: 'up' }, /result\.vf\.linkState/],
+    [{ mac: 'x' }, /result\.vf\.mac/],
+    [{ minTxRate: 2, maxTxRate: 1 }, /result\.vf\.minTxRate/],
+  ])('that make no sense are refused: %j', (vf, reason) => {
+    const result = { ...resultToWire(RESULT), vf }
+    expect(() => reply.decode(wire.AttachResponse.encode({ result, port: 'p' }).finish())).toThrow(reason)
   })
 })
 

@@ -97,6 +97,7 @@ describe('a client that misbehaves does no harm', () => {
         cniArgs: {},
         hostIpam: undefined,
         flags: undefined,
+        hostEnforces: [],
         ...over,
       }).finish(),
     )

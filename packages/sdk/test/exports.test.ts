@@ -34,6 +34,9 @@ describe('entries', () => {
     expect(Object.keys(root).toSorted()).toEqual([
       'ERROR_CODES',
       'OffloadError',
+      'VF_ADMIN_FIELDS',
+      'VF_ADMIN_SETTINGS',
+      'askedVfSettings',
       'attachRequest',
       'attachResult',
       'attachmentKeySchema',
@@ -56,7 +59,10 @@ describe('entries', () => {
       'route',
       'silentLogger',
       'systemClock',
+      'vfAdminSetting',
+      'vfAdminSettings',
       'vfDeviceId',
+      'vfVlan',
     ])
   })
 

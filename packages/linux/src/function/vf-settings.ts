@@ -1,11 +1,5 @@
-import { OffloadError } from '@cni-offload/sdk'
+import { askedVfSettings, OffloadError, VF_ADMIN_FIELDS, type VfAdminSetting, type VfAdminSettings } from '@cni-offload/sdk'
 import type { LinuxNet, NetnsPath, VfAdmin } from '../net/model.ts'
-
-/** A setting of a VF that its physical function makes. */
-export type VfSettingName = 'mac' | 'vlan' | 'rate' | 'spoofCheck' | 'trust' | 'linkState'
-
-/** What is wanted of a VF; what is left out stays as it is. */
-export type VfWish = Partial<Omit<VfAdmin, 'vf'>>
 
 /**
  * What became of a setting: it is so, the driver refuses it and says why, or the driver says that it is done and it is not. The last is what
@@ -25,27 +19,15 @@ export interface VfPlace {
   readonly vf: number
 }
 
-const GROUPS: Readonly<Record<VfSettingName, readonly (keyof VfWish)[]>> = {
-  mac: ['mac'],
-  vlan: ['vlan'],
-  rate: ['minTxRate', 'maxTxRate'],
-  spoofCheck: ['spoofCheck'],
-  trust: ['trust'],
-  linkState: ['linkState'],
-}
-
 /**
  * Makes settings of a VF, each for itself, and reads each back: that a driver answers success proves nothing.
  *
  * @throws OffloadError NOT_FOUND if the physical function has no such VF, or is not there
  */
-export async function setVfAndReadBack(place: VfPlace, wish: VfWish): Promise<ReadonlyMap<VfSettingName, VfSettingOutcome>> {
+export async function setVfAndReadBack(place: VfPlace, wish: VfAdminSettings): Promise<ReadonlyMap<VfAdminSetting, VfSettingOutcome>> {
   const before = await readVf(place)
-  const outcomes = new Map<VfSettingName, VfSettingOutcome>()
-  for (const [name, keys] of Object.entries(GROUPS) as [VfSettingName, readonly (keyof VfWish)[]][]) {
-    const settings = pick(wish, keys)
-    if (Object.keys(settings).length > 0) outcomes.set(name, await one(place, { ...pick(before, keys), ...settings }))
-  }
+  const outcomes = new Map<VfAdminSetting, VfSettingOutcome>()
+  for (const name of askedVfSettings(wish)) outcomes.set(name, await one(place, { ...pick(before, name), ...pick(wish, name) }))
   return outcomes
 }
 
@@ -55,7 +37,7 @@ export async function setVfAndReadBack(place: VfPlace, wish: VfWish): Promise<Re
  *
  * @throws OffloadError NOT_FOUND as {@link setVfAndReadBack}; HARDWARE_FAILURE if a VF could not be brought back to what it was
  */
-export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfSettingName, VfSettingOutcome>> {
+export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfAdminSetting, VfSettingOutcome>> {
   const before = await readVf(place)
   const outcomes = await setVfAndReadBack(place, {
     mac: before.mac === PROBE_MAC ? OTHER_PROBE_MAC : PROBE_MAC,
@@ -68,7 +50,7 @@ export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfSet
   })
   for (const [name, outcome] of outcomes) {
     if (outcome !== 'set') continue
-    const back = await one(place, pick(before, GROUPS[name]))
+    const back = await one(place, pick(before, name))
     if (back !== 'set')
       throw new OffloadError('HARDWARE_FAILURE', `VF ${place.vf} of ${place.pf}: ${name} could be set, but not back to what it was`, {
         hint: 'Make the VFs anew (sriov_numvfs 0, then their number).',
@@ -80,7 +62,7 @@ export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfSet
 const PROBE_MAC = '02:00:00:00:00:01'
 const OTHER_PROBE_MAC = '02:00:00:00:00:02'
 
-async function one(place: VfPlace, settings: VfWish): Promise<VfSettingOutcome> {
+async function one(place: VfPlace, settings: VfAdminSettings): Promise<VfSettingOutcome> {
   const { net, netns, pf, vf } = place
   try {
     await net.apply(netns, [{ op: 'vf.set', dev: pf, vf, settings }])
@@ -90,7 +72,7 @@ async function one(place: VfPlace, settings: VfWish): Promise<VfSettingOutcome> 
     return { refused: message }
   }
   const now = await readVf(place)
-  return (Object.keys(settings) as (keyof VfWish)[]).every((key) => same(now[key], settings[key])) ? 'set' : 'pretended'
+  return (Object.keys(settings) as (keyof VfAdminSettings)[]).every((key) => same(now[key], settings[key])) ? 'set' : 'pretended'
 }
 
 async function readVf({ net, netns, pf, vf }: VfPlace): Promise<VfAdmin> {
@@ -101,8 +83,9 @@ async function readVf({ net, netns, pf, vf }: VfPlace): Promise<VfAdmin> {
   })
 }
 
-function pick(from: VfWish, keys: readonly (keyof VfWish)[]): VfWish {
-  return Object.fromEntries(Object.entries(from).filter(([key]) => (keys as readonly string[]).includes(key)))
+function pick(from: VfAdminSettings, name: VfAdminSetting): VfAdminSettings {
+  const fields: readonly string[] = VF_ADMIN_FIELDS[name]
+  return Object.fromEntries(Object.entries(from).filter(([field]) => fields.includes(field)))
 }
 
 const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)

@@ -1,4 +1,4 @@
-import type { Neighbour, Route } from '@cni-offload/sdk'
+import type { Neighbour, Route, VfAdminSettings } from '@cni-offload/sdk'
 
 /**
  * A network namespace by path: `/run/netns/x`, `/proc/PID/ns/net`, … . The process's own is {@link OWN_NETNS}.
@@ -80,34 +80,13 @@ export interface Link {
   readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
 }
 
-/** The VLAN that a card puts on what a VF sends, and takes from what it receives. */
-export interface VfVlan {
-  /** VLAN, 1–4095; 0 is none. */
-  readonly id: number
-  /** Priority, 0–7. */
-  readonly qos: number
-  /** What the tag is called on the wire. */
-  readonly protocol: '802.1q' | '802.1ad'
-}
-
-/** What a physical function says of one of its VFs: what the card does to it, whatever the VF itself wants. */
-export interface VfAdmin {
+/**
+ * What a physical function says of one of its VFs: what the card does to it, whatever the VF itself wants. Spoof check and trust are
+ * absent where the driver does not know of them.
+ */
+export interface VfAdmin extends Required<Omit<VfAdminSettings, 'spoofCheck' | 'trust'>>, Pick<VfAdminSettings, 'spoofCheck' | 'trust'> {
   /** Number of the VF. */
   readonly vf: number
-  /** MAC address, lower case with colons; all zero means that the VF chooses. */
-  readonly mac: string
-  /** VLAN. */
-  readonly vlan: VfVlan
-  /** Least rate that it is to have, Mbit/s; 0 for no promise. */
-  readonly minTxRate: number
-  /** Largest rate that it may send with, Mbit/s; 0 for no limit. */
-  readonly maxTxRate: number
-  /** Whether frames with another source address than its own are dropped; absent where the driver does not know of it. */
-  readonly spoofCheck?: boolean
-  /** Whether it may change its own address and receive what is not for it; absent where the driver does not know of it. */
-  readonly trust?: boolean
-  /** Carrier of the VF: that of the port, always on, or always off. */
-  readonly linkState: 'auto' | 'enable' | 'disable'
 }
 
 /** One change to a network namespace, as plain data: it crosses a thread boundary. */
@@ -198,7 +177,7 @@ export type NetOp =
    * Sets a VF through its physical function `dev`, one setting after the other. A driver may answer success and do nothing: whoever needs to be
    * sure reads back, see {@link LinuxNet.vfs}.
    */
-  | { readonly op: 'vf.set'; readonly dev: string; readonly vf: number; readonly settings: Partial<Omit<VfAdmin, 'vf'>> }
+  | { readonly op: 'vf.set'; readonly dev: string; readonly vf: number; readonly settings: VfAdminSettings }
   /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
   | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }
 

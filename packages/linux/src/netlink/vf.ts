@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import { Refusal } from '../native/errno.ts'
-import type { VfAdmin, VfVlan } from '../net/model.ts'
+import type { VfAdminSettings, VfVlan } from '@cni-offload/sdk'
+import type { VfAdmin } from '../net/model.ts'
 import { formatMac, parseMac } from './address.ts'
 import { attribute, eachAttribute, nested, readAttributes, uint32 } from './codec.ts'
 import { IFLA, RTM } from './constants.ts'
@@ -44,10 +45,10 @@ const vlanEntry = (vf: number, { id, qos, protocol }: VfVlan): Buffer => {
  *
  * @throws Refusal EINVAL for values that no driver could take
  */
-export function vfAttributes(vf: number, settings: Partial<VfAdmin>): Buffer[] {
+export function vfAttributes(vf: number, settings: VfAdminSettings): Buffer[] {
   const { mac, vlan, minTxRate, maxTxRate, spoofCheck, trust, linkState } = settings
-  if (vlan !== undefined && !(inRange(vlan.id, 4095) && inRange(vlan.qos, 7)))
-    throw new Refusal(constants.errno.EINVAL, `VLAN ${vlan.id} with priority ${vlan.qos}; 0 to 4095 and 0 to 7 are possible`)
+  if (vlan !== undefined && !(inRange(vlan.id, 4094) && inRange(vlan.qos, 7)))
+    throw new Refusal(constants.errno.EINVAL, `VLAN ${vlan.id} with priority ${vlan.qos}; 0 to 4094 and 0 to 7 are possible`)
   if ((minTxRate === undefined) !== (maxTxRate === undefined))
     throw new Refusal(constants.errno.EINVAL, 'the two rates of a VF can only be set together')
   return [
@@ -63,7 +64,7 @@ export function vfAttributes(vf: number, settings: Partial<VfAdmin>): Buffer[] {
 const inRange = (value: number, max: number): boolean => Number.isInteger(value) && value >= 0 && value <= max
 
 /** Sets a VF through its physical function, one setting after the other. @throws Refusal of the first that the driver refuses */
-export function setVf(socket: NetlinkSocket, index: number, vf: number, settings: Partial<VfAdmin>): void {
+export function setVf(socket: NetlinkSocket, index: number, vf: number, settings: VfAdminSettings): void {
   for (const setting of vfAttributes(vf, settings))
     socket.change(RTM.NEWLINK, [header(index), nested(IFLA.VFINFO_LIST, [nested(IFLA_VF_INFO, [setting])])])
 }

@@ -1,6 +1,6 @@
-import { OffloadError } from '@cni-offload/sdk'
+import { OffloadError, type VfAdminSetting } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
-import { probeVfSettings, setVfAndReadBack, type VfPlace, type VfSettingName } from '../../src/function/index.ts'
+import { probeVfSettings, setVfAndReadBack, type VfPlace } from '../../src/function/index.ts'
 import type { NetOp, VfAdmin } from '../../src/index.ts'
 
 const PRISTINE: VfAdmin = {
@@ -41,8 +41,8 @@ class Driver {
   }
 }
 
-const outcomes = async (driver: Driver): Promise<Record<VfSettingName, unknown>> =>
-  Object.fromEntries(await probeVfSettings(driver.place)) as Record<VfSettingName, unknown>
+const outcomes = async (driver: Driver): Promise<Record<VfAdminSetting, unknown>> =>
+  Object.fromEntries(await probeVfSettings(driver.place)) as Record<VfAdminSetting, unknown>
 
 describe('settings of a VF', () => {
   it('of a driver that answers success and does nothing are known as pretended, all of them', async () => {

@@ -14,7 +14,7 @@ const admins: fc.Arbitrary<VfAdmin> = fc.record(
     mac: fc
       .array(fc.integer({ min: 0, max: 255 }), { minLength: 6, maxLength: 6 })
       .map((bytes) => bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':')),
-    vlan: fc.record({ id: fc.nat(4095), qos: fc.nat(7), protocol: fc.constantFrom('802.1q' as const, '802.1ad' as const) }),
+    vlan: fc.record({ id: fc.nat(4094), qos: fc.nat(7), protocol: fc.constantFrom('802.1q' as const, '802.1ad' as const) }),
     minTxRate: fc.nat(100_000),
     maxTxRate: fc.nat(100_000),
     spoofCheck: fc.boolean(),

@@ -5,6 +5,7 @@ import {
   attachResult,
   macAddress,
   repairRecord,
+  vfAdminSetting,
   type VfId,
 } from '@cni-offload/sdk'
 import { z } from 'zod'
@@ -88,6 +89,7 @@ export const attachCall: z.ZodType<AttachCall> = z.object({
   hostIpam: hostIpam.exactOptional(),
   vlan: z.number().int().min(1).max(4094).exactOptional(),
   flags: z.object({ ipsec: z.boolean() }),
+  hostEnforces: z.array(vfAdminSetting).exactOptional(),
   had: result.exactOptional(),
 })
 

@@ -1,4 +1,13 @@
-import { type AttachResult, type Dns, ERROR_CODES, formatAttachmentKey, type RepairRecord, type Route } from '@cni-offload/sdk'
+import {
+  type AttachResult,
+  type Dns,
+  ERROR_CODES,
+  formatAttachmentKey,
+  type RepairRecord,
+  type Route,
+  VF_ADMIN_SETTINGS,
+  type VfAdminSettings,
+} from '@cni-offload/sdk'
 import type { AttachCall, ResyncEvent } from '../api.ts'
 import type * as wire from '../gen/offload/v1/offload.ts'
 
@@ -29,6 +38,16 @@ const routesToWire = (routes: readonly Route[]): wire.Route[] =>
 
 const each = (items: readonly object[]): Record<string, unknown>[] => items.map((item) => present(item as Record<string, unknown>))
 
+const vfToWire = ({ mac, vlan, minTxRate, maxTxRate, spoofCheck, trust, linkState }: VfAdminSettings): wire.VfAdminSettings => ({
+  mac,
+  vlan,
+  minTxRate,
+  maxTxRate,
+  spoofCheck,
+  trust,
+  linkState,
+})
+
 /** An attachment's result as message. */
 export function resultToWire(result: AttachResult): wire.AttachResult {
   return {
@@ -39,18 +58,26 @@ export function resultToWire(result: AttachResult): wire.AttachResult {
     neighbours: result.neighbours,
     dns: dnsToWire(result.dns),
     sysctls: result.sysctls,
+    vf: result.vf === undefined ? undefined : vfToWire(result.vf),
   }
 }
 
 /** A result message in the shape that the schemas parse. */
 export function resultFromWire(message: wire.AttachResult | undefined): unknown {
   if (message === undefined) return undefined
-  return { ...message, ips: each(message.ips), routes: each(message.routes), dns: dnsFromWire(message.dns) }
+  const { vf, ...rest } = message
+  return {
+    ...rest,
+    ips: each(message.ips),
+    routes: each(message.routes),
+    dns: dnsFromWire(message.dns),
+    ...(vf === undefined ? {} : { vf: present({ ...vf }) }),
+  }
 }
 
 /** An attach call as message. */
 export function attachToWire(call: AttachCall): wire.AttachRequest {
-  const { key, pod, vf, vfMac, netconf, prevResult, runtimeConfig, cniArgs, hostIpam, vlan, flags, had } = call
+  const { key, pod, vf, vfMac, netconf, prevResult, runtimeConfig, cniArgs, hostIpam, vlan, flags, hostEnforces = [], had } = call
   return {
     key,
     pod,
@@ -67,12 +94,14 @@ export function attachToWire(call: AttachCall): wire.AttachRequest {
     vlan,
     flags,
     had: had === undefined ? undefined : resultToWire(had),
+    hostEnforces,
   }
 }
 
 /** An attach message in the shape that the schemas parse. */
 export function attachFromWire(message: wire.AttachRequest): unknown {
   const { key, pod, vf, vfMac, netconfJson, prevResultJson, runtimeConfigJson, cniArgs, hostIpam, vlan, flags, had } = message
+  const hostEnforces = VF_ADMIN_SETTINGS.filter((setting) => message.hostEnforces.includes(setting))
   return present({
     key,
     pod,
@@ -86,6 +115,7 @@ export function attachFromWire(message: wire.AttachRequest): unknown {
       hostIpam === undefined ? undefined : { ips: each(hostIpam.ips), routes: each(hostIpam.routes), dns: dnsFromWire(hostIpam.dns) },
     vlan,
     flags: flags ?? { ipsec: false },
+    hostEnforces: hostEnforces.length === 0 ? undefined : hostEnforces,
     had: resultFromWire(had),
   })
 }

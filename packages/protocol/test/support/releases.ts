@@ -8,7 +8,7 @@ import { load } from '@grpc/proto-loader'
 /**
  * Releases of the protocol before and after this one.
  *
- * `older`: as it was before "kept", "request", "had", "repairs", the status of a problem and Heartbeat. `newer`: this one with everything
+ * `older`: as it was before "kept", "request", "had", "repairs", "host_enforces", settings of VFs, the status of a problem and Heartbeat. `newer`: this one with everything
  * added that its rules allow to be added without a new version.
  */
 export type Release = 'older' | 'newer'
@@ -26,6 +26,8 @@ const ADDED: Readonly<Record<string, string>> = {
   'message VfId': 'uint32 generation = 101;',
   'message IpAssignment': 'uint64 expires_ms = 101;',
   'message AttachResult': 'repeated string groups = 101;',
+  'message VfAdminSettings': 'optional bool mirror = 101;',
+  'message VfVlan': 'uint32 inner = 101;',
   'message OffloadFlags': 'bool prefer_inline = 101;',
   'message HandshakeRequest': 'string zone = 101;',
   'message HandshakeResponse': 'MeasureResponse load = 101;',

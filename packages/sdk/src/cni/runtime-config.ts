@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { ipAddress, ipCidr, macAddress } from '../domain/network.ts'
+import { macAddress } from '../domain/mac-address.ts'
+import { ipAddress, ipCidr } from '../domain/network.ts'
 import { asksNothing } from './capability-demands.ts'
 import { isJsonObject, type JsonObject } from './json.ts'
 

@@ -1,6 +1,7 @@
 import type { AttachmentKey, PodIdentity } from '../domain/attachment.ts'
 import type { AttachResult } from '../domain/network.ts'
 import type { PortRef } from '../domain/vf.ts'
+import type { VfAdminSetting } from '../domain/vf-admin.ts'
 import type { OpContext } from './context.ts'
 
 /** What an adapter can honour. The agent refuses what a request asks for and its adapter does not have. */
@@ -43,6 +44,11 @@ export interface AttachRequest {
   readonly vlan?: number
   /** Options of the offload. */
   readonly flags: OffloadFlags
+  /**
+   * What the host can have the VF's physical function enforce, see {@link AttachResult.vf}; absent if nothing. Whatever else is wanted of
+   * the VF is enforced on the port, or refused.
+   */
+  readonly hostEnforces?: readonly VfAdminSetting[]
   /**
    * Given when a running pod is attached again, for example after the DPU was replaced: the pod has this MAC and these addresses
    * and goes on using them. An adapter gives exactly them, whatever it remembers itself, or rejects, with UNSUPPORTED_FIELD if it
@@ -110,7 +116,7 @@ export interface CniAdapter {
   /**
    * Connects the port; idempotent on the key: a repeated call gives the same result. When it resolves the port is up and
    * forwarding. When it rejects nothing is left behind that `detach` could not remove. A `shared` port may come with the MTU
-   * that another adapter has set.
+   * that another adapter has set. An answer whose `vf` asks for what `hostEnforces` does not name is refused and detached again.
    *
    * @throws OffloadError RESOURCE_EXHAUSTED, INVALID_NETCONF, UNSUPPORTED_FIELD, ADAPTER_FAILED
    */

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { attachmentKeySchema, interfaceName } from '../domain/attachment.ts'
-import { hostIpam, macAddress } from '../domain/network.ts'
+import { macAddress } from '../domain/mac-address.ts'
+import { hostIpam } from '../domain/network.ts'
+import { vfAdminSetting } from '../domain/vf-admin.ts'
 import type { AttachRequest } from './adapter.ts'
 
 const json = z.record(z.string(), z.unknown())
@@ -22,4 +24,5 @@ export const attachRequest: z.ZodType<AttachRequest> = z.object({
   hostIpam: hostIpam.exactOptional(),
   vlan: z.number().int().min(1).max(4094).exactOptional(),
   flags: z.object({ ipsec: z.boolean() }),
+  hostEnforces: z.array(vfAdminSetting).exactOptional(),
 })

@@ -1,4 +1,5 @@
 import type { NetdevRef, PortRef, VfId, VfSettings, VirtualFunction } from '../domain/vf.ts'
+import type { VfAdminSettings } from '../domain/vf-admin.ts'
 import type { OpContext } from './context.ts'
 
 /** Something that happened to a device or one of its functions. */
@@ -23,9 +24,25 @@ export interface HostDevice {
    */
   acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef>
   /**
-   * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down, and nothing left of what a pod
-   * can set and the kernel keeps over a move: ARP off, promiscuous, queue length, group, alternative names, … . Idempotent;
-   * verified by reading back. `netns` is where the function is believed to be; it may be gone.
+   * Has the VF's physical function make settings, each read back, whatever namespace the VF is in. Idempotent: what is so already is not
+   * touched. What the settings were before the first call is remembered, over crashes too, until {@link HostDevice.release} has brought
+   * them back. There wherever `capabilities.admin` of a VF names something.
+   *
+   * @throws OffloadError HARDWARE_FAILURE naming each setting that was refused or only pretended; the rest is made
+   */
+  configure?(vf: VfId, settings: VfAdminSettings, ctx: OpContext): Promise<void>
+  /**
+   * Which of the settings are not so, as readable phrases; none if the physical function has them all. There where
+   * {@link HostDevice.configure} is.
+   *
+   * @throws OffloadError HARDWARE_FAILURE when the physical function cannot be asked
+   */
+  deviations?(vf: VfId, settings: VfAdminSettings, ctx: OpContext): Promise<string[]>
+  /**
+   * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down, what its physical function makes of it as
+   * before {@link HostDevice.configure}, and nothing left of what a pod can set and the kernel keeps over a move: ARP off, promiscuous,
+   * queue length, group, alternative names, … . Idempotent; verified by reading back. `netns` is where the function is believed to be; it
+   * may be gone.
    *
    * @throws OffloadError HARDWARE_FAILURE when it could not be brought back; the VF must not be leased then
    */

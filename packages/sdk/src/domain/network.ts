@@ -1,10 +1,6 @@
 import { z } from 'zod'
-
-/** A MAC address in its normal form: lower case, colons. Upper case is accepted and lowered. */
-export const macAddress: z.ZodType<string, string> = z
-  .string()
-  .toLowerCase()
-  .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/, 'a MAC address such as 02:00:00:00:00:01')
+import { macAddress } from './mac-address.ts'
+import { type VfAdminSettings, vfAdminSettings } from './vf-admin.ts'
 
 /** A plain IPv4 or IPv6 address. */
 export const ipAddress: z.ZodType<string, string> = z.union([z.ipv4(), z.ipv6()], 'an IPv4 or IPv6 address')
@@ -88,6 +84,11 @@ export interface AttachResult {
    * is written as `/`: `net.ipv4.conf.eth0/100.arp_filter`.
    */
   readonly sysctls: Readonly<Record<string, string>>
+  /**
+   * What the host has the VF's physical function enforce before the pod's interface may speak, until the attachment ends. Only what the
+   * request's `hostEnforces` names may be asked for.
+   */
+  readonly vf?: VfAdminSettings
 }
 
 const routeSchema = z.object({
@@ -119,6 +120,7 @@ const resultSchema = z.object({
   neighbours: z.array(z.object({ ip: ipAddress, mac: macAddress })).max(1024),
   dns,
   sysctls: z.record(z.string().regex(/^net(\.[A-Za-z0-9_-]+(\/[A-Za-z0-9_-]+)*)+$/, 'a dotted name below "net."'), z.string()),
+  vf: vfAdminSettings.exactOptional(),
 })
 
 /** Schema of {@link AttachResult}: what comes from an adapter or over the wire is parsed with it. */

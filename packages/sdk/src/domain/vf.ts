@@ -1,3 +1,5 @@
+import type { VfAdminSetting } from './vf-admin.ts'
+
 /** Identity of a VF: the function number `index` of the device (PF) `device`, as the hardware backend names it. */
 export interface VfId {
   /** Name of the device (card, PF) that the function belongs to, stable over reboots. */
@@ -28,6 +30,11 @@ export interface VfCapabilities {
   readonly setMac: boolean
   /** Largest MTU that the function carries, in bytes. */
   readonly maxMtu: number
+  /**
+   * What the physical function can really make of it: each was set, read back and set back on a VF that nobody used. Absent if nothing, or
+   * if that could not be tried yet.
+   */
+  readonly admin?: readonly VfAdminSetting[]
 }
 
 /** A host-side PCIe virtual function. */

@@ -197,11 +197,56 @@ export interface AttachResult {
     | undefined;
   /** Kernel settings of the pod's namespace by dotted name below "net.". */
   readonly sysctls: { [key: string]: string };
+  /**
+   * What the host has the VF's physical function enforce. Only what the request's host_enforces names is asked for, so that a host of
+   * before, which sends none, is never asked for anything.
+   */
+  readonly vf?: VfAdminSettings | undefined;
 }
 
 export interface AttachResult_SysctlsEntry {
   readonly key: string;
   readonly value: string;
+}
+
+/** What a physical function makes of one of its VFs. What is absent is not asked for. */
+export interface VfAdminSettings {
+  /** MAC address, lower case with colons; all zero lets the VF choose. */
+  readonly mac?:
+    | string
+    | undefined;
+  /** VLAN. */
+  readonly vlan?:
+    | VfVlan
+    | undefined;
+  /** Least rate that it is to have, Mbit/s; 0 for no promise. */
+  readonly minTxRate?:
+    | number
+    | undefined;
+  /** Largest rate that it may send with, Mbit/s; 0 for no limit. */
+  readonly maxTxRate?:
+    | number
+    | undefined;
+  /** Whether frames with another source address than its own are dropped. */
+  readonly spoofCheck?:
+    | boolean
+    | undefined;
+  /** Whether it may change its own address and receive what is not for it. */
+  readonly trust?:
+    | boolean
+    | undefined;
+  /** Its carrier: "auto", "enable" or "disable". */
+  readonly linkState?: string | undefined;
+}
+
+/** The VLAN that a card puts on what a VF sends, and takes from what it receives. */
+export interface VfVlan {
+  /** VLAN, 1 to 4094; 0 is none. */
+  readonly id: number;
+  /** Priority, 0 to 7. */
+  readonly qos: number;
+  /** What the tag is called on the wire: "802.1q" or "802.1ad". */
+  readonly protocol: string;
 }
 
 /** Addresses that IPAM on the host assigned. */
@@ -298,7 +343,14 @@ export interface AttachRequest {
    * During a resync: what the running pod has and goes on using. The attachment is made with exactly this MAC and these
    * addresses, or not at all, and no other gets them. Absent in calls of their own, and from hosts of before.
    */
-  readonly had?: AttachResult | undefined;
+  readonly had?:
+    | AttachResult
+    | undefined;
+  /**
+   * What the host can have the VF's physical function enforce: "mac", "vlan", "rate", "spoofCheck", "trust", "linkState". Names that the
+   * agent does not know are of no use to it and passed over.
+   */
+  readonly hostEnforces: readonly string[];
 }
 
 export interface AttachRequest_CniArgsEntry {
@@ -1006,7 +1058,7 @@ export const Dns: MessageFns<Dns> = {
 };
 
 function createBaseAttachResult(): AttachResult {
-  return { mac: "", mtu: 0, ips: [], routes: [], neighbours: [], dns: undefined, sysctls: {} };
+  return { mac: "", mtu: 0, ips: [], routes: [], neighbours: [], dns: undefined, sysctls: {}, vf: undefined };
 }
 
 export const AttachResult: MessageFns<AttachResult> = {
@@ -1032,6 +1084,9 @@ export const AttachResult: MessageFns<AttachResult> = {
     globalThis.Object.entries(message.sysctls).forEach(([key, value]: [string, string]) => {
       AttachResult_SysctlsEntry.encode({ key: key as any, value }, writer.uint32(58).fork()).join();
     });
+    if (message.vf !== undefined) {
+      VfAdminSettings.encode(message.vf, writer.uint32(66).fork()).join();
+    }
     return writer;
   },
 
@@ -1107,6 +1162,14 @@ export const AttachResult: MessageFns<AttachResult> = {
             }
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.vf = VfAdminSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1162,6 +1225,194 @@ export const AttachResult_SysctlsEntry: MessageFns<AttachResult_SysctlsEntry> = 
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVfAdminSettings(): VfAdminSettings {
+  return {
+    mac: undefined,
+    vlan: undefined,
+    minTxRate: undefined,
+    maxTxRate: undefined,
+    spoofCheck: undefined,
+    trust: undefined,
+    linkState: undefined,
+  };
+}
+
+export const VfAdminSettings: MessageFns<VfAdminSettings> = {
+  encode(message: VfAdminSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mac !== undefined) {
+      writer.uint32(10).string(message.mac);
+    }
+    if (message.vlan !== undefined) {
+      VfVlan.encode(message.vlan, writer.uint32(18).fork()).join();
+    }
+    if (message.minTxRate !== undefined) {
+      writer.uint32(24).uint32(message.minTxRate);
+    }
+    if (message.maxTxRate !== undefined) {
+      writer.uint32(32).uint32(message.maxTxRate);
+    }
+    if (message.spoofCheck !== undefined) {
+      writer.uint32(40).bool(message.spoofCheck);
+    }
+    if (message.trust !== undefined) {
+      writer.uint32(48).bool(message.trust);
+    }
+    if (message.linkState !== undefined) {
+      writer.uint32(58).string(message.linkState);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VfAdminSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVfAdminSettings() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.mac = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vlan = VfVlan.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.minTxRate = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.maxTxRate = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.spoofCheck = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.trust = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.linkState = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVfVlan(): VfVlan {
+  return { id: 0, qos: 0, protocol: "" };
+}
+
+export const VfVlan: MessageFns<VfVlan> = {
+  encode(message: VfVlan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    if (message.qos !== 0) {
+      writer.uint32(16).uint32(message.qos);
+    }
+    if (message.protocol !== "") {
+      writer.uint32(26).string(message.protocol);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VfVlan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVfVlan() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.qos = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = reader.string();
             continue;
           }
         }
@@ -1542,6 +1793,7 @@ function createBaseAttachRequest(): AttachRequest {
     vlan: undefined,
     flags: undefined,
     had: undefined,
+    hostEnforces: [],
   };
 }
 
@@ -1582,6 +1834,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
     }
     if (message.had !== undefined) {
       AttachResult.encode(message.had, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.hostEnforces) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -1696,6 +1951,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             }
 
             message.had = AttachResult.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.hostEnforces.push(reader.string());
             continue;
           }
         }
