@@ -16,6 +16,7 @@ const wired = (name: string, index: number): object => ({
   runtime_config_json: '{}',
   flags: { prefer_inline: true },
   shaping: { egress: 5 },
+  host_enforces: ['mirror', 'vlan'],
 })
 const hello = (protocol: { min: number; max: number }): object => ({
   min_protocol: protocol.min,
@@ -32,13 +33,19 @@ describe.each<Release>(['older', 'newer'])('the whole agent and a host of the %s
     const pki = stack.use(await TestPki.create())
     const errors: (LogFields & { message: string })[] = []
     const log: Logger = { ...silentLogger, error: (fields, message) => void errors.push({ ...fields, message }), child: () => log }
+    const network = new FakeNetwork()
+    // As an adapter does that keeps to what the host enforces.
+    network.afterAttach = (id, result) =>
+      network.connected.get(id)?.request?.hostEnforces?.includes('vlan') === true
+        ? { ...result, vf: { vlan: { id: 100, qos: 0, protocol: '802.1q' } } }
+        : result
     const agent = createAgent({
       node: 'n1',
       listen: 'tcp://127.0.0.1:0',
       tls: await pki.issue('agent', 'n1'),
       stateDir: join(pki.dir, 'state'),
       hardware: devicePlugin(() => new FakeDevice(8)),
-      adapter: adapterPlugin(() => new FakeAdapter(new FakeNetwork())),
+      adapter: adapterPlugin(() => new FakeAdapter(network)),
       log,
     })
     const stop = new AbortController()
@@ -58,6 +65,10 @@ describe.each<Release>(['older', 'newer'])('the whole agent and a host of the %s
     expect((await host.ask('Handshake', hello({ min: 1, max: 2 }))).protocol).toBe(1)
 
     const { result } = await host.ask('Attach', wired('a', 0))
+    expect(result.vf, 'a host of before is not asked for what it would not even read').toEqual(
+      release === 'newer' ? { vlan: { id: 100, protocol: '802.1q' } } : undefined,
+    )
+    expect(network.connected.get('podnet/a/eth0')?.request?.hostEnforces).toEqual(release === 'newer' ? ['vlan'] : undefined)
     await host.ask('Attach', wired('b', 1))
     await host.ask('Status', { network: 'podnet', expected_pods: 3 })
     const key = { network: 'podnet', container_id: 'a', if_name: 'eth0' }

@@ -1,4 +1,13 @@
-import { attachResult, type AttachResult, type CniAdapter, OffloadError, type OpContext, parseWith, type PortRef } from '@cni-offload/sdk'
+import {
+  askedVfSettings,
+  attachResult,
+  type AttachResult,
+  type CniAdapter,
+  OffloadError,
+  type OpContext,
+  parseWith,
+  type PortRef,
+} from '@cni-offload/sdk'
 import type { AttachCall } from '@cni-offload/protocol'
 import { toRequest } from './adapter-request.ts'
 
@@ -16,7 +25,20 @@ export async function askAdapter(
   had?: AttachResult,
 ): Promise<AttachResult> {
   const answer = await adapter.attach(toRequest(call, port, had), ctx)
-  return parseWith(attachResult, answer, `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
+  const result = parseWith(attachResult, answer, `result of adapter "${adapter.name}"`, 'ADAPTER_FAILED')
+  assertEnforceable(adapter, call, result)
+  return result
+}
+
+/** A host of before would not even read what is asked of it, and the pod would run without. */
+function assertEnforceable(adapter: CniAdapter, { hostEnforces = [] }: AttachCall, { vf }: AttachResult): void {
+  const beyond = askedVfSettings(vf).filter((setting) => !hostEnforces.includes(setting))
+  if (beyond.length === 0) return
+  throw new OffloadError(
+    'ADAPTER_FAILED',
+    `adapter "${adapter.name}" asks the host to enforce ${beyond.join(', ')}; it can enforce ${hostEnforces.join(', ') || 'nothing'}`,
+    { hint: 'A defect of the adapter: it may ask for what `hostEnforces` of the request names, and for nothing else.' },
+  )
 }
 
 /** Why an attach has failed: what the caller did comes before what the adapter says. */

@@ -204,7 +204,7 @@ export class OffloadService implements OffloadApi {
 
 const assertSame = (id: string, actual: AttachResult, expected: AttachResult): void => {
   const wanted = parseWith(attachResult, expected, 'expected result', 'INVALID_NETCONF')
-  for (const field of ['mac', 'mtu', 'ips', 'routes', 'neighbours', 'dns', 'sysctls'] as const)
+  for (const field of ['mac', 'mtu', 'ips', 'routes', 'neighbours', 'dns', 'sysctls', 'vf'] as const)
     if (!isDeepStrictEqual(actual[field], wanted[field]))
       throw new OffloadError(
         'CHECK_FAILED',
