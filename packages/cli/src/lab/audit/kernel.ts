@@ -73,20 +73,31 @@ async function foreignQdiscs(path: string): Promise<{ kind: string; dev: string 
   )
 }
 
-/** Processes in namespaces of a node, and what they run: plugins that nobody waits for any more, for one. */
+/**
+ * Processes in namespaces of a node, and what they run: plugins that nobody waits for any more, for one. What a daemon that runs has started
+ * is its own: it asks plugins for their STATUS at any time, for example.
+ */
 async function processHoldings(node: LabNode, netns: readonly string[]): Promise<Holding[]> {
   const inodes = new Map<string, string>()
   for (const name of netns) inodes.set(`net:[${(await stat(`${NETNS_DIR}/${name}`)).ino}]`, name)
+  const daemons = [node.host.pid, node.agent.pid, node.cilium?.pid, node.card?.pid].filter((pid) => typeof pid === 'number')
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const found = await Promise.all(
     pids.map(async (pid): Promise<Holding[]> => {
       // Any of them may end while it is looked at.
       const name = inodes.get(await readlink(`/proc/${pid}/ns/net`).catch(() => ''))
-      if (name === undefined || [node.host.pid, node.agent.pid, node.cilium?.pid, node.card?.pid].includes(Number(pid))) return []
+      if (name === undefined || daemons.includes(Number(pid)) || daemons.includes(await parentOf(pid))) return []
       const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0').join(' ').trim()
       // One that is just ending has no command line any more.
       return command === '' ? [] : [{ node: node.name, kind: 'process', what: `${command} in ${name}` }]
     }),
   )
   return found.flat()
+}
+
+/** NaN for one that has ended. */
+async function parentOf(pid: string): Promise<number> {
+  // The name of the program stands in parentheses before, and may hold anything.
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2] ?? NaN)
 }
