@@ -53,8 +53,12 @@ class LongestFirst extends BaseSequencer {
 /** Packages whose tests leave nothing in their process: many short files, of which most of the time went to loading. */
 const LIGHT = ['packages/{agent,host,sdk}/test/**/*.test.ts', 'bench/test/**/*.test.ts', 'scripts/test/**/*.test.ts']
 
+// What tests start as processes of their own is loaded from a bundle, where there is one: `./run` makes it.
+const bundle = process.env['TEST_BUNDLE']
+
 export default defineConfig({
   test: {
+    env: bundle === undefined ? {} : { NODE_OPTIONS: `--import=${bundle}` },
     pool: 'forks',
     // More than there are processors at least: tests wait for the kernel a third of the time.
     maxWorkers: 3,

@@ -13,6 +13,9 @@ import { needsRoot } from './fixture.ts'
 const run = promisify(execFile)
 const cli = fileURLToPath(import.meta.resolve('@cni-offload/cli/main'))
 
+// As users have it: from the sources, not from the bundle that other tests load what they start from.
+delete process.env['NODE_OPTIONS']
+
 describe.skipIf(needsRoot)('offload lab (needs root for namespaces)', () => {
   const prefix = uniqueName('lt')
   let dir: string

@@ -109,6 +109,7 @@ describe('entries', () => {
       'inlineList',
       'ipamTypes',
       'listCapabilities',
+      'nodeEnvironment',
       'pluginList',
       'pluginType',
       'runChild',

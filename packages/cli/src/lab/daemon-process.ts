@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
+import { nodeEnvironment } from '@cni-offload/sdk/exec'
 import type { DaemonLaunch, LabRole } from './model.ts'
 
 const PROGRAMS: Readonly<Record<LabRole | 'card', string>> = {
@@ -35,7 +36,6 @@ export async function startDaemon(options: {
 }): Promise<number> {
   const main = fileURLToPath(import.meta.resolve(PROGRAMS[options.role]))
   const log = openSync(options.log, 'a')
-  const compileCache = process.env['NODE_COMPILE_CACHE']
   const { execArgv = [], env = {} } = options.launch ?? {}
   const child = spawn('nsenter', [`--net=${options.netns}`, '--', process.execPath, ...execArgv, main, '--config', options.config], {
     detached: true,
@@ -44,7 +44,7 @@ export async function startDaemon(options: {
       PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
       OFFLOAD_READY_FD: String(READY_FD),
       NODE_NO_WARNINGS: '1',
-      ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+      ...nodeEnvironment(),
       ...env,
     },
   })

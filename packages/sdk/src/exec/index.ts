@@ -8,6 +8,7 @@
  */
 export * from './child.ts'
 export * from './list-runner.ts'
+export * from './node-environment.ts'
 export * from './orphans.ts'
 export * from './plugin-error.ts'
 export * from './plugin-executor.ts'

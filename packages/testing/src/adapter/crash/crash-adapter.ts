@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { nodeEnvironment } from '@cni-offload/sdk/exec'
 import { CrashControl } from '../../faults/crash-control.ts'
 import type { CrashPlan } from '../../faults/crash-plan.ts'
 import type { CrashOrder } from './order.ts'
@@ -22,9 +23,8 @@ export async function crashAdapter(order: CrashOrder, plan: Omit<CrashPlan, 'act
   const dir = await mkdtemp(join(tmpdir(), 'crash-adapter-'))
   const control = new CrashControl(join(dir, 'plan'))
   const { execArgv, env } = control.launch
-  const { PATH, NODE_COMPILE_CACHE } = process.env
   const child = spawn(process.execPath, [...execArgv, PROGRAM], {
-    env: { PATH, ...(NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE }), ...env },
+    env: { PATH: process.env['PATH'], ...nodeEnvironment(), ...env },
     timeout: LIMIT_MS,
     killSignal: 'SIGTERM',
   })

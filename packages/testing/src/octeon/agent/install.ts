@@ -1,6 +1,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { nodeEnvironment } from '@cni-offload/sdk/exec'
 import type { AgentGeneration } from './arguments.ts'
 import type { AgentMode } from './fake-agent.ts'
 
@@ -23,12 +24,11 @@ export interface FakeOctepCpAgentOptions {
 export async function installFakeOctepCpAgent(folder: string, options: FakeOctepCpAgentOptions = {}): Promise<string> {
   const path = join(folder, 'octep_cp_agent')
   const main = fileURLToPath(import.meta.resolve('@cni-offload/testing/octeon/agent'))
-  const cache = process.env['NODE_COMPILE_CACHE']
   const settings = {
     FAKE_OCTEP_CARD: options.card,
     FAKE_OCTEP_GENERATION: options.generation,
     FAKE_OCTEP_MODE: options.mode,
-    NODE_COMPILE_CACHE: cache,
+    ...nodeEnvironment(),
   }
   const exported = Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [`export ${name}=${quoted(value)}\n`]))
   // As a program that knows nothing of it, it dies of SIGUSR1.
