@@ -25,8 +25,12 @@ const CILIUM_ONLY: Readonly<Record<string, number>> = {
 /** What only a card with a control plane has to show. */
 const OCTEON_ONLY: Readonly<Record<string, number>> = {
   '^the doctor, (before|hung)$': 2,
-  '^a new pod comes after (octep_cp_agent was killed|the PCI link was reset|octep_cp_agent hung and was killed)$': 3,
-  '^ping v[46] .* while (octep_cp_agent (is killed|hangs)|the host resets the PCI link)$': 18,
+  '^the doctor, after octep_cp_agent (was killed|did not get over a reset|hung and was killed)$': 3,
+  '^the doctor, after the PCI link was reset$': 1,
+  '^a new pod comes after octep_cp_agent (was killed|did not get over a reset|hung and was killed)$': 3,
+  '^a new pod comes after the PCI link was reset$': 1,
+  '^ping v[46] .* while octep_cp_agent (is killed|hangs)$': 12,
+  '^ping v[46] .* while the host resets the PCI link( and octep_cp_agent does not get over it)?$': 12,
 }
 
 test.skipIf(needsRoot).each([
@@ -54,7 +58,10 @@ test.skipIf(needsRoot).each([
         expect(shown(new RegExp(name)), name).toHaveLength(adapter === 'cilium' ? count : 0)
       for (const [name, count] of Object.entries(OCTEON_ONLY))
         expect(shown(new RegExp(name)), name).toHaveLength(hardware === 'octeon' ? count : 0)
-      if (hardware === 'octeon') expect(checks.get('the doctor, hung')).toMatch(/Missed \d+ heartbeats/)
+      if (hardware === 'octeon') {
+        expect(checks.get('the doctor, hung')).toMatch(/Missed \d+ heartbeats/)
+        expect(checks.get('the doctor, after octep_cp_agent did not get over a reset')).toContain('could not set up PCI link 0 again')
+      }
       if (adapter === 'cilium') {
         expect(checks.get('encryption between nodes, as cilium-agent of node1 tells it')).toBe(
           'not encrypted: the agent has no encryption (encryption mode Disabled, GET /healthz)',

@@ -24,7 +24,7 @@ export interface SupervisorOptions {
   readonly argv: readonly [string, ...string[]]
   /** Name of the program in it. @defaultValue `octep_cp_agent` */
   readonly program?: string
-  /** File that notes the process, for the next supervisor. */
+  /** File that notes the process, for the next supervisor; `agentRecordFile` beside it says how the agent is. */
   readonly pidFile: string
   /** How long the host waits for heartbeats, in milliseconds; `shortestWindowMs` of the configuration. @defaultValue 20 000 */
   readonly windowMs?: number

@@ -8,6 +8,8 @@ import { type LifeEnd, liveAgent } from './life.ts'
 import { endEarlierAgents } from './orphans.ts'
 import { writePidFile } from './pid-file.ts'
 import { readProcess } from './process-table.ts'
+import { AgentRecordFile, agentRecordFile } from './record.ts'
+import { AgentStanding } from './standing.ts'
 import type { SupervisorDeps, SupervisorOptions } from './supervisor-options.ts'
 
 /** Whoever was of use for so long has not failed because of how it was started. */
@@ -27,15 +29,18 @@ export class AgentSupervisor implements AsyncDisposable {
   readonly #hub = new EventHub<AgentEvent>()
   readonly #stop = new AbortController()
   readonly #usable = Promise.withResolvers<void>()
+  readonly #record: AgentRecordFile
+  readonly #standing: AgentStanding
   readonly #running: Promise<void>
   #pid: number | undefined
-  #lostAt: number | undefined
-  #wasReady = false
 
   private constructor(deps: SupervisorDeps, options: SupervisorOptions) {
     this.#deps = { machine: localMachine(), launch: launchAgent, signalProcess: sendSignal, ...deps }
     this.#options = { program: AGENT_PROGRAM, windowMs: WINDOW_MS, functions: 1, ...options }
     this.#usable.promise.catch(() => {})
+    const { machine, clock, log } = this.#deps
+    this.#record = new AgentRecordFile(machine, agentRecordFile(options.pidFile), log)
+    this.#standing = new AgentStanding({ clock, log, hub: this.#hub, record: this.#record })
     this.#running = this.#run(this.#stop.signal)
   }
 
@@ -86,14 +91,19 @@ export class AgentSupervisor implements AsyncDisposable {
       await this.#keepAlive(signal)
       this.#usable.reject(signal.reason)
       this.#hub.close()
+      await this.#record.close(false)
     } catch (error) {
       const stopped = signal.aborted
       const failure = stopped
         ? OffloadError.from(signal.reason, 'CANCELLED')
         : OffloadError.from(error, 'HARDWARE_FAILURE', 'control agent')
-      if (!stopped) this.#deps.log.error({ err: failure, hint: failure.hint }, 'the control agent is given up')
+      if (!stopped) {
+        this.#deps.log.error({ err: failure, hint: failure.hint }, 'the control agent is given up')
+        this.#standing.givenUp(failure)
+      }
       this.#usable.reject(failure)
       this.#hub.close(stopped ? undefined : { kind: 'given-up', failure })
+      await this.#record.close(!stopped)
     } finally {
       this.#stop.abort()
     }
@@ -107,12 +117,14 @@ export class AgentSupervisor implements AsyncDisposable {
       const end = await this.#live(signal)
       if (signal.aborted) return
       failures = end.readyMs >= STABLE_MS ? 1 : failures + 1
-      this.#lost(`the control agent is gone: ${end.text}`)
+      const reason = `the control agent is gone: ${end.text}`
+      this.#standing.lost(reason, { hint: end.hint, failures })
       if (end.remedy === 'give-up')
         throw new OffloadError('INVALID_CONFIG', `the control agent is of no use: ${end.text}`, { hint: end.hint })
       const rebound = end.remedy === 'rebind' && (await this.#rebind(signal))
       const pauseMs = restartPause(end.remedy === 'rebind' && !rebound ? 'retry-slowly' : end.remedy, failures, windowMs)
       log.warn({ why: end.text, hint: end.hint, failures, pauseMs }, 'the control agent is started again')
+      this.#standing.lost(reason, { hint: end.hint, failures, pauseMs })
       await clock.sleep(pauseMs, signal)
     }
   }
@@ -125,7 +137,7 @@ export class AgentSupervisor implements AsyncDisposable {
       const entry = await readProcess(machine, pid)
       if (entry !== undefined) await this.#note(() => writePidFile(machine, pidFile, entry))
     }
-    const changed = (pid: number, ready: boolean, reason: string): void => (ready ? this.#ready(pid) : this.#lost(reason))
+    const changed = (pid: number, ready: boolean, reason: string): void => (ready ? this.#ready(pid) : this.#standing.lost(reason))
     try {
       const end = await liveAgent({ argv, functions, launch, clock, log, began, changed }, signal)
       await this.#note(() => machine.remove(pidFile))
@@ -151,21 +163,8 @@ export class AgentSupervisor implements AsyncDisposable {
   }
 
   #ready(pid: number): void {
-    const { clock, log } = this.#deps
-    const afterMs = this.#lostAt === undefined ? 0 : clock.monotonic() - this.#lostAt
-    log.info({ pid, afterMs }, 'the host can use the card')
-    this.#hub.emit(this.#wasReady ? { kind: 'back', pid, afterMs } : { kind: 'ready', pid })
-    this.#wasReady = true
-    this.#lostAt = undefined
+    this.#standing.ready(pid)
     this.#usable.resolve()
-  }
-
-  /** Only the first of several reasons is told. */
-  #lost(reason: string): void {
-    if (!this.#wasReady || this.#lostAt !== undefined) return
-    this.#lostAt = this.#deps.clock.monotonic()
-    this.#deps.log.error({ reason }, 'the host cannot use the card')
-    this.#hub.emit({ kind: 'lost', reason })
   }
 
   /** Whether it is worth a try at once. */

@@ -1,12 +1,14 @@
 import type { Machine } from '@cni-offload/linux/machine'
 import { silentLogger } from '@cni-offload/sdk'
 import { describe, expect, it, vi } from 'vitest'
-import { type AgentEvent, type AgentProcessEnd, AgentSupervisor, type SupervisorDeps } from '../../src/index.ts'
+import { type AgentEvent, type AgentProcessEnd, AgentSupervisor, readAgentRecord, type SupervisorDeps } from '../../src/index.ts'
 import { ManualClock } from '../clock.ts'
 
 const READY = 'CNXK: pem[0] pf[0] fw ready 1 addr 0xfffe44c18418'
 const UNREADY = 'CNXK: pem[0] pf[0] fw ready 0 addr 0x0'
-const PID_FILE = '/run/agent.json'
+const PID_FILE = '/run/agent.pid'
+const RECORD_FILE = '/run/octep_cp_agent.json'
+const EPOCH = '1970-01-01T00:00:'
 
 /** Where no other process is. Agents have the numbers 100, 101, … . */
 function emptyMachine(): { readonly machine: Machine; readonly files: Map<string, string> } {
@@ -70,7 +72,9 @@ function supervised(more: Partial<SupervisorDeps> = {}, windowMs = 20_000) {
     })
   const kinds = (...wanted: AgentEvent['kind'][]): Promise<void> => vi.waitFor(() => expect(events.map(({ kind }) => kind)).toEqual(wanted))
   const pauses = (...wanted: number[]): Promise<void> => vi.waitFor(() => expect(clock.pauses).toEqual(wanted))
-  return { supervisor, clock, agent, agents, events, kinds, pauses, stop, files, listening }
+  const record = (wanted: unknown): Promise<void> =>
+    vi.waitFor(async () => expect(await readAgentRecord(machine, RECORD_FILE)).toEqual(wanted))
+  return { supervisor, clock, agent, agents, events, kinds, pauses, stop, files, listening, record }
 }
 
 const forever = (): AbortSignal => new AbortController().signal
@@ -118,6 +122,34 @@ describe('AgentSupervisor', () => {
     }
     await disposed
     expect(files.has(PID_FILE)).toBe(true)
+  })
+
+  it('writes down how the agent is, and what had happened before it was well again', async () => {
+    const { agent, clock, pauses, stop, record, files, listening } = supervised()
+    const starting = { state: 'waiting', since: `${EPOCH}00.000Z`, reasons: ['it is being started'], failures: 0 }
+    await record(starting)
+    const first = await agent(1)
+    first.say(READY)
+    await record({ state: 'ready', since: `${EPOCH}00.000Z`, pid: 100 })
+    clock.advance(1_000)
+    const zombie = ['LIB: Got PERST', UNREADY, 'APP: Reinitiazing PEM 0', 'APP: Unable to handle perst event on PEM 0!']
+    first.say(...zombie)
+    await vi.waitFor(() => expect(first.signals).toEqual(['SIGINT']))
+    first.end({ exitCode: 0 })
+    await pauses(250)
+    const stuck = 'the control agent is gone: it could not set up PCI link 0 again after the host was reset, and goes on without heartbeats'
+    const gone = { state: 'waiting', since: `${EPOCH}01.000Z`, reasons: ['the host is being reset', stuck], failures: 1 }
+    await record({ ...gone, retryAt: `${EPOCH}01.250Z`, hint: expect.stringContaining('started again') as unknown })
+    clock.advance(250)
+    const second = await agent(2)
+    second.say(READY)
+    const before = { reasons: gone.reasons, at: `${EPOCH}01.250Z`, ms: 250 }
+    await record({ state: 'ready', since: `${EPOCH}01.250Z`, pid: 101, before })
+    stop.abort()
+    second.end({ exitCode: 0 })
+    await listening
+    // Nobody runs it any more, and nobody says that he does.
+    await vi.waitFor(() => expect(files.has(RECORD_FILE)).toBe(false))
   })
 
   it('starts a crashed agent again, later each time, but always before the host misses its heartbeats', async () => {
@@ -251,7 +283,7 @@ describe('AgentSupervisor', () => {
     [255, ['CNXK: Invalid option.'], 'it does not know an option of its command line; it complained about: option', /sdk/],
     [137, [], 'it does not know this chip (ENAVAIL), or was killed before it said anything', /chip/],
   ])('gives up after exit code %i', async (exitCode, lines, text, hint) => {
-    const { supervisor, agent, agents, events, listening, files } = supervised()
+    const { supervisor, agent, agents, events, listening, files, record } = supervised()
     const only = await agent(1)
     only.say(...lines)
     only.end({ exitCode })
@@ -266,6 +298,8 @@ describe('AgentSupervisor', () => {
     // Whoever comes later hears it, too.
     for await (const event of supervisor.events(forever())) expect(event.kind).toBe('given-up')
     expect([agents.length, files.has(PID_FILE)]).toEqual([1, false])
+    const reasons = [`the control agent is gone: ${text}`, `the control agent is of no use: ${text}`]
+    await record({ state: 'given-up', since: `${EPOCH}00.000Z`, reasons, hint: expect.stringMatching(hint) as unknown })
   })
 
   it('binds the functions to vfio-pci where the agent could not open them, then starts it again', async () => {

@@ -1,7 +1,7 @@
 import { FakeOcteonCard } from '@cni-offload/testing/octeon'
 import { describe, expect, it } from 'vitest'
 import { formatAgentConfig, generateAgentConfig } from '../../src/index.ts'
-import { type OcteonDpuExpectations, octeonDpuChecks } from '../../src/doctor/index.ts'
+import { type OcteonDpuExpectations, octeonDpuChecks, type OcteonFinding } from '../../src/doctor/index.ts'
 import { MemoryMachine } from '../support/memory-machine.ts'
 import { type PciFunction, plug } from '../support/pci-function.ts'
 import { diagnose } from './diagnose.ts'
@@ -11,6 +11,8 @@ const text = (part: string): string => expect.stringContaining(part) as string
 const CFG = '/etc/octeon/cn106xx.cfg'
 const OPTIONS = ['--sdp_rvu_pf', `${FIRST},${SECOND}`, '--pem_dev', PEM] as const
 const LOG = '/tmp/octep-cp-log.txt'
+const RECORD = '/var/lib/cni-offload/agent/hardware/octep_cp_agent.json'
+const SINCE = '2026-01-01T00:00:00.000Z'
 const READY = 'SOC: Model: cn10ka_a1\nCNXK: pem[0] pf[0] fw ready 1 addr 0x1\n'
 
 /** A DPU with all that the agent of SDK 12.25.03 wants, and that agent. */
@@ -166,6 +168,52 @@ describe('the doctor of a control agent', { timeout: 60_000 }, () => {
     expect((await look(machine))['octeon.dpu.agent-log']).toMatchObject({ state, why: text(why) })
     machine.files.delete(LOG)
     expect((await look(machine))['octeon.dpu.agent-log']).toMatchObject({ state: 'skipped', remedy: text('journalctl') })
+  })
+
+  it.each<[string, object | string | undefined, Partial<OcteonFinding>]>([
+    ['is ready', { state: 'ready', since: SINCE, pid: 4242 }, { state: 'ok', seen: `process 4242, ready since ${SINCE}` }],
+    [
+      'is ready again',
+      { state: 'ready', since: SINCE, pid: 4242, before: { reasons: ['it was lost', 'it was killed'], at: SINCE, ms: 727 } },
+      { state: 'ok', seen: text('; before that 727 ms without it: it was lost; then it was killed') },
+    ],
+    [
+      'is that of a daemon that was killed',
+      { state: 'ready', since: SINCE, pid: 4241 },
+      { state: 'fail', why: text('no such process'), remedy: 'Start the DPU daemon.' },
+    ],
+    [
+      'is started again and again',
+      {
+        state: 'waiting',
+        since: SINCE,
+        reasons: ['it got no memory'],
+        hint: 'Free some.',
+        failures: 3,
+        retryAt: '2026-01-01T00:01:00.000Z',
+      },
+      {
+        state: 'fail',
+        seen: text('3 starts in a row have failed, the next is at 2026-01-01T00:01:00'),
+        why: 'it got no memory',
+        remedy: 'Free some.',
+      },
+    ],
+    [
+      'is given up',
+      { state: 'given-up', since: SINCE, reasons: ['no such chip'] },
+      { state: 'fail', seen: text('given up'), why: 'no such chip' },
+    ],
+    ['was never run', undefined, { state: 'fail', seen: `no ${RECORD}`, remedy: 'Start the DPU daemon.' }],
+    ['cannot be read', 'what?', { state: 'fail', why: text('is no JSON') }],
+    ['is of another kind', { state: 'fine' }, { state: 'fail', why: text('state') }],
+  ])('knows by the record of its supervisor that it %s', async (_, record, finding) => {
+    const machine = machineWithAgent()
+    if (record !== undefined) machine.files.set(RECORD, typeof record === 'string' ? record : JSON.stringify(record))
+    const found = await look(machine, { agentRecord: RECORD })
+    expect(found['octeon.dpu.agent-supervisor']).toMatchObject(finding)
+    // One that is run by the daemon says nothing anywhere else.
+    expect(found).not.toHaveProperty('octeon.dpu.agent-log')
   })
 
   it('reads the configuration that it was started with, wherever its folder and root are', async () => {

@@ -1,5 +1,7 @@
+import { readPciDevice } from '@cni-offload/linux/pci'
 import { FakeOcteonCard, type FakeOcteonCardOptions } from '@cni-offload/testing/octeon'
 import { describe, expect, it, vi } from 'vitest'
+import { heartbeatFinding } from '../../src/doctor/host/firmware.ts'
 import { octeonHostChecks, type OcteonHostExpectations } from '../../src/doctor/index.ts'
 import { diagnose, wrong } from './diagnose.ts'
 
@@ -124,6 +126,19 @@ describe('the doctor of a host', { timeout: 60_000 }, () => {
       expect((await look(card))['octeon.host.heartbeats']).toMatchObject({ state: 'ok' })
     },
   )
+
+  it('does not call an interface broken that is back, but says that heartbeats are not looked for any more', async () => {
+    await using card = await plugged()
+    const pf = (await readPciDevice(card.host, PF))!
+    const log = [`octeon_ep ${PF}: Device probe successful`, `octeon_ep ${PF}: Missed 20 heartbeats. Uninitializing`]
+    const link = { name: 'enp1s0', mac: '', up: true, carrier: true }
+    const state = (...args: Parameters<typeof heartbeatFinding>): string => heartbeatFinding(...args).state
+    expect(state(pf, log, link)).toBe('warn')
+    expect(state(pf, log, { ...link, carrier: false })).toBe('fail')
+    expect(state(pf, log, { ...link, up: false, carrier: undefined })).toBe('fail')
+    expect(state(pf, log, undefined)).toBe('fail')
+    expect(state(pf, log.toReversed(), undefined)).toBe('ok')
+  })
 
   it('compares VFs with what is wanted, and with what the card carries', async () => {
     await using card = await plugged({ vfs: 4 })

@@ -147,9 +147,13 @@ export class FakeOcteonCard implements AsyncDisposable {
     return new AgentSession(this.#dpuSide.kernel, this.control, process)
   }
 
-  /** The host resets the PCI link, nothing else: what a control agent has to get over. */
-  perst(): void {
-    this.control.perst()
+  /**
+   * The host resets the PCI link, nothing else: what a control agent has to get over.
+   *
+   * @param comesBack - false for a link that the agent cannot set up again: it stays, alive and of no use, as only a new one is any
+   */
+  perst(comesBack: boolean = true): void {
+    this.control.perst(comesBack)
   }
 
   /** The host boots again: its interfaces, functions and modules are gone, the link is reset, and it finds the card with no driver. */

@@ -246,12 +246,15 @@ describe('a fake octep_cp_agent', { timeout: 120_000 }, () => {
     expect(card.control.firmwareReady).toBe(true)
   })
 
-  it('does not get over a reset of the link, stays, and is of no use', async () => {
+  it.each([
+    ['that it cannot survive', 'zombie', true],
+    ['after which the link does not come back', 'ok', false],
+  ] as const)('does not get over a reset %s, stays, and is of no use', async (_, mode, comesBack) => {
     await using bench = await served()
     const { card, socket } = bench
-    await using agent = await start([cfg, ...GEN3], { card: socket, mode: 'zombie', stdbuf: 'L' })
+    await using agent = await start([cfg, ...GEN3], { card: socket, mode, stdbuf: 'L' })
     await ready(agent)
-    card.perst()
+    card.perst(comesBack)
     await expect.poll(() => agent.stdout(), DEADLINE).toContain('APP: Unable to handle perst event on PEM 0!\n')
     await expect.poll(() => card.control.answering, DEADLINE).toBe(false)
     expect(card.control.firmwareReady).toBe(false)

@@ -47,6 +47,15 @@ describe('a host whose control agent is gone', () => {
   })
 })
 
+describe('a host that resets the link', () => {
+  it.each([true, false])('has its steady agent back only if the link comes back: %s', async (comesBack) => {
+    await using card = await FakeOcteonCard.create()
+    card.perst(comesBack)
+    const { firmwareReady, answering, steady } = card.control
+    expect([firmwareReady, answering, steady]).toEqual([comesBack, comesBack, comesBack])
+  })
+})
+
 describe('a host whose firmware is not ready', () => {
   it('defers the upstream driver until it is told to try', async () => {
     await using card = await FakeOcteonCard.create({ state: 'fresh', agent: 'none' })

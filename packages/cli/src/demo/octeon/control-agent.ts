@@ -1,22 +1,30 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { OffloadError, parseWith, systemClock } from '@cni-offload/sdk'
-import { z } from 'zod'
+import { agentRecordFile, type AgentRecord, readAgentRecord } from '@cni-offload/hw-octeon'
+import { localMachine } from '@cni-offload/linux/machine'
+import { OffloadError, systemClock } from '@cni-offload/sdk'
 import type { LabNode } from '../../lab/model.ts'
 
 const WITHIN_MS = 60_000
 const LOOK_EVERY_MS = 100
 
-const noted = z.object({ pid: z.number().int().min(2) })
+/** Where the DPU daemon of a node writes down how its control agent is. */
+export function recordOf({ agent }: LabNode): string {
+  return agentRecordFile(join(dirname(agent.journal), 'hardware', 'octep_cp_agent.pid'))
+}
 
-/** The process of the control agent of a node's card, as its supervisor has noted it; undefined while there is none. */
-export async function controlAgentPid(node: LabNode): Promise<number | undefined> {
-  const file = join(dirname(node.agent.journal), 'hardware', 'octep_cp_agent.pid')
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
-  return text === undefined ? undefined : parseWith(noted, JSON.parse(text), file, 'UNDECODABLE').pid
+/** How the control agent of a node's card is, as its DPU daemon says. */
+export async function controlAgent(node: LabNode): Promise<AgentRecord> {
+  const file = recordOf(node)
+  const record = await readAgentRecord(localMachine(), file)
+  if (record !== undefined) return record
+  throw new OffloadError('NOT_FOUND', `${node.name}: its DPU daemon runs no control agent: there is no ${file}`)
+}
+
+/** Its process. @throws OffloadError NOT_READY while it is not ready */
+export async function controlAgentPid(node: LabNode): Promise<number> {
+  const record = await controlAgent(node)
+  if (record.state === 'ready') return record.pid
+  throw new OffloadError('NOT_READY', `${node.name}: the control agent is not ready: ${record.reasons.join('; then ')}`)
 }
 
 /**

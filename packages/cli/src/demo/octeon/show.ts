@@ -1,79 +1,135 @@
-import { octeonDpuChecks, octeonHostChecks } from '@cni-offload/hw-octeon'
 import { OffloadError } from '@cni-offload/sdk'
-import { connectFakeOcteonCard, connectFakeOcteonMachine } from '@cni-offload/testing/octeon'
-import { runChecks } from '../../doctor/run.ts'
-import type { CheckResult } from '../../doctor/check.ts'
+import { connectFakeOcteonCard } from '@cni-offload/testing/octeon'
 import type { LabCard, LabNode } from '../../lab/model.ts'
-import { controlAgentFolder } from '../../lab/octeon/card.ts'
-import { connectDpu } from '../../lab/octeon/connect-dpu.ts'
 import { podPairs } from '../checks.ts'
-import type { DemoCheck } from '../report.ts'
 import type { Stage } from '../stage.ts'
 import { Traffic } from '../traffic.ts'
-import { controlAgentPid, until } from './control-agent.ts'
+import { controlAgent, controlAgentPid, until } from './control-agent.ts'
+import { type Diagnosis, diagnosed, examine, warnings } from './doctor.ts'
 
 const NEWCOMER = 'late'
+const SUPERVISOR = 'octeon.dpu.agent-supervisor'
+const HEARTBEATS = 'octeon.host.heartbeats'
 
 /** What happens to the card is shown with. */
 interface CardStage extends Stage {
   readonly node: LabNode
   readonly card: LabCard
+  /** What the doctor says of the node before anything has happened. */
+  readonly usual: ReadonlySet<string>
 }
 
+/** Something that happens to the control plane of a card. */
+interface Disturbance {
+  /** What. */
+  readonly what: string
+  /** The same when it has happened. */
+  readonly after: string
+  /** Makes it happen, and waits until the control agent is of use again. @returns milliseconds that it was not */
+  readonly happens: (stage: CardStage) => Promise<number>
+  /** What the doctor says when it is over: what had happened, and that all is well. */
+  readonly doctor: Diagnosis
+}
+
+const told = (text: RegExp): NonNullable<Diagnosis['told']> => ({ id: SUPERVISOR, text })
+
+const DISTURBANCES: readonly Disturbance[] = [
+  {
+    what: 'octep_cp_agent is killed',
+    after: 'octep_cp_agent was killed',
+    happens: async ({ node }) => await another(node, async (pid) => void process.kill(pid, 'SIGKILL')),
+    doctor: { named: [], told: told(/without it: the control agent is gone: it was ended by SIGKILL$/) },
+  },
+  {
+    what: 'the host resets the PCI link',
+    after: 'the PCI link was reset',
+    happens: async (stage) => await reset(stage),
+    doctor: { named: [], told: told(/without it: the host is being reset$/) },
+  },
+  {
+    what: 'the host resets the PCI link and octep_cp_agent does not get over it',
+    after: 'octep_cp_agent did not get over a reset',
+    happens: async (stage) => await another(stage.node, async () => await perst(stage, false)),
+    doctor: {
+      named: [],
+      told: told(/the host is being reset; then the control agent is gone: it could not set up PCI link 0 again [^;]*$/),
+    },
+  },
+  {
+    what: 'octep_cp_agent hangs',
+    after: 'octep_cp_agent hung and was killed',
+    happens: async (stage) => await hung(stage),
+    // What the host's driver has missed it has missed, until it is loaded anew.
+    doctor: { named: [HEARTBEATS], told: told(/ended by SIGKILL$/) },
+  },
+]
+
 /**
- * What can happen to the control plane of a card, in the middle of traffic: it is killed, the host resets the PCI link, and it hangs until the
- * host gives it up. Pods must not notice any of it, new ones come when it is back, and the doctor says what is wrong meanwhile.
+ * What can happen to the control plane of a card, in the middle of traffic: it is killed, the host resets the PCI link and it gets over
+ * that or does not, and it hangs until the host gives it up. Pods must not notice any of it, new ones come when it is back, and the doctor
+ * says what has happened, and nothing else.
  */
 export async function showOcteon(stage: Stage): Promise<void> {
   const node = stage.lab.node(1)
   const { card } = node
   if (card === undefined) throw new OffloadError('INTERNAL', `${node.name} has no fake card`)
-  const on: CardStage = { ...stage, node, card }
   stage.say(`\nThe control plane of the card of ${node.name}, octep_cp_agent, has a bad day`)
-  stage.report(...(await doctor(on, 'before', [])))
+  const healthy = await examine(node, card)
+  stage.report(diagnosed('the doctor, before', healthy, { named: [] }, warnings(healthy)))
+  const on: CardStage = { ...stage, node, card, usual: warnings(healthy) }
   const pairs = podPairs(stage.pods).filter(({ from }) => from === stage.pods[0])
-  for (const [what, happens] of [
-    ['octep_cp_agent is killed', killed],
-    ['the host resets the PCI link', linkReset],
-    ['octep_cp_agent hangs', hung],
-  ] as const) {
+  for (const { what, after, happens, doctor } of DISTURBANCES) {
     await using traffic = await Traffic.start(stage.lab, pairs)
     stage.say(`${what} …`)
-    await happens(on)
+    const ms = await happens(on)
+    await newcomer(on, after, ms)
+    stage.report(diagnosed(`the doctor, after ${after}`, await examine(node, card), doctor, on.usual))
     stage.report(...(await traffic.end(`while ${what}`)))
   }
 }
 
-async function killed(stage: CardStage): Promise<void> {
+/** Does something to the control agent of a node that only another one helps against. @returns milliseconds until that is ready */
+async function another(node: LabNode, harm: (pid: number) => Promise<void>): Promise<number> {
+  const before = await controlAgentPid(node)
+  await harm(before)
+  return await until('another octep_cp_agent is ready', async () => {
+    const record = await controlAgent(node)
+    return record.state === 'ready' && record.pid !== before
+  })
+}
+
+async function reset(stage: CardStage): Promise<number> {
   const { node } = stage
-  const before = await pidOf(node)
-  process.kill(before, 'SIGKILL')
-  const ms = await until('another octep_cp_agent runs', async () => ![undefined, before].includes(await controlAgentPid(node)))
-  await back(stage, 'octep_cp_agent was killed', ms)
+  const { since } = await controlAgent(node)
+  await perst(stage, true)
+  return await until('octep_cp_agent gets over a reset', async () => {
+    const record = await controlAgent(node)
+    return record.state === 'ready' && record.since !== since
+  })
 }
 
-async function linkReset(stage: CardStage): Promise<void> {
+async function perst(stage: CardStage, comesBack: boolean): Promise<void> {
   await using card = await connectFakeOcteonCard(stage.card.socket)
-  await card.perst()
-  await back(stage, 'the PCI link was reset')
+  await card.perst(comesBack)
 }
 
-async function hung(stage: CardStage): Promise<void> {
-  const { node, report } = stage
-  const before = await pidOf(node)
-  process.kill(before, 'SIGSTOP')
-  try {
-    const ms = await until('the host gives the card up', async () => (await status(stage)) !== 0)
-    report({ name: 'hung: the host says that it has no card', ok: true, seen: `after ${(ms / 1000).toFixed(1)} s` })
-    report(...(await doctor(stage, 'hung', ['octeon.host.heartbeats', 'octeon.host.link'])))
-  } finally {
-    process.kill(before, 'SIGKILL')
-  }
-  await back(stage, 'octep_cp_agent hung and was killed')
+async function hung(stage: CardStage): Promise<number> {
+  const { node, card, report, usual } = stage
+  return await another(node, async (pid) => {
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const ms = await until('the host gives the card up', async () => (await status(stage)) !== 0)
+      report({ name: 'hung: the host says that it has no card', ok: true, seen: `after ${(ms / 1000).toFixed(1)} s` })
+      const missed: Diagnosis = { named: [HEARTBEATS, 'octeon.host.link'], told: { id: HEARTBEATS, text: /Missed \d+ heartbeats/ } }
+      report(diagnosed('the doctor, hung', await examine(node, card), missed, usual))
+    } finally {
+      process.kill(pid, 'SIGKILL')
+    }
+  })
 }
 
 /** All is as before: a new pod comes, for which a runtime tries as long as it is told to try again. */
-async function back({ node, runtime, report, lab }: CardStage, after: string, already = 0): Promise<void> {
+async function newcomer({ node, runtime, report, lab }: CardStage, after: string, already: number): Promise<void> {
   await lab.createPod(NEWCOMER)
   try {
     const ms = await until('a new pod comes', async () => {
@@ -92,28 +148,3 @@ async function back({ node, runtime, report, lab }: CardStage, after: string, al
 async function status({ runtime, node }: CardStage): Promise<number | null> {
   return (await runtime.attempt('STATUS', node, '', { cniVersion: '1.1.0' })).exitCode
 }
-
-async function pidOf(node: LabNode): Promise<number> {
-  const pid = await controlAgentPid(node)
-  if (pid === undefined) throw new OffloadError('NOT_FOUND', `${node.name}: its agent has noted no octep_cp_agent`)
-  return pid
-}
-
-/** The doctor on both sides finds exactly what is expected to be broken. */
-async function doctor({ card, node }: CardStage, when: string, expected: readonly string[]): Promise<DemoCheck[]> {
-  await using host = await connectFakeOcteonMachine(card.socket, 'host')
-  await using dpu = await connectDpu(card.socket, controlAgentFolder(node.dir))
-  const sides = { host: octeonHostChecks(host, {}), DPU: octeonDpuChecks(dpu, {}) }
-  const found = await Promise.all(
-    Object.entries(sides).map(async ([side, checks]) => ({
-      side,
-      results: await runChecks(checks, { signal: AbortSignal.timeout(60_000) }),
-    })),
-  )
-  const broken = found.flatMap(({ results }) => results.filter(({ state }) => state === 'fail'))
-  const missing = expected.filter((id) => !broken.some((result) => result.id === id))
-  const ok = expected.length === 0 ? broken.length === 0 : missing.length === 0
-  return [{ name: `the doctor, ${when}`, ok, seen: broken.length === 0 ? 'all is in order' : broken.map(told).join('; ') }]
-}
-
-const told = ({ id, seen, why }: CheckResult): string => `${id}: ${seen === '' ? why : seen}`

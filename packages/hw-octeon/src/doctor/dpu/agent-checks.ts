@@ -1,3 +1,4 @@
+import type { Machine } from '@cni-offload/linux/machine'
 import { parseAgentCommand } from '../../control-agent/command-line.ts'
 import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, outOfTreeLoaded } from '../../control-agent/generation.ts'
 import type { DoctorContext } from '../context.ts'
@@ -6,6 +7,7 @@ import { configFinding } from './agent-config.ts'
 import { logFinding } from './agent-log.ts'
 import { type AgentProcess, deviceFinding, findAgents, processFinding } from './agent-process.ts'
 import { hugepageFinding } from './hugepages.ts'
+import { supervisorFinding } from './supervisor.ts'
 import { vfioFinding } from './vfio.ts'
 
 /** What is expected of the control agent. */
@@ -14,7 +16,9 @@ export interface AgentExpectations {
   readonly sdk?: AgentSdk | 'auto' | undefined
   /** Its configuration. @defaultValue the one that it was started with */
   readonly agentConfig?: string | undefined
-  /** Where its output goes. @defaultValue the files of Marvell's and Red Hat's set-ups */
+  /** What the DPU daemon writes down of an agent that it runs (`agentRecordFile`). @defaultValue somebody else runs it */
+  readonly agentRecord?: string | undefined
+  /** Where the output of one goes that somebody else runs. @defaultValue the files of Marvell's and Red Hat's set-ups */
   readonly agentLogs?: readonly string[] | undefined
 }
 
@@ -70,12 +74,7 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
       after: [AGENT],
       run: async () => await deviceFinding(machine, await agents(), (await generation()).vfio),
     },
-    {
-      id: 'octeon.dpu.agent-log',
-      title: 'the control agent says that the host can use the card',
-      after: [AGENT],
-      run: async () => await logFinding(machine, expected.agentLogs ?? LOGS),
-    },
+    expected.agentRecord === undefined ? logCheck(machine, expected.agentLogs ?? LOGS) : supervisorCheck(context, expected.agentRecord),
     {
       id: 'octeon.dpu.agent-config',
       title: 'the configuration of the control agent is right',
@@ -84,3 +83,22 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
     },
   ]
 }
+
+const logCheck = (machine: Machine, files: readonly string[]): OcteonCheck => ({
+  id: 'octeon.dpu.agent-log',
+  title: 'the control agent says that the host can use the card',
+  after: [AGENT],
+  run: async () => await logFinding(machine, files),
+})
+
+/** That there is no process does not keep it from being run: its record says why. */
+const supervisorCheck = ({ machine }: DoctorContext, path: string): OcteonCheck => ({
+  id: 'octeon.dpu.agent-supervisor',
+  title: 'the DPU daemon keeps the control agent running, and the host can use the card',
+  run: async () =>
+    await supervisorFinding(
+      machine,
+      path,
+      (await findAgents(machine)).map(({ pid }) => pid),
+    ),
+})

@@ -1,6 +1,7 @@
 import type { PciDevice } from '@cni-offload/linux/pci'
-import { broken, fine, type OcteonFinding, unseen } from '../finding.ts'
+import { broken, doubtful, fine, type OcteonFinding, unseen } from '../finding.ts'
 import { type KernelLog, sinceBroughtUp } from '../kernel-log.ts'
+import type { NetdevState } from '../netdev.ts'
 import { PF_DRIVER } from './drivers.ts'
 
 const NO_LOG = unseen('the log of the kernel cannot be read', 'Run it as root.')
@@ -32,11 +33,22 @@ export function firmwareFinding({ address, driver, netdevs }: PciDevice, log: Ke
   )
 }
 
-/** Whether heartbeats were missed since the function was brought up: its driver does not look for them again by itself. */
-export function heartbeatFinding({ address }: PciDevice, log: KernelLog | undefined): OcteonFinding {
+/**
+ * Whether heartbeats were missed since the function was brought up: its driver does not look for them again by itself, also when somebody
+ * has brought its interface back.
+ *
+ * @param link - its interface
+ */
+export function heartbeatFinding({ address }: PciDevice, log: KernelLog | undefined, link: NetdevState | undefined): OcteonFinding {
   if (log === undefined) return NO_LOG
   const missed = sinceBroughtUp(log, address).findLast((line) => /Missed \d+ heartbeats/.test(line))
   if (missed === undefined) return fine('none was missed')
+  if (link?.up === true && link.carrier === true)
+    return doubtful(
+      missed,
+      'its interface is back since, but the driver looks for heartbeats no longer: if the whole DPU stands still, only the host daemon notices',
+      'Load the drivers anew when all pods have left their VFs (drain the node); nothing has to be done now.',
+    )
   const closed = missed.includes('Uninitializing')
   return broken(
     missed,

@@ -52,7 +52,10 @@ export function octeonHostChecks(machine: Machine, expected: OcteonHostExpectati
       id: 'octeon.host.heartbeats',
       title: 'the heartbeats of the card come',
       after: [DRIVER],
-      run: async (signal) => heartbeatFinding(await pf(), await context.log(signal)),
+      run: async (signal) => {
+        const own = await pf()
+        return heartbeatFinding(own, await context.log(signal), (await netdevsOf(machine, own))[0])
+      },
     },
     {
       id: 'octeon.host.link',

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { WireConfig } from '../rpc/agent-peer.ts'
 import { RpcClient } from '../rpc/client.ts'
 import type { OpenedFunction } from '../wire/agent-session.ts'
+import type { PerstListener } from '../wire/control-plane.ts'
 
 /** Group that is told where there is no card to ask. */
 const NO_CARD_GROUP = 32
@@ -67,7 +68,7 @@ export class CardLink {
   }
 
   /** Calls `listener` at each reset of the PCI link. */
-  onPerst(listener: () => void): void {
+  onPerst(listener: PerstListener): void {
     this.#client?.onPerst(listener)
   }
 }

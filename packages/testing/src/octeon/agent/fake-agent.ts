@@ -71,8 +71,8 @@ export class FakeAgent {
     for (const text of file.notes) this.#out.app(text)
     await this.#serve(file, link)
     if (mode === 'crash') process.kill(process.pid, 'SIGSEGV')
-    link.onPerst(() => void this.#perst(file, link))
-    if (mode === 'zombie' && card === undefined) await this.#perst(file, link)
+    link.onPerst((comesBack) => void this.#perst(file, link, comesBack))
+    if (mode === 'zombie' && card === undefined) await this.#perst(file, link, false)
     // A timer keeps it alive also where it has no heartbeat.
     const alive = setInterval(() => {}, 60_000)
     await interrupted
@@ -152,13 +152,13 @@ export class FakeAgent {
     await this.#setReady(link, true)
   }
 
-  async #perst(file: AgentFile, link: CardLink): Promise<void> {
+  async #perst(file: AgentFile, link: CardLink, comesBack: boolean): Promise<void> {
     clearInterval(this.#heartbeat)
     this.#out.library('LIB: Got PERST')
     this.#out.app('APP: Event: perst on dom[0]')
     await this.#setReady(link, false)
     this.#out.app('APP: Reinitiazing PEM 0')
-    if (this.#options.mode !== 'zombie') return await this.#serve(file, link)
+    if (comesBack && this.#options.mode !== 'zombie') return await this.#serve(file, link)
     this.#out.app('APP: Unable to handle perst event on PEM 0!')
     await link.stall()
   }

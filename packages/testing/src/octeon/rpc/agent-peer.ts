@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { FakeOcteonCard } from '../card.ts'
 import type { AgentConfig } from '../wire/agent-config.ts'
 import type { AgentSession } from '../wire/agent-session.ts'
+import type { PerstListener } from '../wire/control-plane.ts'
 import { checked, type Methods } from './methods.ts'
 
 const mac = z.object({ mac: z.string() })
@@ -38,10 +39,10 @@ export class AgentPeer implements Disposable {
   }
   readonly #card: FakeOcteonCard
   readonly #held = new DisposableStack()
-  readonly #perst: () => void
+  readonly #perst: PerstListener
   #session: AgentSession | undefined
 
-  constructor(card: FakeOcteonCard, perst: () => void) {
+  constructor(card: FakeOcteonCard, perst: PerstListener) {
     this.#card = card
     this.#perst = perst
   }

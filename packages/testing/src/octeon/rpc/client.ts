@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { OffloadError } from '@cni-offload/sdk'
+import type { PerstListener } from '../wire/control-plane.ts'
 import { decodeError, parseAnswer, type RpcAbort, type RpcRequest, type RpcTarget } from './protocol.ts'
 
 interface Waiting {
@@ -13,7 +14,7 @@ interface Waiting {
 export class RpcClient implements AsyncDisposable {
   readonly #socket: Socket
   readonly #waiting = new Map<number, Waiting>()
-  readonly #perst = new Set<() => void>()
+  readonly #perst = new Set<PerstListener>()
   #next = 1
   #mayEnd = false
 
@@ -58,7 +59,7 @@ export class RpcClient implements AsyncDisposable {
   }
 
   /** Calls `listener` at each reset of the PCI link. */
-  onPerst(listener: () => void): void {
+  onPerst(listener: PerstListener): void {
     this.#perst.add(listener)
   }
 
@@ -82,7 +83,7 @@ export class RpcClient implements AsyncDisposable {
 
   #answered(line: string): void {
     const answer = parseAnswer(line)
-    if ('event' in answer) for (const listener of this.#perst) listener()
+    if ('event' in answer) for (const listener of this.#perst) listener(answer.comesBack)
     else if ('error' in answer) this.#waiting.get(answer.id)?.reject(decodeError(answer.error))
     else this.#waiting.get(answer.id)?.resolve(answer.result)
   }

@@ -38,8 +38,8 @@ export async function connectFakeOcteonMachine(socket: string, side: CardSide): 
 
 /** What can be done to a card that lives in another process, beside what its machines do. */
 export interface RemoteCard extends AsyncDisposable {
-  /** The host resets the PCI link. */
-  perst(): Promise<void>
+  /** The host resets the PCI link. @param comesBack - false for a link that an agent cannot set up again */
+  perst(comesBack?: boolean): Promise<void>
   /** The host boots again. */
   rebootHost(): Promise<void>
   /** The crypto engine works on so many instructions. */
@@ -50,7 +50,7 @@ export interface RemoteCard extends AsyncDisposable {
 export async function connectFakeOcteonCard(socket: string): Promise<RemoteCard> {
   const client = (await RpcClient.connect(socket)).unref()
   return {
-    perst: async () => void (await client.call('card', 'perst', [])),
+    perst: async (comesBack = true) => void (await client.call('card', 'perst', [comesBack])),
     rebootHost: async () => void (await client.call('card', 'rebootHost', [])),
     advanceCrypto: async (instructions) => void (await client.call('card', 'advanceCrypto', [instructions])),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),

@@ -33,7 +33,7 @@ export function machineMethods(machine: Machine): Methods {
 /** The card itself. */
 export function cardMethods(card: FakeOcteonCard): Methods {
   return {
-    perst: () => card.perst(),
+    perst: (args) => card.perst(...checked(z.tuple([z.boolean().optional()]), args)),
     rebootHost: () => card.rebootHost(),
     advanceCrypto: (args) => card.cpt.advance(checked(z.tuple([z.int().min(0)]), args)[0]),
   }

@@ -32,6 +32,8 @@ export type RpcReply = { readonly id: number; readonly result?: unknown } | { re
 /** What the card tells without being asked. */
 export interface RpcEvent {
   readonly event: 'perst'
+  /** Whether the link can be set up again. */
+  readonly comesBack: boolean
 }
 
 const request: z.ZodType<RpcRequest> = z.object({
@@ -58,7 +60,7 @@ export function parseCall(line: string): RpcRequest | RpcAbort {
 
 /** What a client is sent. @throws OffloadError UNDECODABLE */
 export function parseAnswer(line: string): RpcReply | RpcEvent {
-  const answer: z.ZodType<RpcReply | RpcEvent> = z.union([z.object({ event: z.literal('perst') }), reply])
+  const answer: z.ZodType<RpcReply | RpcEvent> = z.union([z.object({ event: z.literal('perst'), comesBack: z.boolean() }), reply])
   return parseWith(answer, JSON.parse(line), 'answer of a fake card', 'UNDECODABLE')
 }
 

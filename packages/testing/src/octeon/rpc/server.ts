@@ -42,7 +42,7 @@ class Peer {
 
   constructor(card: FakeOcteonCard, connection: Socket) {
     this.#connection = connection
-    this.#agent = new AgentPeer(card, () => this.#send({ event: 'perst' }))
+    this.#agent = new AgentPeer(card, (comesBack) => this.#send({ event: 'perst', comesBack }))
     this.#methods = {
       host: machineMethods(card.host),
       dpu: machineMethods(card.dpu),

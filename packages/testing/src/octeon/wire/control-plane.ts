@@ -1,8 +1,8 @@
 import type { Clock } from '@cni-offload/sdk'
 import { type AgentConfig, shippedConfig } from './agent-config.ts'
 
-/** Told of resets of the PCI link. */
-export type PerstListener = () => void
+/** Told of resets of the PCI link. @param comesBack - whether an agent can set the link up again afterwards */
+export type PerstListener = (comesBack: boolean) => void
 
 /** What the host's drivers see of the control agent on the card: readiness, heartbeats, and answers. */
 export class ControlPlane {
@@ -80,12 +80,17 @@ export class ControlPlane {
     this.#changed()
   }
 
-  /** The host resets the PCI link: agents hear of it. One that runs steadily gets over it at once. */
-  perst(): void {
-    for (const listener of this.#perst) listener()
+  /**
+   * The host resets the PCI link: agents hear of it. One that runs steadily gets over it at once.
+   *
+   * @param comesBack - false for a link that stays in reset for so long that an agent gives it up, and goes on for nothing
+   */
+  perst(comesBack: boolean = true): void {
+    for (const listener of this.#perst) listener(comesBack)
     if (!this.#steady) return
     this.setFirmwareReady(false)
-    this.setFirmwareReady(true)
+    if (comesBack) this.setFirmwareReady(true)
+    else this.agentEnded()
   }
 
   /** Calls `listener` at each reset of the link. @returns how to end that */
