@@ -1,9 +1,12 @@
 import { constants } from 'node:os'
 import { errnoOf } from '../native/errno.ts'
+import type { BpfLoader } from '../native/bpf.ts'
 import type { Libc } from '../native/libc.ts'
 import { addAddress, flushAddresses, removeAddress } from '../netlink/addr.ts'
+import { removeForwarding, setBridgePort, setForwarding } from '../netlink/bridge-port.ts'
 import { linkIndex } from '../netlink/link.ts'
 import { removeNeighbour, setNeighbour } from '../netlink/neigh.ts'
+import { setProgram } from '../netlink/programs.ts'
 import { addRoute, removeRoute } from '../netlink/route.ts'
 import { clearIngress, setRedirect } from '../netlink/tc.ts'
 import { setVf } from '../netlink/vf.ts'
@@ -15,18 +18,27 @@ import type { NetOp } from './model.ts'
 import type { NetSession } from './session.ts'
 import { writeSysctl } from './sysctl.ts'
 
+/** System calls that ops need. */
+export interface Natives {
+  readonly libc: Libc
+  /** Loaded when the first program is. */
+  readonly bpf: () => BpfLoader
+}
+
 const subjectOf = (op: NetOp): string => {
   if (op.op === 'sysctl') return `${op.key}=${op.value}`
   if (op.op === 'redirect.set') return `${op.from} to ${op.to}`
   if (op.op === 'link.move') return `${op.dev} to ${op.netns} as ${op.name}`
   if (op.op === 'route.add' || op.op === 'route.del')
     return `${op.dev} ${op.route.dst}${op.route.gw === undefined ? '' : ` via ${op.route.gw}`}`
+  if (op.op === 'program.set') return `${op.dev} ${op.hook} ${op.name}`
+  if (op.op === 'forward.set' || op.op === 'forward.del') return `${op.dev} ${op.mac}`
   if (op.op === 'vf.set') return `VF ${op.vf} of ${op.dev}`
   if (op.op === 'addr.add' || op.op === 'addr.del') return `${op.dev} ${op.address}`
   return op.dev
 }
 
-const redirectClear = (session: NetSession, dev: string): void => {
+const ingressClear = (session: NetSession, dev: string): void => {
   const index = linkIndex(session.socket, dev)
   if (index !== undefined) clearIngress(session.socket, index)
 }
@@ -40,7 +52,7 @@ const routeAdd = (session: NetSession, { dev, route, existsOk }: Extract<NetOp, 
   }
 }
 
-const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void => {
+const perform = ({ libc, bpf }: Natives, session: NetSession, op: NetOp, open: OpenSession): void => {
   switch (op.op) {
     case 'link.set':
       return linkSet(session, op)
@@ -73,7 +85,16 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
     case 'redirect.set':
       return setRedirect(session.socket, session.index(op.from), session.index(op.to))
     case 'redirect.clear':
-      return redirectClear(session, op.dev)
+    case 'program.clear':
+      return ingressClear(session, op.dev)
+    case 'program.set':
+      return setProgram(session.socket, bpf(), { index: session.index(op.dev), hook: op.hook, name: op.name }, op.program)
+    case 'bridge.port':
+      return setBridgePort(session.socket, session.index(op.dev), op.port)
+    case 'forward.set':
+      return setForwarding(session.socket, session.index(op.dev), op.mac)
+    case 'forward.del':
+      return removeForwarding(session.socket, session.index(op.dev), op.mac)
     case 'vf.set':
       return setVf(session.socket, session.index(op.dev), op.vf, op.settings)
     case 'announce':
@@ -82,10 +103,10 @@ const perform = (libc: Libc, session: NetSession, op: NetOp, open: OpenSession):
 }
 
 /** Applies one op. @throws NetFailure that names op, subject, namespace and errno */
-export function applyOp(libc: Libc, session: NetSession, op: NetOp, open: OpenSession): void {
+export function applyOp(natives: Natives, session: NetSession, op: NetOp, open: OpenSession): void {
   const attempted = `${op.op} in ${session.path}: ${subjectOf(op)}`
   try {
-    perform(libc, session, op, open)
+    perform(natives, session, op, open)
   } catch (error) {
     throw failureOf(error, attempted)
   }

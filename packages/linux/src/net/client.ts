@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { type Neighbour, OffloadError, type Route } from '@cni-offload/sdk'
 import { type Libc, loadLibc } from '../native/libc.ts'
 import { failureOf } from './failure.ts'
-import type { Link, LinuxNet, NetnsPath, NetOp, VfAdmin } from './model.ts'
+import type { FrameProgram, Link, LinuxNet, NetnsPath, NetOp, VfAdmin } from './model.ts'
 import { netnsIdentity } from './netns-identity.ts'
 import { type RequestClass, RequestQueue } from './request-queue.ts'
 import type { NetCall, NetCalls, NetOrder, NetReply, NetRequest } from './requests.ts'
@@ -69,6 +69,14 @@ export class LinuxNetClient implements LinuxNet {
 
   vfs(netns: NetnsPath, dev: string): Promise<VfAdmin[]> {
     return this.#call({ call: 'vfs', netns, dev })
+  }
+
+  programs(netns: NetnsPath, dev: string): Promise<FrameProgram[]> {
+    return this.#call({ call: 'programs', netns, dev })
+  }
+
+  forwarding(netns: NetnsPath, dev: string): Promise<string[]> {
+    return this.#call({ call: 'forwarding', netns, dev })
   }
 
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined> {

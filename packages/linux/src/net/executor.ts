@@ -1,11 +1,14 @@
+import { type BpfLoader, bpfLoader } from '../native/bpf.ts'
 import type { Libc } from '../native/libc.ts'
 import { listAddresses, listTentative } from '../netlink/addr.ts'
+import { listForwarding } from '../netlink/bridge-port.ts'
 import { dumpLinks, linkByIndex, linkByName } from '../netlink/link.ts'
 import { listNeighbours } from '../netlink/neigh.ts'
+import { listPrograms } from '../netlink/programs.ts'
 import { listRoutes } from '../netlink/route.ts'
 import { redirectIndex } from '../netlink/tc.ts'
 import { listVfs } from '../netlink/vf.ts'
-import { applyOp } from './apply-op.ts'
+import { applyOp, type Natives } from './apply-op.ts'
 import { NetFailure, failureOf } from './failure.ts'
 import type { NetnsPath } from './model.ts'
 import { createNamedNetns, deleteNamedNetns } from './named-netns.ts'
@@ -18,10 +21,13 @@ import { type NetSession, SessionFactory } from './session.ts'
  */
 export class NetExecutor implements Disposable {
   readonly #libc: Libc
+  readonly #natives: Natives
   readonly #sessions: SessionFactory
 
   constructor(libc: Libc) {
     this.#libc = libc
+    let loader: BpfLoader | undefined
+    this.#natives = { libc, bpf: () => (loader ??= bpfLoader()) }
     this.#sessions = new SessionFactory(libc)
   }
 
@@ -58,11 +64,15 @@ export class NetExecutor implements Disposable {
         return this.#within(request.netns, (session) => listNeighbours(session.socket, session.index(request.dev)))
       case 'vfs':
         return this.#within(request.netns, (session) => listVfs(session.socket, session.index(request.dev)))
+      case 'programs':
+        return this.#within(request.netns, (session) => listPrograms(session.socket, session.index(request.dev)))
+      case 'forwarding':
+        return this.#within(request.netns, (session) => listForwarding(session.socket, session.index(request.dev)))
       case 'redirectTarget':
         return this.#within(request.netns, (session) => this.#redirectTarget(session, request.dev))
       case 'apply':
         return this.#within(request.netns, (session) => {
-          for (const op of request.ops) applyOp(this.#libc, session, op, (path) => this.#sessions.open(path))
+          for (const op of request.ops) applyOp(this.#natives, session, op, (path) => this.#sessions.open(path))
           return undefined
         })
       case 'createNetns':

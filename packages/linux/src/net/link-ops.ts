@@ -58,7 +58,7 @@ export function linkAddVeth(session: NetSession, op: OpOf<'link.add-veth'>, open
 /** `link.add-bridge`: an MTU is set afterwards, or the kernel would replace it by that of the first port. */
 export function linkAddBridge(session: NetSession, op: OpOf<'link.add-bridge'>): void {
   const { mac, mtu } = op
-  addBridge(session.socket, present({ name: op.dev, mac }))
+  addBridge(session.socket, present({ name: op.dev, mac }), op.multicastSnooping)
   session.forget()
   try {
     if (mtu !== undefined) setLink(session.socket, session.index(op.dev), { mtu })

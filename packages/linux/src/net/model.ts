@@ -1,4 +1,5 @@
 import type { Neighbour, Route, VfAdminSettings } from '@cni-offload/sdk'
+import type { BpfProgram } from '../bpf/program.ts'
 
 /**
  * A network namespace by path: `/run/netns/x`, `/proc/PID/ns/net`, … . The process's own is {@link OWN_NETNS}.
@@ -67,6 +68,8 @@ export interface Link {
   readonly altNames: readonly string[]
   /** Index of the bridge or bond that it belongs to. */
   readonly master?: number
+  /** What it is as the port of a bridge; absent where it is none. */
+  readonly bridgePort?: BridgePort
   /** Largest MTU that its driver takes, in bytes; absent where the driver does not tell. */
   readonly maxMtu?: number
   /**
@@ -78,6 +81,27 @@ export interface Link {
   readonly peer?: number
   /** Counters since the device exists. */
   readonly stats: { readonly rxPackets: bigint; readonly txPackets: bigint; readonly rxBytes: bigint; readonly txBytes: bigint }
+}
+
+/** How a bridge treats one of its ports. */
+export interface BridgePort {
+  /** Whether senders are looked for behind it. */
+  readonly learning: boolean
+  /** Whether it gets frames for addresses that nobody has been found for. */
+  readonly flood: boolean
+  /** Whether it is apart from all others of which that is said. */
+  readonly isolated: boolean
+}
+
+/** Where a program sees the frames of a link: what the link has received, or what it is about to send. */
+export type Hook = 'ingress' | 'egress'
+
+/** What decides about the frames of a link. */
+export interface FrameProgram {
+  /** Where. */
+  readonly hook: Hook
+  /** Name that the program was set with; empty if it is something else than a program that decides by itself. */
+  readonly name: string
 }
 
 /**
@@ -125,7 +149,14 @@ export type NetOp =
         readonly alias?: string
       }
     }
-  | { readonly op: 'link.add-bridge'; readonly dev: string; readonly mac?: string; readonly mtu?: number }
+  /** A bridge. `multicastSnooping: false` has it send multicast to all ports: else it looks who wants what, whatever VLAN they are in. */
+  | {
+      readonly op: 'link.add-bridge'
+      readonly dev: string
+      readonly mac?: string
+      readonly mtu?: number
+      readonly multicastSnooping?: false
+    }
   /**
    * Reads a link back, in `netns` if given (after a move) and else where the other ops work; fails with CHECK_FAILED that
    * names every difference. Only fields present are compared; `addresses: false` means that it has none but IPv6
@@ -173,6 +204,19 @@ export type NetOp =
   | { readonly op: 'redirect.set'; readonly from: string; readonly to: string }
   /** Removes the ingress qdisc and with it every redirect of the link; an absent qdisc or link is success. */
   | { readonly op: 'redirect.clear'; readonly dev: string }
+  /** Sets what is given of a link that is the port of a bridge. */
+  | { readonly op: 'bridge.port'; readonly dev: string; readonly port: Partial<BridgePort> }
+  /** Ties a MAC address to a port of a bridge: it is nowhere else then, whoever sends with it. Ends when the port leaves the bridge. */
+  | { readonly op: 'forward.set'; readonly dev: string; readonly mac: string }
+  /** Unties a MAC address from a port of a bridge; absent is success. */
+  | { readonly op: 'forward.del'; readonly dev: string; readonly mac: string }
+  /**
+   * Has all frames of a hook pass an eBPF program (clsact, cls_bpf). It takes the place of the one before in one step, and that of an
+   * ingress qdisc with all its redirects.
+   */
+  | { readonly op: 'program.set'; readonly dev: string; readonly hook: Hook; readonly name: string; readonly program: BpfProgram }
+  /** Removes the programs of both hooks, and every redirect; absent ones or an absent link are success. */
+  | { readonly op: 'program.clear'; readonly dev: string }
   /**
    * Sets a VF through its physical function `dev`, one setting after the other. A driver may answer success and do nothing: whoever needs to be
    * sure reads back, see {@link LinuxNet.vfs}.
@@ -203,6 +247,10 @@ export interface LinuxNet extends AsyncDisposable {
   neighbours(netns: NetnsPath, dev: string): Promise<Neighbour[]>
   /** What a physical function says of its VFs, by number; none of a link that has none. @throws OffloadError NOT_FOUND */
   vfs(netns: NetnsPath, dev: string): Promise<VfAdmin[]>
+  /** What decides about the frames of a link, in the order in which it is asked; none where nothing does. @throws OffloadError NOT_FOUND */
+  programs(netns: NetnsPath, dev: string): Promise<FrameProgram[]>
+  /** MAC addresses that `forward.set` has tied to a port of a bridge. @throws OffloadError NOT_FOUND */
+  forwarding(netns: NetnsPath, dev: string): Promise<string[]>
   /** Name of the device that all frames received by `dev` are redirected to; undefined if there is no (live) redirect. */
   redirectTarget(netns: NetnsPath, dev: string): Promise<string | undefined>
   /**

@@ -1,5 +1,5 @@
 import type { ErrorCode, Neighbour, Route } from '@cni-offload/sdk'
-import type { Link, NetnsPath, NetOp, VfAdmin } from './model.ts'
+import type { FrameProgram, Link, NetnsPath, NetOp, VfAdmin } from './model.ts'
 
 /** What each call that crosses to the worker takes and gives. */
 export interface NetCalls {
@@ -10,6 +10,8 @@ export interface NetCalls {
   readonly routes: { readonly netns: NetnsPath; readonly dev: string; readonly result: Route[] }
   readonly neighbours: { readonly netns: NetnsPath; readonly dev: string; readonly result: Neighbour[] }
   readonly vfs: { readonly netns: NetnsPath; readonly dev: string; readonly result: VfAdmin[] }
+  readonly programs: { readonly netns: NetnsPath; readonly dev: string; readonly result: FrameProgram[] }
+  readonly forwarding: { readonly netns: NetnsPath; readonly dev: string; readonly result: string[] }
   readonly redirectTarget: { readonly netns: NetnsPath; readonly dev: string; readonly result: string | undefined }
   readonly apply: { readonly netns: NetnsPath; readonly ops: readonly NetOp[]; readonly result: undefined }
   readonly createNetns: { readonly name: string; readonly result: NetnsPath }

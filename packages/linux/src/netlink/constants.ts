@@ -38,7 +38,7 @@ export const RTM = {
 } as const
 
 /** Address families. */
-export const AF = { UNSPEC: 0, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const
+export const AF = { UNSPEC: 0, INET: 2, BRIDGE: 7, INET6: 10, NETLINK: 16, PACKET: 17 } as const
 
 /** Attributes of a link. */
 export const IFLA = {
@@ -65,7 +65,7 @@ export const IFLA = {
 } as const
 
 /** Attributes within IFLA_LINKINFO. */
-export const IFLA_INFO = { KIND: 1, DATA: 2 } as const
+export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const
 
 /** Interface flags. */
 export const IFF = { UP: 0x1, NOARP: 0x80, PROMISC: 0x100, ALLMULTI: 0x200, MULTICAST: 0x1000, LOWER_UP: 0x1_0000 } as const

@@ -2,12 +2,14 @@ import { constants } from 'node:os'
 import { Refusal } from '../native/errno.ts'
 import type { Link, LinkTraits } from '../net/model.ts'
 import { formatMac, parseMac } from './address.ts'
+import { readBridgePort } from './bridge-port.ts'
 import { attribute, nested, readAttributes, readText, text, uint32 } from './codec.ts'
 import { IFF, IFLA, IFLA_INFO, NLM_F, RTM } from './constants.ts'
 import { readAltNames, readTraits, traitAttributes, traitFlags } from './link-traits.ts'
 import type { NetlinkSocket } from './socket.ts'
 
 const VETH_INFO_PEER = 1
+const IFLA_BR_MCAST_SNOOPING = 23
 const RTEXT_FILTER_BRVLAN = 2
 const RTEXT_FILTER_SKIP_STATS = 8
 const MAX_NAME_BYTES = 15
@@ -73,7 +75,9 @@ export function decodeLink(payload: Buffer): Link {
   const flags = payload.readUInt32LE(8)
   const attributes = readAttributes(payload.subarray(16))
   const info = attributes.get(IFLA.LINKINFO)
-  const kind = info === undefined ? undefined : readAttributes(info).get(IFLA_INFO.KIND)
+  const infos = info === undefined ? new Map<number, Buffer>() : readAttributes(info)
+  const kind = infos.get(IFLA_INFO.KIND)
+  const bridgePort = readBridgePort(infos)
   const alias = attributes.get(IFLA.IFALIAS)
   const master = attributes.get(IFLA.MASTER)?.readUInt32LE(0)
   const maxMtu = attributes.get(IFLA.MAX_MTU)?.readUInt32LE(0) ?? 0
@@ -93,6 +97,7 @@ export function decodeLink(payload: Buffer): Link {
     traits: readTraits(flags, attributes),
     altNames: readAltNames(attributes),
     ...(master === undefined ? {} : { master }),
+    ...(bridgePort === undefined ? {} : { bridgePort }),
     ...(maxMtu === 0 ? {} : { maxMtu }),
     ...(parent === undefined ? {} : { parent }),
     ...(peer === undefined ? {} : { peer }),
@@ -171,9 +176,9 @@ export function addVeth(socket: NetlinkSocket, link: LinkSettings, peer: LinkSet
   addLink(socket, 'veth', link, [data])
 }
 
-/** Makes a bridge. @throws Refusal */
-export function addBridge(socket: NetlinkSocket, link: LinkSettings): void {
-  addLink(socket, 'bridge', link, [])
+/** Makes a bridge. @param snooping - whether it looks who wants which multicast @throws Refusal */
+export function addBridge(socket: NetlinkSocket, link: LinkSettings, snooping = true): void {
+  addLink(socket, 'bridge', link, snooping ? [] : [nested(IFLA_INFO.DATA, [attribute(IFLA_BR_MCAST_SNOOPING, Buffer.of(0))])])
 }
 
 const addLink = (socket: NetlinkSocket, kind: string, link: LinkSettings, data: readonly Buffer[]): void => {
