@@ -71,6 +71,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
+          // Those are for a virtual machine: ./run e2e vm.
+          exclude: [...configDefaults.exclude, 'e2e/vm/**'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
