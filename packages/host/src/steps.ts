@@ -20,6 +20,7 @@ export const HOST_STEPS = [
   'host.undo.detached',
   'host.undo.freed',
   'host.undo.quarantined',
+  'host.vf.enforced',
   'host.queue.shortened',
   'host.queue.finished',
   'host.recover.withheld',

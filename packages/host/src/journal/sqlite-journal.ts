@@ -113,14 +113,17 @@ export class SqliteJournal implements AttachmentJournal {
 
   /** @inheritDoc */
   lease(request: LeaseRequest): AttachmentRow {
-    const { intent, netns, netnsIdentity, bootId } = request
-    const { key, pod } = intent
+    const { intent: asked, netns, netnsIdentity, bootId } = request
+    const { key, pod } = asked
     return this.#file.transaction(() => {
       if (this.#attachments.has(key)) throw new OffloadError('ALREADY_EXISTS', `attachment ${formatAttachmentKey(key)} exists already`)
       const { device, index, mac: vfMac, pciAddress } = this.#vfs.lease(request)
+      const vf = { device, index }
+      const hostEnforces = this.#vfs.enforceable(vf)
+      const intent = hostEnforces.length === 0 ? asked : { ...asked, hostEnforces }
       const row = {
         key,
-        vf: { device, index },
+        vf,
         vfMac,
         phase: 'leased' as const,
         netns,

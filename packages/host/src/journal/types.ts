@@ -12,7 +12,7 @@ import type { AttachCall } from '@cni-offload/protocol'
  */
 export type AttachmentPhase = 'leased' | 'attached' | 'wired' | 'detaching'
 
-/** What the agent is asked for, without what the lease decides. */
+/** What the agent is asked for, without the VF. What the host can enforce for that stands in it once it is leased, and stays so. */
 export type AttachIntent = Omit<AttachCall, 'vf' | 'vfMac' | 'had'>
 
 /** What a lease is asked for with. */

@@ -1,5 +1,5 @@
 import type { StatementSync } from 'node:sqlite'
-import { formatVfId, type VfHealth, type VfId, type VirtualFunction } from '@cni-offload/sdk'
+import { formatVfId, type VfAdminSetting, type VfHealth, type VfId, type VirtualFunction } from '@cni-offload/sdk'
 import type { JournalFile } from './journal-file.ts'
 import { type LeaseEvent, refusal } from './lifecycle.ts'
 import { decodeVf } from './rows.ts'
@@ -45,6 +45,8 @@ export class VfTable {
   readonly #file: string
   readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
   readonly #withdrawn = new Map<string, VfId>()
+  /** Probed anew by each run of the daemon, and therefore not on disk. */
+  #enforceable: ReadonlyMap<string, readonly VfAdminSetting[]> = new Map()
 
   /** Prepares its statements. */
   constructor(file: JournalFile) {
@@ -58,6 +60,12 @@ export class VfTable {
     for (const { id, pciAddress, mac, health } of found)
       this.#sql.add.run(id.device, id.index, pciAddress ?? null, mac, health === 'healthy' ? 1 : 0)
     this.#keepWithdrawn()
+    this.#enforceable = new Map(found.map(({ id, capabilities }) => [formatVfId(id), capabilities.admin ?? []]))
+  }
+
+  /** What the hardware says that a VF's physical function can make of it. */
+  enforceable(vf: VfId): readonly VfAdminSetting[] {
+    return this.#enforceable.get(formatVfId(vf)) ?? []
   }
 
   /** As {@link AttachmentJournal.withdraw}. */

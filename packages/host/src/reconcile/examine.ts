@@ -4,6 +4,7 @@ import {
   formatVfId,
   type HostDevice,
   type Neighbour,
+  OffloadError,
   type OpContext,
   type RepairAction,
   type VirtualFunction,
@@ -11,6 +12,7 @@ import {
 import type { AttachmentRow } from '../journal/types.ts'
 import type { HostNetns } from '../verbs/deps.ts'
 import { type Drift, drift, readPodInterface, shownRoute } from '../wiring/compare.ts'
+import { enforce, unenforced } from '../wiring/enforce.ts'
 import { podOps } from '../wiring/pod-ops.ts'
 
 /** What a look at a pod works with. */
@@ -36,17 +38,35 @@ export interface Finding {
 }
 
 /**
- * Compares a pod with what it was given. Nothing is changed.
+ * Compares a pod, and what its VF's physical function enforces, with what it was given. Nothing is changed.
  *
  * @param row - a wired attachment
  * @returns undefined if all is well, or the pod's namespace is not known
  * @throws OffloadError NOT_FOUND when it changes meanwhile, or what the kernel says
  */
 export async function examine(deps: ExamineDeps, row: AttachmentRow, ctx: OpContext): Promise<Finding | undefined> {
-  const { netns, key, result } = row
+  const { netns, result } = row
   if (netns === '' || result === undefined) return undefined
   if ((await deps.net.netnsIdentity(netns)) !== row.netnsIdentity)
     return { found: [`its network namespace ${netns} is gone`], advice: 'The runtime has not called DEL; its DEL or GC frees the VF.' }
+  const pod = await examineInterface(deps, row, result, ctx)
+  // That the hardware cannot tell must not keep the interface from being put right.
+  const missing = await unenforced(deps, row, ctx).catch((error: unknown) => [OffloadError.from(error).message])
+  if (missing.length === 0) return pod
+  return {
+    found: [...missing, ...(pod?.found ?? [])],
+    repair: {
+      action: pod?.repair?.action ?? 'configure',
+      async run(op) {
+        await enforce(deps, row, result.vf, op)
+        await pod?.repair?.run(op)
+      },
+    },
+  }
+}
+
+async function examineInterface(deps: ExamineDeps, row: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<Finding | undefined> {
+  const { netns, key } = row
   const has = await readPodInterface(deps.net, netns, key.ifName)
   if (has === undefined) return await examineAbsent(deps, row, result, ctx)
   const lacks = { ...drift(has, result), neighbours: await missingNeighbours(deps.net, row, result) }
@@ -140,11 +160,13 @@ async function lyingAtHome(device: HostDevice, { vf }: AttachmentRow, ctx: OpCon
 }
 
 /** As an ADD does it. The VF is this attachment's by the journal, whose lock the caller holds. */
-async function putBack(deps: ExamineDeps, { vf, netns, key }: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<void> {
+async function putBack(deps: ExamineDeps, row: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<void> {
+  const { vf, netns, key } = row
   const { ifName } = key
   const netdev = await deps.device.acquire(vf, {}, ctx)
   ctx.signal.throwIfAborted()
   await deps.net.apply(deps.hostNetns.path, [{ op: 'link.move', dev: netdev.name, netns, name: ifName }])
+  await enforce(deps, row, result.vf, ctx)
   const { mac, mtu } = result
   await deps.net.apply(netns, [...podOps(ifName, netdev, result, deps.ipv6), { op: 'link.expect', dev: ifName, mac, mtu, up: true }])
 }

@@ -13,6 +13,7 @@ import { deadline, type KeyedMutex, Limiter, type RepairLedger } from '@cni-offl
 import { addressesChanged } from '../agent/resync.ts'
 import type { AttachmentJournal, AttachmentRow } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
+import { enforce } from '../wiring/enforce.ts'
 import { examine, type ExamineDeps, type Finding, isElsewhere, reasonsToDoubt } from './examine.ts'
 import { FreeVfs } from './free-vfs.ts'
 import { obstacle, update } from './update.ts'
@@ -176,6 +177,7 @@ export class Reconciler {
       })
     const reason = await this.#attempt(async () => {
       ctx.signal.throwIfAborted()
+      await enforce(this.#deps, row, after.vf, ctx)
       await net.apply(netns, ops)
       journal.renewed(key, after)
       return undefined

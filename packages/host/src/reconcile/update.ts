@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util'
 import { hasPrefixRoute, type NetOp, normalizeIp, routesToMake } from '@cni-offload/linux'
-import type { AttachResult, Neighbour, Route } from '@cni-offload/sdk'
+import { askedVfSettings, type AttachResult, type Neighbour, type Route, VF_ADMIN_FIELDS } from '@cni-offload/sdk'
 import { sameRoute, shownRoute } from '../wiring/compare.ts'
 import { firstOfIpv6, IPV6_MIN_MTU } from '../wiring/fit.ts'
 
@@ -16,6 +17,8 @@ export function obstacle(before: AttachResult, after: AttachResult): string | un
   const six = firstOfIpv6(after)
   if (six !== undefined && after.mtu < IPV6_MIN_MTU) return `MTU ${after.mtu} is too small for IPv6, and it has ${six}`
   if (six !== undefined && (before.mtu < IPV6_MIN_MTU || firstOfIpv6(before) === undefined)) return `IPv6 is new to it, and it has ${six}`
+  const lost = askedVfSettings(before.vf).find((setting) => !askedVfSettings(after.vf).includes(setting))
+  if (lost !== undefined) return `the host's physical function is not to enforce ${lost} any more, and only the release of the VF ends that`
   const own = after.ips.find(({ address }) => hasPrefixRoute(before, address) !== hasPrefixRoute(after, address))
   return own === undefined ? undefined : `the route to the prefix of its own address ${own.address} is another one`
 }
@@ -29,6 +32,9 @@ export function update(dev: string, before: AttachResult, after: AttachResult): 
   const neighbours = difference(before.neighbours, after.neighbours, sameNeighbour)
   const sysctls = Object.entries(after.sysctls).filter(([key, value]) => before.sysctls[key] !== value)
   const resized = before.mtu !== after.mtu
+  const enforced = askedVfSettings(after.vf)
+    .flatMap((setting) => VF_ADMIN_FIELDS[setting])
+    .filter((field) => !isDeepStrictEqual(before.vf?.[field], after.vf?.[field]))
   return {
     changes: [
       ...(resized ? [`the MTU is ${after.mtu} instead of ${before.mtu}`] : []),
@@ -37,6 +43,7 @@ export function update(dev: string, before: AttachResult, after: AttachResult): 
       ...neighbours.gone.map(({ ip }) => `neighbour ${ip} is gone`),
       ...neighbours.fresh.map(({ ip, mac }) => `neighbour ${ip} is ${mac}`),
       ...sysctls.map(([key, value]) => `${key} is ${value}`),
+      ...enforced.map((field) => `${field} of the VF is ${JSON.stringify(after.vf?.[field])}`),
     ],
     ops: [
       ...(resized ? [{ op: 'link.set', dev, mtu: after.mtu } as const] : []),

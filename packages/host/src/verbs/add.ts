@@ -5,6 +5,7 @@ import { attachCall, attachIntent } from '../agent/intent.ts'
 import { decide } from '../fallback/decide.ts'
 import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
 import { reached } from '../steps.ts'
+import { enforce } from '../wiring/enforce.ts'
 import { podOps } from '../wiring/pod-ops.ts'
 import { refuseUnfit } from '../wiring/fit.ts'
 import { cniResult } from '../wiring/result.ts'
@@ -180,6 +181,7 @@ async function wire(
   ctx.signal.throwIfAborted()
   const result = answered.value
   refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6 })
+  if (result.vf !== undefined) await ctx.stages.time('enforce', () => enforce(deps, row, result.vf, ctx))
   await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
   reached('host.add.configured')
   ctx.signal.throwIfAborted()

@@ -2,6 +2,7 @@ import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
 import type { CniEnvironment, Netconf } from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { contradictions, differences, readPodInterface, statedInterface } from '../wiring/compare.ts'
+import { unenforced } from '../wiring/enforce.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
 
 /**
@@ -30,9 +31,13 @@ export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netcon
   const has = await ctx.stages.time('pod', () => readPodInterface(deps.net, env.netns, env.ifName))
   if (has === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name}: there is no interface ${env.ifName} in ${env.netns}`)
   const stated = statedInterface(prevResult, env.ifName, env.netns)
-  const wrong = [...differences(has, expected, stated), ...contradictions(has, prevResult, env.netns)]
-  if (wrong.length > 0) throw new OffloadError('CHECK_FAILED', `attachment ${name}: ${wrong.join('; ')}`)
   const signal = deadline(ctx.signal, deps.limits.checkMs)
+  const wrong = [
+    ...differences(has, expected, stated),
+    ...contradictions(has, prevResult, env.netns),
+    ...(await unenforced(deps, row, { ...ctx, signal })),
+  ]
+  if (wrong.length > 0) throw new OffloadError('CHECK_FAILED', `attachment ${name}: ${wrong.join('; ')}`)
   await ctx.stages.time('agent', () =>
     deps.agent.check({ key, expected }, { signal, timeoutMs: deps.limits.checkMs, requestId: ctx.requestId }),
   )

@@ -51,7 +51,18 @@ describe('update', () => {
     expect(update('eth0', BEFORE, after)).toEqual({ changes: [], ops: [] })
   })
 
+  it('tells what the physical function enforces from now on', () => {
+    const vlan = { id: 100, qos: 0, protocol: '802.1q' } as const
+    const before = { ...BEFORE, vf: { vlan, minTxRate: 0, maxTxRate: 10 } }
+    expect(update('eth0', before, { ...before, vf: { vlan: { ...vlan }, minTxRate: 0, maxTxRate: 20, trust: true } })).toEqual({
+      changes: ['maxTxRate of the VF is 20', 'trust of the VF is true'],
+      ops: [],
+    })
+  })
+
   it('knows what a running pod cannot follow', () => {
+    expect(obstacle({ ...BEFORE, vf: { trust: false, maxTxRate: 1 } }, { ...BEFORE, vf: { maxTxRate: 2 } })).toContain('trust')
+    expect(obstacle({ ...BEFORE, vf: { trust: false } }, { ...BEFORE, vf: { trust: true, maxTxRate: 2 } })).toBeUndefined()
     const six = { ...BEFORE, ips: [{ address: 'fd00::2/64' }], routes: [] }
     expect(obstacle(BEFORE, { ...BEFORE, mtu: 1000 })).toBeUndefined()
     expect(obstacle(six, { ...six, mtu: 1000 })).toContain('too small for IPv6')

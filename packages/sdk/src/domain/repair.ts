@@ -5,7 +5,8 @@ import { type AttachmentKey, attachmentKeySchema } from './attachment.ts'
  * What a reconciler does about drift.
  *
  * - `reattach`: has the adapter connect an attachment again, on the DPU.
- * - `configure`: puts link state, addresses, routes and neighbours of a pod's interface right.
+ * - `configure`: puts link state, addresses, routes and neighbours of a pod's interface right, and what the physical function of its VF
+ *   enforces.
  * - `return`: puts a VF that lies at home back into its pod.
  * - `update`: takes over what the network on the DPU changed for a running pod: routes, MTU, neighbours.
  * - `reclaim`: brings a VF home that nobody has.
