@@ -18,11 +18,16 @@ import {
   type PortRef,
   type Route,
 } from '@cni-offload/sdk'
-import type { AddressPool, Pool } from './address-pool.ts'
+import { addressAt, type Pool, wantedOffsets } from '@cni-offload/sdk/pool'
+import type { Attachments } from './attachments.ts'
 import type { HelloOptions } from './options.ts'
 import { reached } from './steps.ts'
-import { addressAt } from './subnet.ts'
-import { wantedOffsets } from './wanted.ts'
+
+/** A pool whose gateway is the bridge. */
+export interface HelloPool extends Pool {
+  /** Distance of the bridge's address from the first one of the subnet. */
+  readonly gatewayOffset: number
+}
 
 /** A Linux bridge on the DPU whose ports are the ports of the VFs; the bridge is the pods' gateway. */
 export class HelloAdapter implements CniAdapter {
@@ -30,14 +35,14 @@ export class HelloAdapter implements CniAdapter {
   readonly specVersion = 'v1'
   readonly capabilities: AdapterCapabilities
   readonly #net: LinuxNet
-  readonly #addresses: AddressPool
-  readonly #pools: readonly Pool[]
+  readonly #attachments: Attachments
+  readonly #pools: readonly HelloPool[]
   readonly #options: HelloOptions
 
-  /** Takes over `net` and `addresses`: both are disposed with the adapter. */
-  constructor(net: LinuxNet, addresses: AddressPool, pools: readonly Pool[], options: HelloOptions) {
+  /** Takes over `net` and `attachments`: both are disposed with the adapter. */
+  constructor(net: LinuxNet, attachments: Attachments, pools: readonly HelloPool[], options: HelloOptions) {
     this.#net = net
-    this.#addresses = addresses
+    this.#attachments = attachments
     this.#pools = pools
     this.#options = options
     const families = pools.map(({ subnet }) => familyOf(subnet.cidr))
@@ -47,7 +52,7 @@ export class HelloAdapter implements CniAdapter {
   /** All that is slow or done once: the bridge, its addresses, forwarding. Per pod only the port joins. */
   async start(_ports: readonly PortRef[], { log }: OpContext, known: readonly KnownAttachment[] = []): Promise<void> {
     // Its own first: they hold what they have also where the pools were configured otherwise before.
-    for (const attachment of [...this.#addresses.all(), ...known]) this.#hold(attachment, log)
+    for (const attachment of [...this.#attachments.all(), ...known]) this.#hold(attachment, log)
     const { bridge, mtu, netns } = this.#options
     const ops: NetOp[] = []
     // A bridge without a MAC of its own takes that of its lowest port: the gateway's MAC would change as pods come and go.
@@ -70,17 +75,17 @@ export class HelloAdapter implements CniAdapter {
   async attach(req: AttachRequest, ctx: OpContext): Promise<AttachResult> {
     refuseUnsupported(req)
     cancelled(ctx)
-    const known = this.#addresses.get(req.key)
+    const known = this.#attachments.get(req.key)
     const held = known?.request.port.name
     if (known !== undefined && held === req.port.name && (req.had === undefined || sameToPod(known.result, req.had))) {
       await this.#plug(held)
       return known.result
     }
     if (held !== undefined) await this.#unplug(held)
-    if (known !== undefined) this.#addresses.release(req.key)
+    if (known !== undefined) this.#attachments.release(req.key)
     // The row comes first: whatever crashes from here on, detach finds what to undo.
     const wanted = wantedOffsets(this.#pools, ...wishOf(req))
-    const made = this.#addresses.assign(req, (addresses) => asBefore(this.#describe(addresses, podMac(req)), req.had), wanted)
+    const made = this.#attachments.assign(req, (addresses) => asBefore(this.#describe(addresses, podMac(req)), req.had), wanted)
     reached('hello.attach.address-leased')
     try {
       await this.#plug(req.port.name)
@@ -90,22 +95,22 @@ export class HelloAdapter implements CniAdapter {
     } catch (error) {
       await this.#unplug(req.port.name)
       // What a running pod uses is nobody else's, whether it is connected or not.
-      if (req.had === undefined) this.#addresses.release(req.key)
+      if (req.had === undefined) this.#attachments.release(req.key)
       throw error
     }
   }
 
   async detach(req: DetachRequest): Promise<void> {
-    const port = this.#addresses.get(req.key)?.request.port ?? req.port
+    const port = this.#attachments.get(req.key)?.request.port ?? req.port
     // The port first: an address must not be free while its last owner can still send.
     if (port !== undefined) await this.#unplug(port.name)
     reached('hello.detach.port-unplugged')
-    this.#addresses.release(req.key)
+    this.#attachments.release(req.key)
     reached('hello.detach.address-released')
   }
 
   async check(req: CheckRequest): Promise<void> {
-    const known = this.#addresses.get(req.key)
+    const known = this.#attachments.get(req.key)
     if (known === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${formatAttachmentKey(req.key)} has no address`)
     const [has, should] = [addressList(known.result), addressList(req.expected)]
     if (has !== should) throw new OffloadError('CHECK_FAILED', `addresses are ${has}, expected ${should}`)
@@ -120,7 +125,7 @@ export class HelloAdapter implements CniAdapter {
       throw new OffloadError('NOT_READY', `bridge ${bridge} is ${link === undefined ? 'missing' : 'down'}`, {
         hint: 'Restart the agent: it makes the bridge when it starts.',
       })
-    const exhausted = this.#addresses.exhausted()
+    const exhausted = this.#attachments.exhausted()
     if (exhausted.length > 0)
       throw new OffloadError('NOT_READY', `no address of ${exhausted.join(' and ')} is free`, { hint: 'Give the pool a larger subnet.' })
   }
@@ -129,7 +134,7 @@ export class HelloAdapter implements CniAdapter {
   async list(): Promise<AttachmentKey[]> {
     const links = new Map((await this.#net.links(this.#options.netns)).map((link) => [link.name, link]))
     const bridge = links.get(this.#options.bridge)
-    return this.#addresses
+    return this.#attachments
       .all()
       .map(({ request }) => ({ key: request.key, port: links.get(request.port.name) }))
       .filter(({ port }) => bridge !== undefined && port?.up === true && port.master === bridge.index)
@@ -137,11 +142,11 @@ export class HelloAdapter implements CniAdapter {
   }
 
   async remembered(): Promise<KnownAttachment[]> {
-    return this.#addresses.all()
+    return this.#attachments.all()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#addresses[Symbol.dispose]()
+    this.#attachments[Symbol.dispose]()
     await this.#net[Symbol.asyncDispose]()
   }
 
@@ -175,7 +180,7 @@ export class HelloAdapter implements CniAdapter {
 
   #hold(attachment: KnownAttachment, log: Logger): void {
     try {
-      this.#addresses.hold(attachment)
+      this.#attachments.hold(attachment)
     } catch (error) {
       if (!OffloadError.is(error) || error.code !== 'ALREADY_EXISTS') throw error
       log.error({ err: error, key: formatAttachmentKey(attachment.request.key) }, 'an attachment cannot be taken over')
@@ -243,7 +248,7 @@ const sameToPod = (a: AttachResult, b: AttachResult): boolean => a.mac === b.mac
 
 const addressList = ({ ips }: AttachResult): string => ips.map(({ address }) => address).join(', ')
 
-const gatewayCidr = ({ subnet, gatewayOffset }: Pool): string => `${addressAt(subnet, gatewayOffset)}/${subnet.length}`
+const gatewayCidr = ({ subnet, gatewayOffset }: HelloPool): string => `${addressAt(subnet, gatewayOffset)}/${subnet.length}`
 
 /** A locally administered MAC that is the same after every restart, so that pods' neighbour caches stay right. */
 function stableMac(name: string): string {

@@ -6,11 +6,11 @@
 import { join } from 'node:path'
 import { createLinuxNet } from '@cni-offload/linux'
 import { definePlugin, type Plugin } from '@cni-offload/sdk'
+import { firstPart, offsetOf, parseSubnet } from '@cni-offload/sdk/pool'
 import { reportSetAside } from '@cni-offload/sdk/sqlite'
-import { HelloAdapter } from './adapter.ts'
-import { AddressPool, type Pool } from './address-pool.ts'
+import { HelloAdapter, type HelloPool } from './adapter.ts'
+import { Attachments } from './attachments.ts'
 import { helloOptions } from './options.ts'
-import { firstPart, offsetOf, parseSubnet } from './subnet.ts'
 
 export { HELLO_STEPS, type HelloStep } from './steps.ts'
 export type { HelloOptions, HelloOptionsInput, PoolOptions } from './options.ts'
@@ -22,13 +22,13 @@ export const hello: Plugin<'adapter', typeof helloOptions> = definePlugin({
   specVersion: 'v1',
   options: helloOptions,
   create({ clock, log, stateDir }, options) {
-    const pools = options.pools.map((pool): Pool => {
+    const pools = options.pools.map((pool): HelloPool => {
       const subnet = parseSubnet(pool.subnet)
       const gatewayOffset = pool.gateway === undefined ? subnet.first : offsetOf(subnet, pool.gateway)
-      return { subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }
+      return { name: pool.subnet, subnet: pool.size === undefined ? subnet : firstPart(subnet, gatewayOffset, pool.size), gatewayOffset }
     })
-    const addresses = new AddressPool(join(stateDir, 'hello.db'), pools, clock)
-    reportSetAside(addresses.setAside, log)
-    return new HelloAdapter(createLinuxNet(), addresses, pools, options)
+    const attachments = new Attachments(join(stateDir, 'hello.db'), pools, clock)
+    reportSetAside(attachments.setAside, log)
+    return new HelloAdapter(createLinuxNet(), attachments, pools, options)
   },
 })

@@ -1,7 +1,7 @@
 import { OWN_NETNS } from '@cni-offload/linux'
 import { type Dns, dns, interfaceName, mtu, type Route, route } from '@cni-offload/sdk'
+import { offsetOf, overlap, parseSubnet } from '@cni-offload/sdk/pool'
 import { z } from 'zod'
-import { offsetOf, overlap, parseSubnet } from './subnet.ts'
 
 /** A pool of addresses. */
 export interface PoolOptions {

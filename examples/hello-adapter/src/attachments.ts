@@ -11,39 +11,27 @@ import {
   OffloadError,
   parseWith,
 } from '@cni-offload/sdk'
+import { AddressPools, type Pool, POOL_TABLES } from '@cni-offload/sdk/pool'
 import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
-import { addressAt, contains, offsetOf, type Subnet } from './subnet.ts'
-
-/** A pool: a subnet and the one address in it that pods do not get. */
-export interface Pool {
-  readonly subnet: Subnet
-  readonly gatewayOffset: number
-}
 
 /** Version of the tables. */
 const SCHEMA_VERSION = 1
 
 const TABLES = `
   CREATE TABLE attachments (key TEXT PRIMARY KEY, request TEXT NOT NULL, result TEXT NOT NULL) STRICT;
-  CREATE TABLE addresses (
-    subnet TEXT NOT NULL, offset INTEGER NOT NULL, key TEXT, freed INTEGER, asked INTEGER NOT NULL, PRIMARY KEY (subnet, offset)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX held ON addresses (key) WHERE key IS NOT NULL;
-  CREATE INDEX oldest ON addresses (subnet, freed) WHERE key IS NULL;
+  ${POOL_TABLES}
 `
 
 const HINT = 'Is the disk in order?'
 
-/**
- * Addresses and attachments in SQLite. An address is given again only after every other one of its subnet was, the
- * longest-free first; the cost of an assignment is a few index look-ups, whatever the size of the pool.
- */
-export class AddressPool implements Disposable {
+/** The attachments and the addresses that they have, in SQLite: one never changes without the other. */
+export class Attachments implements Disposable {
   /** The former file, when it could not be read: this pool began empty. */
   readonly setAside: SetAside | undefined
   readonly #file: string
   readonly #pools: readonly Pool[]
   readonly #db: DatabaseSync
+  readonly #addresses: AddressPools
 
   /**
    * Opens or makes the database file. One that cannot be read is set aside.
@@ -64,6 +52,7 @@ export class AddressPool implements Disposable {
       now: () => clock.now(),
     })
     this.#db = db
+    this.#addresses = new AddressPools(db)
     this.setAside = setAside
   }
 
@@ -71,7 +60,7 @@ export class AddressPool implements Disposable {
    * Takes one address of each pool and remembers the attachment, in one transaction.
    *
    * @param describe - makes the result from the addresses, in the order of the pools
-   * @param wanted - offsets that were asked for, by the prefix of the subnet; of other pools any address is taken
+   * @param wanted - offsets that were asked for, by the name of the pool; of other pools any address is taken
    * @throws OffloadError RESOURCE_EXHAUSTED that names the subnet, or the wanted address that is taken; nothing is taken then
    */
   assign(
@@ -81,7 +70,7 @@ export class AddressPool implements Disposable {
   ): KnownAttachment {
     return this.#transaction(() => {
       const text = formatAttachmentKey(request.key)
-      const result = describe(this.#pools.map((pool) => this.#take(pool, text, wanted.get(pool.subnet.cidr))))
+      const result = describe(this.#pools.map((pool) => this.#addresses.take(pool, text, wanted.get(pool.name))))
       this.#db.prepare('INSERT INTO attachments VALUES (?, ?, ?)').run(text, JSON.stringify(request), JSON.stringify(result))
       return { request, result }
     })
@@ -95,7 +84,7 @@ export class AddressPool implements Disposable {
   hold({ request, result }: KnownAttachment): void {
     this.#transaction(() => {
       const text = formatAttachmentKey(request.key)
-      for (const { address } of result.ips) this.#claim(address, text)
+      for (const { address } of result.ips) this.#addresses.claim(this.#pools, address.slice(0, address.indexOf('/')), text)
       this.#db.prepare('INSERT OR IGNORE INTO attachments VALUES (?, ?, ?)').run(text, JSON.stringify(request), JSON.stringify(result))
     })
   }
@@ -115,72 +104,19 @@ export class AddressPool implements Disposable {
   release(key: AttachmentKey): void {
     this.#transaction(() => {
       const text = formatAttachmentKey(key)
-      this.#db
-        .prepare(
-          'UPDATE addresses AS a SET key = NULL, freed = 1 + coalesce((SELECT max(freed) FROM addresses WHERE subnet = a.subnet AND key IS NULL), 0) WHERE key = ?',
-        )
-        .run(text)
+      this.#addresses.release(text)
       this.#db.prepare('DELETE FROM attachments WHERE key = ?').run(text)
     })
   }
 
   /** Subnets without a free address. */
   exhausted(): string[] {
-    return this.#pools
-      .filter((pool) => this.#fresh(pool) === undefined && this.#oldest(pool) === undefined)
-      .map(({ subnet }) => subnet.cidr)
+    return this.#pools.filter((pool) => !this.#addresses.hasRoom(pool)).map(({ name }) => name)
   }
 
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#db.close()
-  }
-
-  #take(pool: Pool, key: string, wanted: number | undefined): string {
-    const { subnet } = pool
-    const offset = wanted ?? this.#fresh(pool) ?? this.#oldest(pool)
-    if (offset === undefined)
-      throw new OffloadError('RESOURCE_EXHAUSTED', `no address of ${subnet.cidr} is free`, {
-        hint: 'Give the pool a larger subnet or remove pods.',
-      })
-    const { changes } = this.#db
-      .prepare(
-        `INSERT INTO addresses VALUES (?, ?, ?, NULL, ?)
-         ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL WHERE addresses.key IS NULL`,
-      )
-      .run(subnet.cidr, offset, key, wanted === undefined ? 0 : 1)
-    if (changes === 0)
-      throw new OffloadError('RESOURCE_EXHAUSTED', `address ${addressAt(subnet, offset)} was asked for, but another pod has it`)
-    return addressAt(subnet, offset)
-  }
-
-  #claim(cidr: string, key: string): void {
-    const address = cidr.slice(0, cidr.indexOf('/'))
-    const pool = this.#pools.find(({ subnet }) => contains(subnet, address))
-    if (pool === undefined) return
-    const { changes } = this.#db
-      .prepare(
-        `INSERT INTO addresses VALUES (?, ?, ?, NULL, 1)
-         ON CONFLICT DO UPDATE SET key = excluded.key, freed = NULL WHERE addresses.key IS NULL OR addresses.key = excluded.key`,
-      )
-      .run(pool.subnet.cidr, offsetOf(pool.subnet, address), key)
-    if (changes === 0) throw new OffloadError('ALREADY_EXISTS', `address ${address} of ${key} is held by another attachment`)
-  }
-
-  /** The next address that nobody ever had. What was asked for lies ahead of the others' row and is passed over. */
-  #fresh({ subnet, gatewayOffset }: Pool): number | undefined {
-    const last = this.#db
-      .prepare('SELECT offset FROM addresses WHERE subnet = ? AND asked = 0 ORDER BY offset DESC LIMIT 1')
-      .get(subnet.cidr)?.['offset']
-    const known = this.#db.prepare('SELECT 1 FROM addresses WHERE subnet = ? AND offset = ?')
-    let offset = typeof last === 'number' ? last + 1 : subnet.first
-    while (offset === gatewayOffset || known.get(subnet.cidr, offset) !== undefined) offset++
-    return offset <= subnet.last ? offset : undefined
-  }
-
-  #oldest({ subnet }: Pool): number | undefined {
-    const row = this.#db.prepare('SELECT offset FROM addresses WHERE subnet = ? AND key IS NULL ORDER BY freed LIMIT 1').get(subnet.cidr)
-    return row === undefined ? undefined : Number(row['offset'])
   }
 
   #transaction<T>(body: () => T): T {

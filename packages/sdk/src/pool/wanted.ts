@@ -1,7 +1,9 @@
 import { isIPv6 } from 'node:net'
-import { ipAddress, ipCidr, OffloadError, parseWith } from '@cni-offload/sdk'
 import { z } from 'zod'
-import type { Pool } from './address-pool.ts'
+import { ipAddress, ipCidr } from '../domain/network.ts'
+import { OffloadError } from '../errors/offload-error.ts'
+import { parseWith } from '../errors/parse.ts'
+import type { Pool } from './address-pools.ts'
 import { offsetOf } from './subnet.ts'
 
 const ips = z.array(z.union([ipCidr, ipAddress], 'an address with or without prefix length')).default([])
@@ -12,7 +14,7 @@ const refused = (field: string, address: string, why: string): OffloadError =>
   })
 
 /**
- * The offsets of the addresses that a request asks for, by the prefix of the subnet that each is of.
+ * The offsets of the addresses that a request asks for, by the name of the pool that each is of.
  *
  * @param field - where they stand in the request
  * @throws OffloadError INVALID_NETCONF for an address that no pod of these pools can have
@@ -23,14 +25,14 @@ export function wantedOffsets(pools: readonly Pool[], asked: unknown, field: str
     const [address = '', length] = text.split('/')
     const pool = pools.find(({ subnet }) => isIPv6(subnet.cidr.split('/')[0] ?? '') === isIPv6(address))
     if (pool === undefined) throw refused(field, text, 'there is no pool of its family')
-    const { subnet, gatewayOffset } = pool
+    const { name, subnet, gatewayOffset } = pool
     const offset = offsetOf(subnet, address)
     if (offset < subnet.first || offset > subnet.last || offset === gatewayOffset)
       throw refused(field, text, `pods have other addresses of ${subnet.cidr}`)
     if (length !== undefined && Number(length) !== subnet.length)
       throw refused(field, text, `the prefix length of ${subnet.cidr} is ${subnet.length}`)
-    if (wanted.has(subnet.cidr)) throw refused(field, text, `a pod has one address of ${subnet.cidr}`)
-    wanted.set(subnet.cidr, offset)
+    if (wanted.has(name)) throw refused(field, text, `a pod has one address of ${subnet.cidr}`)
+    wanted.set(name, offset)
   }
   return wanted
 }

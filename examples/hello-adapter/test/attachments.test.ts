@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { AttachmentKey, AttachRequest, AttachResult } from '@cni-offload/sdk'
+import { parseSubnet, type Pool } from '@cni-offload/sdk/pool'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { AddressPool, type Pool } from '../src/address-pool.ts'
-import { parseSubnet } from '../src/subnet.ts'
+import { Attachments } from '../src/attachments.ts'
 
 const CLOCK = { now: (): number => Date.UTC(2026, 10, 23) }
 const ASIDE = 'p.db.unreadable-20261123T000000Z'
@@ -31,21 +31,21 @@ const request = (id: number | string): AttachRequest => ({
   cniArgs: {},
   flags: { ipsec: false },
 })
-const pool = (cidr: string, gatewayOffset = 1): Pool => ({ subnet: parseSubnet(cidr), gatewayOffset })
+const pool = (cidr: string, gatewayOffset = 1): Pool => ({ name: cidr, subnet: parseSubnet(cidr), gatewayOffset })
 
 const sql = (file: string, statement: string): void => {
   using db = new DatabaseSync(file)
   db.exec(statement)
 }
 
-describe('AddressPool', () => {
+describe('Attachments', () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'pool-'))
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
-  const open = (...pools: readonly Pool[]): AddressPool => new AddressPool(join(folder, 'p.db'), pools, CLOCK)
-  const take = (from: AddressPool, id: number | string): string | undefined => from.assign(request(id), result).result.ips[0]?.address
+  const open = (...pools: readonly Pool[]): Attachments => new Attachments(join(folder, 'p.db'), pools, CLOCK)
+  const take = (from: Attachments, id: number | string): string | undefined => from.assign(request(id), result).result.ips[0]?.address
 
   it('gives every address once before any a second time, then the longest-free first', () => {
     using addresses = open(pool('10.0.0.0/29'))
@@ -168,7 +168,7 @@ describe('AddressPool', () => {
   it('never gives an address to two attachments, whatever the order of assignments and releases', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 7 }), { maxLength: 60 }), fc.integer({ min: 2, max: 6 }), (steps, offset) => {
-        using addresses = new AddressPool(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')], CLOCK)
+        using addresses = new Attachments(':memory:', [pool('10.0.0.0/29'), pool('fd00::/125')], CLOCK)
         const held = new Set<number>()
         for (const id of steps) {
           if (held.delete(id)) addresses.release(key(id))

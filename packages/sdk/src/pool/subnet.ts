@@ -2,21 +2,22 @@ import { isIPv6 } from 'node:net'
 
 /** A prefix whose addresses are handed out by their distance from its first address. */
 export interface Subnet {
-  /** As written in the options; names the pool in messages and in the database. */
+  /** As written. */
   readonly cidr: string
   /** Prefix length. */
   readonly length: number
   /** First address as a number. */
   readonly base: bigint
-  /** Smallest and largest offset that a host may have. */
+  /** Smallest offset that a host may have. */
   readonly first: number
+  /** Largest offset that a host may have. */
   readonly last: number
 }
 
 /** More hosts than any node runs; keeps the offsets of a /64 within what SQLite and JavaScript count exactly. */
 const LARGEST_OFFSET = 0xffff_fffe
 
-/** Reads a subnet. The text is trusted: the options' schema has seen it. */
+/** Reads a subnet. The text is trusted: a schema has seen it. */
 export function parseSubnet(cidr: string): Subnet {
   const [address = '', length = ''] = cidr.split('/')
   const hostBits = BigInt((isIPv6(address) ? 128 : 32) - Number(length))
