@@ -62,10 +62,7 @@ export async function cryptoLines(
     }
     case 'enable': {
       const { pf, vfs, changed, late } = await enableCpt(machine, { signal, clock, associations })
-      return [
-        `${pf}: the kernel has ${vfs.join(', ')}${changed ? '' : ', as before'}`,
-        ...(late.length === 0 ? [] : [`! ${late.length} associations are older and keep the CPU: rotate the keys (offload ipsec rotate)`]),
-      ]
+      return [`${pf}: the kernel has ${vfs.join(', ')}${changed ? '' : ', as before'}`, ...lateLines(late)]
     }
     case 'disable': {
       const functions = await cptFunctions(machine)
@@ -73,6 +70,11 @@ export async function cryptoLines(
       return functions.map(({ pf }) => `${pf.address}: the kernel has no function of it any more`)
     }
   }
+}
+
+/** What there is to say of associations that are older than the engine. */
+export function lateLines(late: readonly SecurityAssociation[]): string[] {
+  return late.length === 0 ? [] : [`! ${late.length} associations are older and keep the CPU: rotate the keys (offload ipsec rotate)`]
 }
 
 async function show(machine: Machine, associations: () => readonly SecurityAssociation[]): Promise<string[]> {

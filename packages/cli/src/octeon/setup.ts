@@ -1,24 +1,47 @@
 import { hostname } from 'node:os'
 import {
   AGENT_SDKS,
+  type AgentSdk,
   applySetup,
   editText,
+  enableCpt,
   planSetup,
   readInventory,
   Receipt,
+  type SetupChoice,
   type SetupSite,
+  setupWish,
   stepOf,
   undoSetup,
 } from '@cni-offload/hw-octeon'
 import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { type SecurityAssociation, securityAssociations } from '@cni-offload/linux/ipsec'
 import { localMachine } from '@cni-offload/linux/machine'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
 import { untilInterrupted } from '../commands/interrupt.ts'
-import { type SetupFlags, setupWish } from './setup-wish.ts'
+import { lateLines } from './crypto.ts'
 
 /** What is to be done with a set-up. */
-export interface SetupOptions extends SetupFlags {
+export interface SetupOptions {
+  /** Release of the control agent. */
+  readonly sdk: AgentSdk | 'auto'
+  /** Addresses of this end of the management link. */
+  readonly address?: readonly string[]
+  /** Addresses of the link only, instead. */
+  readonly linkLocal?: true
+  /** False without a management link. */
+  readonly link: boolean
+  /** Path of the control agent's configuration; false to leave that alone. */
+  readonly cfg?: string | boolean
+  /** The node. */
+  readonly node: string
+  /** Name of the card. */
+  readonly device: string
+  /** The host's physical function. */
+  readonly pf?: string
+  /** Whether the kernel gets a function of the crypto engine. */
+  readonly crypto?: true
   /** Only say it. */
   readonly dryRun?: true
   /** Undo what was done. */
@@ -44,6 +67,10 @@ export function setupCommand(): Command {
     .option('--node <name>', 'the node that the card is in, as Kubernetes names it', hostname())
     .option('--device <name>', 'name of the card, as in the options of the hardware backend', 'octeon0')
     .option('--pf <address>', "the host's physical function, where there are several cards")
+    .option(
+      '--crypto',
+      "also give the DPU's kernel a function of the crypto engine; before associations of IPsec: those keep what they began with",
+    )
     .option('--root <folder>', 'where the files of the machine are; commands run in it', '/')
     .action(async (options: SetupOptions) => {
       using interrupted = untilInterrupted()
@@ -54,18 +81,37 @@ export function setupCommand(): Command {
     })
 }
 
+/** Where it is done. */
+export interface SetupDeps extends SetupSite {
+  /** The kernel's associations of IPsec. @defaultValue those of this process's network namespace */
+  readonly associations?: () => readonly SecurityAssociation[]
+}
+
 /** Does it, line by line. @throws OffloadError of what failed */
-export async function runSetup(options: SetupOptions, site: SetupSite, say: (line: string) => void): Promise<void> {
+export async function runSetup(options: SetupOptions, site: SetupDeps, say: (line: string) => void): Promise<void> {
   const receipt = await Receipt.open(site.machine)
   if (options.undo === true) return await (options.dryRun === true ? sayUndo(receipt, say) : undo(receipt, site, say))
   const inventory = await readInventory(site.machine)
-  const changes = await planSetup(inventory, await setupWish(site.machine, inventory, options), site)
+  const changes = await planSetup(inventory, await setupWish(site.machine, inventory, choiceOf(options)), site)
   if (changes.length === 0) return say('nothing to change: everything is set up')
   if (options.dryRun === true) {
     for (const change of changes) for (const edit of stepOf(change).edits) say(editText(edit))
     return
   }
   await applySetup(changes, receipt, site, ({ edits }) => edits.forEach((edit) => say(editText(edit))))
+  if (changes.some(({ kind }) => kind === 'crypto')) await sayLate(site, say)
+}
+
+function choiceOf({ link, address, cfg, sdk, linkLocal, node, device, pf, crypto }: SetupOptions): SetupChoice {
+  const addresses = link ? address : []
+  return { sdk, addresses, linkLocal: link && linkLocal === true, cfg: cfg === true ? undefined : cfg, node, device, pf, crypto }
+}
+
+async function sayLate(
+  { machine, clock, signal, associations = securityAssociations }: SetupDeps,
+  say: (line: string) => void,
+): Promise<void> {
+  for (const line of lateLines((await enableCpt(machine, { clock, signal, associations })).late)) say(line)
 }
 
 async function sayUndo(receipt: Receipt, say: (line: string) => void): Promise<void> {

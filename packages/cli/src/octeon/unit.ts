@@ -1,5 +1,6 @@
 import {
   agentCommand,
+  agentConfigPath,
   agentDevices,
   agentGeneration,
   AGENT_SDKS,
@@ -16,8 +17,8 @@ import { count } from '../commands/options.ts'
 export interface UnitOptions {
   /** Release of the agent. */
   readonly sdk: AgentSdk | 'auto'
-  /** Its configuration. */
-  readonly cfg: string
+  /** Its configuration; that of the chip by default. */
+  readonly cfg?: string
   /** Its program. */
   readonly binary: string
   /** Program that is run before. */
@@ -33,7 +34,7 @@ export function unitCommand(): Command {
   return new Command('unit')
     .description("print a unit for systemd that runs the card's control agent, octep_cp_agent, on this DPU")
     .addOption(new Option('--sdk <version>', 'release of the agent, as its SDK').choices(['auto', ...AGENT_SDKS]).default('auto'))
-    .option('--cfg <file>', 'its configuration', '/etc/cni-offload/cn106xx.cfg')
+    .option('--cfg <file>', 'its configuration (/etc/cni-offload/cn106xx.cfg, by chip)')
     .option('--binary <file>', 'its program', '/usr/bin/octep_cp_agent')
     .option('--prepare <file>', 'program that is run before, without arguments')
     .option('--poll <ms>', 'pause between two looks at the mailbox', count)
@@ -48,11 +49,12 @@ export function unitCommand(): Command {
 export async function unitFor({ sdk, cfg, binary, prepare, poll, maxMessages }: UnitOptions, machine: Machine): Promise<string> {
   const modules = await ifPresent(machine.read('/proc/modules'))
   const outOfTree = modules === undefined ? undefined : modules.split('\n').some((line) => line.startsWith(`${OUT_OF_TREE_MODULE} `))
-  const generation = agentGeneration(agentDevices(await readInventory(machine), outOfTree), sdk)
+  const inventory = await readInventory(machine)
+  const generation = agentGeneration(agentDevices(inventory, outOfTree), sdk)
   const found = (await ifPresent(machine.list('/usr/bin')))?.includes('stdbuf') === true
   const argv = agentCommand({
     generation,
-    cfg,
+    cfg: cfg ?? agentConfigPath(inventory),
     binary,
     ...(poll === undefined ? {} : { pollMs: poll }),
     ...(maxMessages === undefined ? {} : { maxMessages }),

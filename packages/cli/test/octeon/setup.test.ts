@@ -1,4 +1,5 @@
 import { RECEIPT_FILE, type SetupSite } from '@cni-offload/hw-octeon'
+import type { SecurityAssociation } from '@cni-offload/linux/ipsec'
 import { systemClock } from '@cni-offload/sdk'
 import { FakeOcteonCard, type FakeOcteonMachine } from '@cni-offload/testing/octeon'
 import { describe, expect, it } from 'vitest'
@@ -54,6 +55,29 @@ describe('offload octeon setup', { timeout: 120_000 }, () => {
     )
     await expect(setup(card.dpu, { sdk: '12.25.03' })).rejects.toMatchObject({ code: 'INVALID_CONFIG' })
     expect(await setup(card.host, { dryRun: true })).toEqual(['run: modprobe octeon_ep', 'run: modprobe octeon_ep_vf'])
+  })
+
+  it('gives the kernel the crypto engine if told so, and names associations that are too old for it', async () => {
+    await using card = await FakeOcteonCard.create({ state: 'fresh', firmware: '12.25.03', vfs: 1 })
+    const said: string[] = []
+    const old = { algorithm: 'rfc4106(gcm(aes))', offload: 'none' } as SecurityAssociation
+    const site = {
+      machine: card.dpu,
+      net: {} as SetupSite['net'],
+      netns: '/proc/self/ns/net',
+      clock: systemClock,
+      signal: AbortSignal.timeout(60_000),
+    }
+    await runSetup({ ...OPTIONS, cfg: false, crypto: true }, { ...site, associations: () => [old] }, (line) => said.push(line))
+    expect(said.slice(-2)).toEqual([
+      '/sys/bus/pci/devices/0002:20:00.0/sriov_numvfs: 0 → 1',
+      expect.stringMatching(/^! 1 associations are older .*ipsec rotate/),
+    ])
+    expect(await setup(card.dpu, { cfg: false, crypto: true })).toEqual(['nothing to change: everything is set up'])
+    await expect(setup(card.host, { crypto: true })).rejects.toMatchObject({
+      code: 'INVALID_CONFIG',
+      message: expect.stringContaining('of the DPU'),
+    })
   })
 
   it('says what it could not undo, and fails', async () => {

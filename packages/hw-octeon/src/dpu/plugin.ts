@@ -4,17 +4,16 @@ import { deviceName, netnsPath, owning } from '@cni-offload/linux/function'
 import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import { definePlugin, type DpuDevice, type Plugin, type PluginDeps } from '@cni-offload/sdk'
 import { z } from 'zod'
-import { generateAgentConfig } from '../cfg/generate.ts'
 import type { AgentHeartbeat } from '../cfg/model.ts'
-import { formatAgentConfig } from '../cfg/format.ts'
-import { AGENT_SDKS, type AgentGeneration, type AgentSdk } from '../control-agent/generation.ts'
+import { AGENT_SDKS, type AgentSdk } from '../control-agent/generation.ts'
 import { CptEngine } from '../crypto/cpt.ts'
 import type { PortTable } from '../map/ports.ts'
 import { managementAddress, pciAddress, rootFolder, type WithDefaults } from '../options.ts'
-import { readInventory } from '../pci/inventory.ts'
+import type { OcteonInventory } from '../pci/inventory.ts'
 import { planSetup } from '../setup/plan.ts'
 import { Receipt } from '../setup/receipt.ts'
 import { applySetup } from '../setup/setup.ts'
+import { setupWish } from '../setup/wish.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { OcteonDpu } from './octeon-dpu.ts'
 import { SupervisedAgent } from './supervised-agent.ts'
@@ -42,13 +41,13 @@ export interface ControlAgentOptions {
   readonly unit?: string | undefined
   /** The program. @defaultValue '/usr/bin/octep_cp_agent' */
   readonly binary?: string | undefined
-  /** Its configuration. @defaultValue '/etc/cni-offload/octeon.cfg' */
+  /** Its configuration. @defaultValue by chip, as `offload octeon setup` has it: '/etc/cni-offload/cn106xx.cfg' */
   readonly cfg?: string | undefined
   /** Its release. @defaultValue 'auto', the one that fits the firmware */
   readonly sdk?: AgentSdk | 'auto' | undefined
   /**
-   * With it, what the control agent needs is made before it is started, as `offload octeon setup` does: modules, huge pages, vfio, and a
-   * configuration for the node.
+   * With it, what `offload octeon setup` makes is made before the control agent is started: modules, huge pages, vfio, and a configuration for
+   * the node, its chip and as many VFs as it has ports for.
    */
   readonly setup?: SetupOptions | undefined
 }
@@ -61,10 +60,12 @@ export interface SetupOptions {
   readonly managementAddress?: string | undefined
   /** Heartbeats: their distance, 1000 to 15000 ms, and after how many that are missed the host gives the card up. @defaultValue 20 of 1000 ms */
   readonly heartbeat?: Partial<AgentHeartbeat> | undefined
+  /** Whether the kernel gets a function of the crypto engine, for associations of IPsec that are made from then on. @defaultValue false */
+  readonly crypto?: boolean | undefined
 }
 
 /** {@link ControlAgentOptions} with their defaults. */
-export type ControlAgentConfig = WithDefaults<ControlAgentOptions, 'run' | 'unit' | 'binary' | 'cfg' | 'sdk'>
+export type ControlAgentConfig = WithDefaults<ControlAgentOptions, 'run' | 'unit' | 'binary' | 'sdk'>
 
 /** {@link OcteonDpuOptions} with their defaults. */
 export interface OcteonDpuConfig extends WithDefaults<Omit<OcteonDpuOptions, 'controlAgent'>, 'device' | 'netns' | 'root'> {
@@ -78,13 +79,14 @@ const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.stric
   run: z.enum(['supervise', 'external']).default('supervise'),
   unit: z.string().min(1).default('octep-cp-agent.service'),
   binary: absolute.default('/usr/bin/octep_cp_agent'),
-  cfg: absolute.default('/etc/cni-offload/octeon.cfg'),
+  cfg: absolute.optional(),
   sdk: z.enum([...AGENT_SDKS, 'auto']).default('auto'),
   setup: z
     .strictObject({
       node: z.string().min(1).max(253),
       managementAddress: managementAddress.optional(),
       heartbeat: z.strictObject({ intervalMs: z.number().exactOptional(), missCount: z.number().exactOptional() }).optional(),
+      crypto: z.boolean().optional(),
     })
     .optional(),
 })
@@ -131,20 +133,13 @@ function controlPlaneOf(
   net: LinuxNet,
 ): ControlPlane {
   if (run === 'external') return new WatchedAgent({ machine, clock, log }, { unit, sdk })
-  const prepare = async ({ module, vfio, hugepages }: AgentGeneration, signal: AbortSignal): Promise<void> => {
+  const prepare = async (inventory: OcteonInventory, signal: AbortSignal): Promise<void> => {
     if (setup === undefined) return
-    const { node, managementAddress: address, heartbeat } = setup
-    const wish = {
-      agent: { module, vfio, hugepages },
-      config: {
-        path: cfg,
-        text: formatAgentConfig(generateAgentConfig({ node, device, ...(heartbeat === undefined ? {} : { heartbeat }) })),
-      },
-      addresses: address === undefined ? [] : [address],
-      ...(ports === undefined ? {} : { ports }),
-    }
+    const { node, managementAddress: address, heartbeat, crypto } = setup
+    const addresses = address === undefined ? [] : [address]
+    const wish = await setupWish(machine, inventory, { sdk, addresses, cfg, node, device, heartbeat, ports, crypto })
     const site = { machine, net, netns, clock, signal }
-    const changes = await planSetup(await readInventory(machine), wish, site)
+    const changes = await planSetup(inventory, wish, site)
     await applySetup(changes, await Receipt.open(machine), site, ({ change }) => log.info({ change }, 'the DPU is set up'))
   }
   return new SupervisedAgent({ machine, clock, log, prepare }, { binary, cfg, sdk, pidFile: join(stateDir, 'octep_cp_agent.pid') })

@@ -6,9 +6,10 @@ import { parseAgentConfig } from '../cfg/check.ts'
 import { shortestWindowMs } from '../cfg/model.ts'
 import { agentCommand } from '../control-agent/command-line.ts'
 import { EventHub } from '../control-agent/events.ts'
-import { type AgentGeneration, agentDevices, agentGeneration, type AgentSdk, outOfTreeLoaded } from '../control-agent/generation.ts'
+import { agentDevices, agentGeneration, type AgentSdk, outOfTreeLoaded } from '../control-agent/generation.ts'
 import { AgentSupervisor } from '../control-agent/supervisor.ts'
-import { readInventory } from '../pci/inventory.ts'
+import { type OcteonInventory, readInventory } from '../pci/inventory.ts'
+import { agentConfigPath } from '../setup/wish.ts'
 import type { ControlPlane, ControlPlaneEvent } from './control-plane.ts'
 
 const STDBUF = '/usr/bin/stdbuf'
@@ -22,15 +23,15 @@ export interface SupervisedAgentDeps {
   /** Log. */
   readonly log: Logger
   /** Makes what the agent needs, if it is not there yet. */
-  readonly prepare?: (generation: AgentGeneration, signal: AbortSignal) => Promise<void>
+  readonly prepare?: (inventory: OcteonInventory, signal: AbortSignal) => Promise<void>
 }
 
 /** What it runs. */
 export interface SupervisedAgentOptions {
   /** The program, an absolute path. */
   readonly binary: string
-  /** Its configuration, an absolute path. */
-  readonly cfg: string
+  /** Its configuration, an absolute path; undefined for the one of the chip. */
+  readonly cfg?: string | undefined
   /** Its release; `auto` for the one that fits the firmware. */
   readonly sdk: AgentSdk | 'auto'
   /** File that notes its process. */
@@ -54,10 +55,12 @@ export class SupervisedAgent implements ControlPlane {
 
   async start(signal: AbortSignal): Promise<void> {
     const { machine, clock, log, prepare } = this.#deps
-    const { binary, cfg, sdk, pidFile } = this.#options
-    const generation = agentGeneration(agentDevices(await readInventory(machine), (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
-    await prepare?.(generation, signal)
-    const windowMs = shortestWindowMs(parseAgentConfig(await this.#configuration(), cfg))
+    const { binary, sdk, pidFile } = this.#options
+    const inventory = await readInventory(machine)
+    const cfg = this.#options.cfg ?? agentConfigPath(inventory)
+    const generation = agentGeneration(agentDevices(inventory, (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
+    await prepare?.(inventory, signal)
+    const windowMs = shortestWindowMs(parseAgentConfig(await this.#configuration(cfg), cfg))
     // Without it half of what the agent says comes in blocks, and that it hangs after a reset of the host comes far too late.
     const stdbuf = (await localMachine().list(dirname(STDBUF))).includes(basename(STDBUF)) ? STDBUF : undefined
     const argv = agentCommand({ generation, cfg, binary, ...(stdbuf === undefined ? {} : { stdbuf }) })
@@ -100,8 +103,7 @@ export class SupervisedAgent implements ControlPlane {
     this.#hub.emit(event)
   }
 
-  async #configuration(): Promise<string> {
-    const { cfg } = this.#options
+  async #configuration(cfg: string): Promise<string> {
     return await this.#deps.machine.read(cfg).catch((error: unknown) => {
       const failure = OffloadError.from(error, 'INVALID_CONFIG', `configuration ${cfg} of the control agent`)
       throw new OffloadError('INVALID_CONFIG', failure.message, {

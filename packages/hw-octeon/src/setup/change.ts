@@ -82,8 +82,25 @@ export interface AddressChange {
   readonly address: string
 }
 
+/** A function of the crypto engine for the kernel. */
+export interface CryptoChange {
+  /** Which change it is. */
+  readonly kind: 'crypto'
+  /** PCI address of the physical function. */
+  readonly function: string
+}
+
 /** One change to a machine, as plain data that is kept on disk until it is undone. It says how everything was before. */
-export type Change = FolderChange | FileChange | ModuleChange | HugepagesChange | MountChange | VfioChange | LinkUpChange | AddressChange
+export type Change =
+  | FolderChange
+  | FileChange
+  | ModuleChange
+  | HugepagesChange
+  | MountChange
+  | VfioChange
+  | LinkUpChange
+  | AddressChange
+  | CryptoChange
 
 const path = z.string().startsWith('/')
 const pages = z.int().min(0)
@@ -106,6 +123,7 @@ export const changeSchema: z.ZodType<Change> = z.discriminatedUnion('kind', [
   }),
   z.strictObject({ kind: z.literal('link-up'), function: text }),
   z.strictObject({ kind: z.literal('address'), function: text, address: text }),
+  z.strictObject({ kind: z.literal('crypto'), function: text }),
 ])
 
 /** What a change is of: two changes with the same subject are one after the other of the same thing. */
@@ -126,6 +144,8 @@ export function subjectOf(change: Change): string {
       return `link-up ${change.function}`
     case 'address':
       return `address ${change.address} ${change.function}`
+    case 'crypto':
+      return `crypto ${change.function}`
   }
 }
 

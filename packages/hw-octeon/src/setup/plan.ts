@@ -3,6 +3,7 @@ import { hostFunction } from '../map/host-functions.ts'
 import { type PortTable, sdpPorts } from '../map/ports.ts'
 import { functionsOf, type OcteonFunctions, SDP_PORT } from '../pci/functions.ts'
 import type { Change } from './change.ts'
+import { planCrypto } from './crypto.ts'
 import { planFile } from './files.ts'
 import { AGENT_MEMORY_MIB, planHugepages, planHugepagesMount } from './hugepages.ts'
 import { MANAGEMENT_ADDRESSES, planManagementLink } from './management-link.ts'
@@ -35,11 +36,13 @@ export interface SetupWish {
   readonly pf?: string
   /** The map of ports, where it cannot be known. */
   readonly ports?: PortTable
+  /** Whether the kernel gets a function of the crypto engine; only on a DPU. Associations of IPsec have to be made after that. @defaultValue false */
+  readonly crypto?: boolean
 }
 
 /**
  * What has to be changed on a machine, in order: the DPU's modules, huge pages, functions for user space, configuration of the control
- * agent and its end of the management link, or the host's modules and its end. Nothing is changed by asking, and what is right already is
+ * agent, crypto engine, and its end of the management link, or the host's modules and its end. Nothing is changed by asking, and what is right already is
  * not in it.
  *
  * @throws OffloadError HARDWARE_FAILURE (not a machine with a card, or functions are missing), INVALID_CONFIG, NOT_READY
@@ -63,7 +66,7 @@ export async function planSetup(
 
 async function planDpu(inventory: Pick<OcteonFunctions, 'functions'>, wish: SetupWish, site: SetupSite): Promise<Change[]> {
   const { machine } = site
-  const { agent, config, addresses = [MANAGEMENT_ADDRESSES.dpu], ports } = wish
+  const { agent, config, addresses = [MANAGEMENT_ADDRESSES.dpu], ports, crypto = false } = wish
   const changes: Change[] = []
   if (functionsOf(inventory, SDP_PORT).some(({ driver }) => driver === undefined))
     changes.push(...(await planModule(machine, 'rvu_nicvf', 'rvu_nicvf')))
@@ -73,14 +76,16 @@ async function planDpu(inventory: Pick<OcteonFunctions, 'functions'>, wish: Setu
     changes.push(...(await planVfio(machine, agent.vfio)))
   }
   if (config !== undefined) changes.push(...(await planFile(machine, config.path, config.text)))
+  // Before the link over which somebody may be waiting to make associations: those keep what they began with.
+  if (crypto) changes.push(...(await planCrypto(machine, site.signal)))
   if (addresses.length > 0) changes.push(...(await planManagementLink(site, sdpPorts(inventory, ports).management, addresses)))
   return changes
 }
 
 async function planHost(inventory: Pick<OcteonFunctions, 'functions'>, wish: SetupWish, site: SetupSite): Promise<Change[]> {
-  const { agent, config, addresses = [MANAGEMENT_ADDRESSES.host], pf } = wish
-  if (agent !== undefined || config !== undefined) {
-    throw new OffloadError('INVALID_CONFIG', 'the control agent runs on the DPU: a host cannot be set up for it', {
+  const { agent, config, addresses = [MANAGEMENT_ADDRESSES.host], pf, crypto = false } = wish
+  if (agent !== undefined || config !== undefined || crypto) {
+    throw new OffloadError('INVALID_CONFIG', 'control agent and crypto engine are of the DPU: a host cannot be set up for them', {
       hint: 'Run this on the DPU.',
     })
   }

@@ -1,4 +1,5 @@
 import type { Change } from './change.ts'
+import { cryptoKind } from './crypto.ts'
 import { fileKind, folderKind } from './files.ts'
 import { hugepagesKind, mountKind } from './hugepages.ts'
 import type { ChangeKind, Edit, Undone } from './kind.ts'
@@ -48,6 +49,8 @@ export function stepOf(change: Change): SetupStep {
       return step(linkUpKind, change)
     case 'address':
       return step(addressKind, change)
+    case 'crypto':
+      return step(cryptoKind, change)
   }
 }
 

@@ -132,8 +132,18 @@ export class Bench implements AsyncDisposable {
 
   /** What a set-up can touch of it: looking at everything takes seconds. */
   async touched(): Promise<Record<string, unknown>> {
-    const functions = (this.wish.agent?.vfio ?? []).map((address) => `/sys/bus/pci/devices/${address}`)
-    return await this.#below([...FOLDERS, '/proc/modules', '/proc/mounts', '/proc/meminfo', '/proc/sys/vm', '/sys/module', ...functions])
+    const engine = this.wish.crypto === true ? [CPT] : []
+    const functions = [...(this.wish.agent?.vfio ?? []), ...engine].map((address) => `/sys/bus/pci/devices/${address}`)
+    return await this.#below([
+      ...FOLDERS,
+      '/proc/crypto',
+      '/proc/modules',
+      '/proc/mounts',
+      '/proc/meminfo',
+      '/proc/sys/vm',
+      '/sys/module',
+      ...functions,
+    ])
   }
 
   async #below(paths: readonly string[]): Promise<Record<string, unknown>> {
@@ -158,6 +168,9 @@ export class Bench implements AsyncDisposable {
   }
 }
 
+/** The crypto engine of the fake's DPU. */
+export const CPT = '0002:20:00.0'
+
 const CONFIG = { path: '/etc/cni-offload/octeon/cn106xx.cfg', text: 'soc = { pems = ( ); };\n' }
 
 /** What the control agents of the releases need, on the fake's DPU. */
@@ -168,6 +181,10 @@ export const AGENTS: Readonly<Record<'12.24.09' | '12.25.01' | '12.25.03', NonNu
 }
 
 /** A DPU with one firmware. */
-export async function dpuBench(firmware: keyof typeof AGENTS, options: FakeOcteonCardOptions = {}): Promise<Bench> {
-  return await Bench.create('dpu', { agent: AGENTS[firmware], config: CONFIG }, { firmware, ...options })
+export async function dpuBench(
+  firmware: keyof typeof AGENTS,
+  options: FakeOcteonCardOptions = {},
+  more: Partial<SetupWish> = {},
+): Promise<Bench> {
+  return await Bench.create('dpu', { agent: AGENTS[firmware], config: CONFIG, ...more }, { firmware, ...options })
 }

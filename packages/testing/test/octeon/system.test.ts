@@ -85,6 +85,8 @@ describe('the crypto engine', () => {
     expect(await card.dpu.read(path)).toContain('CPT clock count pc         9223372036854775809\n')
     card.cpt.setUsers('cpt_rfc4106_gcm_aes', 2)
     expect(await card.dpu.read('/proc/crypto')).toMatch(/^driver +: cpt_rfc4106_gcm_aes\n.*\n.*\nrefcnt +: 3$/m)
+    // An association uses it by way of a generator, which is an entry of its own.
+    expect(await card.dpu.read('/proc/crypto')).toMatch(/^driver +: seqiv\(cpt_rfc4106_gcm_aes\)\n.*\n.*\nrefcnt +: 3$/m)
     card.cpt.setErrors([1n])
     expect(await card.dpu.read('/sys/kernel/debug/cn10k/cpt/cpt_err_info')).toMatch(/^CPT_AF_FLTX_INT: +0x0000000000000001 0x0{16}\n/)
   })

@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type FakeCardProcessConfig, installFakeOctepCpAgent } from '@cni-offload/testing/octeon'
 import { stringify } from 'yaml'
@@ -72,6 +72,7 @@ export function octeonPlugins(
       export: 'fakeOcteonDpu',
       options: {
         socket,
+        folder: dirname(cfg),
         octeon: { device, controlAgent: { binary, cfg, setup: { node: name, managementAddress: address('agent'), heartbeat: HEARTBEAT } } },
       },
     },

@@ -1,4 +1,3 @@
-import { dirname } from 'node:path'
 import {
   makeOcteonDpu,
   makeOcteonHost,
@@ -26,7 +25,16 @@ const hostOptions: z.ZodType<OverFake<OcteonHostConfig>, OverFake<OcteonHostOpti
   socket,
   octeon: octeonHostOptions,
 })
-const dpuOptions: z.ZodType<OverFake<OcteonDpuConfig>, OverFake<OcteonDpuOptions>> = z.strictObject({ socket, octeon: octeonDpuOptions })
+interface DpuOverFake<T> extends OverFake<T> {
+  /** Folder of this machine that the configuration of the control agent is in. */
+  readonly folder: string
+}
+
+const dpuOptions: z.ZodType<DpuOverFake<OcteonDpuConfig>, DpuOverFake<OcteonDpuOptions>> = z.strictObject({
+  socket,
+  folder: z.string().startsWith('/'),
+  octeon: octeonDpuOptions,
+})
 
 /** The host half of the OCTEON backend, over a fake card that another process serves. */
 export const fakeOcteonHost: Plugin<'host-device', typeof hostOptions> = definePlugin({
@@ -44,7 +52,7 @@ export const fakeOcteonDpu: Plugin<'dpu-device', typeof dpuOptions> = definePlug
   specVersion: 'v1',
   options: dpuOptions,
   create: async (deps, options) => {
-    const { socket: card, octeon } = options
-    return await makeOcteonDpu(deps, octeon, await connectDpu(card, dirname(octeon.controlAgent.cfg)))
+    const { socket: card, octeon, folder } = options
+    return await makeOcteonDpu(deps, octeon, await connectDpu(card, folder))
   },
 })

@@ -106,7 +106,7 @@ export class FakeCpt {
     this.#errors = this.#errors.map((value, index) => registers[index] ?? value)
   }
 
-  /** An algorithm has so many users, such as security associations. @param driver - `cpt_rfc4106_gcm_aes` */
+  /** An algorithm has so many security associations; that of ESP with AES-GCM has them by an entry that wraps it. @param driver - `cpt_rfc4106_gcm_aes` */
   setUsers(driver: string, users: number): void {
     this.#users.set(driver, users)
   }

@@ -49,9 +49,17 @@ export const CPT_CRYPTO: readonly CryptoStanza[] = [
   hardware('rfc4106(gcm(aes))', 'cpt_rfc4106_gcm_aes', 'aead'),
 ]
 
+/** Algorithms that associations of IPsec use wrapped into one that makes their initialization vectors, an entry of its own. */
+const WRAPPED = /^rfc4106\(/
+
 /** The text of `/proc/crypto`, what was registered last first. @param users - of a driver, its registration not counted */
 export function formatCrypto(stanzas: readonly CryptoStanza[], users: ReadonlyMap<string, number>): string {
-  return stanzas.map((stanza) => format(stanza, 1 + (users.get(stanza.driver) ?? 0))).join('\n')
+  const usersOf = ({ driver }: CryptoStanza): number => users.get(driver) ?? 0
+  const wrappers = stanzas
+    .filter((stanza) => WRAPPED.test(stanza.name) && usersOf(stanza) > 0)
+    .map((stanza) => ({ stanza: { ...stanza, name: `seqiv(${stanza.name})`, driver: `seqiv(${stanza.driver})` }, users: usersOf(stanza) }))
+  const own = stanzas.map((stanza) => ({ stanza, users: usersOf(stanza) }))
+  return [...wrappers, ...own].map(({ stanza, users: count }) => format(stanza, 1 + count)).join('\n')
 }
 
 function format({ name, driver, module, priority, type, async }: CryptoStanza, refcnt: number): string {
