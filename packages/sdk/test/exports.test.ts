@@ -82,6 +82,7 @@ describe('entries', () => {
       'parseEnvironment',
       'parseNetconf',
       'versionReply',
+      'withGateway',
     ])
   })
 
@@ -99,6 +100,7 @@ describe('entries', () => {
 
   it('./exec exports what was released', () => {
     expect(Object.keys(exec).toSorted()).toEqual([
+      'DelegateRunner',
       'ListRunner',
       'PLUGIN_OWNER',
       'PluginError',

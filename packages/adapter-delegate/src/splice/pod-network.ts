@@ -1,6 +1,6 @@
 import { inPrefix, type Link, type LinuxNet, type NetnsPath } from '@cni-offload/linux'
 import { type AttachResult, attachResult, type IpAssignment, type Neighbour, parseWith, type Route } from '@cni-offload/sdk'
-import type { CniResult } from '@cni-offload/sdk/cni'
+import { type CniResult, withGateway } from '@cni-offload/sdk/cni'
 
 /** What the kernel has of an interface. */
 export interface ObservedInterface {
@@ -57,11 +57,7 @@ function isPods(cni: CniResult, index: number, ifName: string): boolean {
 function missingRoutes(cni: CniResult, known: readonly Route[], ips: readonly IpAssignment[]): Route[] {
   return cni.routes
     .filter((route) => !known.some(({ dst, table }) => sameNetwork(dst, route.dst) && (table ?? 254) === (route.table ?? 254)))
-    .map((route) => {
-      // The specification: a route without a gateway takes that of the address of its family.
-      const gw = route.gw ?? ips.find(({ address, gateway }) => gateway !== undefined && isV6(address) === isV6(route.dst))?.gateway
-      return gw === undefined ? route : { ...route, gw }
-    })
+    .map((route) => withGateway(route, ips))
 }
 
 /** Orders routes so that each can be added when its turn comes, and adds what gateways outside of all prefixes need first. */

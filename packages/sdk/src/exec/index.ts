@@ -7,10 +7,12 @@
  * @packageDocumentation
  */
 export * from './child.ts'
+export * from './delegate-runner.ts'
 export * from './list-runner.ts'
 export * from './node-environment.ts'
 export * from './orphans.ts'
-export * from './plugin-error.ts'
+export { PluginError } from './plugin-error.ts'
 export * from './plugin-executor.ts'
 export * from './plugin-list.ts'
+export { decodeRaw, type RawResult } from './plugin-result.ts'
 export * from './running-child.ts'

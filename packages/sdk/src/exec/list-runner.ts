@@ -1,14 +1,11 @@
 import { z } from 'zod'
-import type { CniResult, CniVerb, CniVersion } from '../cni/model.ts'
-import { decodeResult } from '../cni/result-decode.ts'
-import { isAtLeast, isCniVersion } from '../cni/version.ts'
-import { OffloadError } from '../errors/offload-error.ts'
-import { PluginError } from './plugin-error.ts'
+import type { CniVerb } from '../cni/model.ts'
+import { isAtLeast } from '../cni/version.ts'
+import { unready } from './plugin-error.ts'
 import type { PluginExecutor } from './plugin-executor.ts'
 import { ipamTypes, type PluginConf, type PluginList } from './plugin-list.ts'
-
-/** A plugin's result as it printed it: the next plugin must see exactly that. */
-export type RawResult = Readonly<Record<string, unknown>>
+import { parseResult, type RawResult } from './plugin-result.ts'
+import { SpokenVersions } from './spoken-versions.ts'
 
 /** The attachment that a list is run for. */
 export interface ListCall {
@@ -38,18 +35,18 @@ export interface PodAddresses {
   readonly mac: string
 }
 
-const versionReply = z.object({ supportedVersions: z.array(z.string()).default(['0.1.0', '0.2.0']) })
 const rawResult = z.record(z.string(), z.unknown())
 
 /** Runs plugin lists as the specification wants it of a runtime: order, chaining of results, capabilities, verbs by version. */
 export class ListRunner {
   readonly #executor: PluginExecutor
   readonly #noCheck: ReadonlySet<string>
-  readonly #speaks = new Set<string>()
+  readonly #spoken: SpokenVersions
 
   /** Plugins are executed by `executor`; those of the types `noCheck` are never called with CHECK. */
   constructor(executor: PluginExecutor, noCheck: readonly string[] = []) {
     this.#executor = executor
+    this.#spoken = new SpokenVersions(executor)
     this.#noCheck = new Set(noCheck)
   }
 
@@ -93,15 +90,14 @@ export class ListRunner {
    * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY
    */
   async status(list: PluginList, signal: AbortSignal): Promise<void> {
-    for (const type of allTypes(list)) await this.#requireVersion(type, list.cniVersion, signal)
+    for (const type of allTypes(list)) await this.#spoken.require(type, list.cniVersion, signal)
     if (!isAtLeast(list.cniVersion, '1.1.0')) return
     const call: ListCall = { list, containerId: '', netns: '', ifName: '', args: {}, runtimeConfig: {} }
     for (const plugin of list.plugins)
       try {
         await this.#run('STATUS', call, plugin, undefined, signal)
       } catch (error) {
-        if (!OffloadError.is(error) || !(error.cause instanceof PluginError)) throw error
-        throw new OffloadError(error.cause.pluginCode === 51 ? 'LIMITED_CONNECTIVITY' : 'NOT_READY', error.message, { cause: error.cause })
+        throw unready(error)
       }
   }
 
@@ -130,64 +126,15 @@ export class ListRunner {
     const stdin = JSON.stringify(pluginStdin(call, plugin, prevResult))
     return await this.#executor.run({ verb, type: plugin.type, containerId, netns, ifName, args: formatArgs(call.args), stdin }, signal)
   }
-
-  /** A plugin that has said yes is not asked again: polls of the status are frequent and processes are not free. */
-  async #requireVersion(type: string, version: CniVersion, signal: AbortSignal): Promise<void> {
-    const id = `${await this.#executor.find(type)} ${version}`
-    if (this.#speaks.has(id)) return
-    const stdin = JSON.stringify({ cniVersion: version })
-    const output = await this.#executor.run({ verb: 'VERSION', type, containerId: '', netns: '', ifName: '', args: '', stdin }, signal)
-    const versions = parseVersions(output, type)
-    if (!versions.includes(version))
-      throw new OffloadError('NOT_READY', `plugin "${type}" speaks ${versions.join(', ')}, not ${version}`, {
-        hint: 'Lower cniVersion of the plugin list or install a newer plugin.',
-      })
-    this.#speaks.add(id)
-  }
 }
 
 const allTypes = (list: PluginList): string[] => [...new Set([...list.plugins.map(({ type }) => type), ...ipamTypes(list)])]
-
-/** Decodes a raw result, in the version that it says it has. @throws OffloadError ADAPTER_FAILED */
-export function decodeRaw(raw: RawResult, list: PluginList): CniResult {
-  return decodeResult(raw, resultVersion(raw, list.cniVersion))
-}
-
-function resultVersion(raw: RawResult, fallback: CniVersion): CniVersion {
-  const own = raw['cniVersion']
-  if (own === undefined || own === '') return fallback
-  if (!isCniVersion(own)) throw new OffloadError('ADAPTER_FAILED', `result has cniVersion ${JSON.stringify(own)}, which is unknown`)
-  return own
-}
 
 /** A raw result whose interface inside the namespace has another MAC. */
 export function withMac(raw: RawResult, ifName: string, mac: string): RawResult {
   const inside = z.looseObject({ name: z.literal(ifName), sandbox: z.string().min(1) }).transform((item) => ({ ...item, mac }))
   const interfaces = z.array(inside.or(z.unknown())).safeParse(raw['interfaces'])
   return interfaces.success ? { ...raw, interfaces: interfaces.data } : raw
-}
-
-function parseResult(output: string, type: string, version: CniVersion): RawResult {
-  try {
-    const raw = rawResult.parse(JSON.parse(output))
-    decodeResult(raw, resultVersion(raw, version))
-    return raw
-  } catch (error) {
-    const printed = output.trim() === '' ? 'nothing' : JSON.stringify(output.trim().slice(0, 256))
-    throw new OffloadError('ADAPTER_FAILED', `plugin "${type}", ADD: it succeeded but printed no valid result: ${printed}`, {
-      cause: error,
-    })
-  }
-}
-
-function parseVersions(output: string, type: string): readonly string[] {
-  try {
-    return versionReply.parse(JSON.parse(output)).supportedVersions
-  } catch (error) {
-    throw new OffloadError('NOT_READY', `plugin "${type}" gives no valid answer to VERSION: ${JSON.stringify(output.slice(0, 256))}`, {
-      cause: error,
-    })
-  }
 }
 
 function pluginStdin(call: ListCall, plugin: PluginConf, prevResult: RawResult | undefined): Record<string, unknown> {
