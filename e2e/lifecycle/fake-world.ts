@@ -161,7 +161,7 @@ export class FakeNetwork {
     name: 'fake',
     specVersion: 'v1',
     capabilities: { families: ['ipv4'], runtimeConfig: [], fixedMac: false },
-    attach: async ({ key, port }) => this.#attach(key, port.name),
+    attach: async (req) => this.#attach(req),
     detach: async ({ key }) => void this.connected.delete(formatAttachmentKey(key)),
     check: async ({ key, port }) => {
       if (this.connected.get(formatAttachmentKey(key))?.port !== port.name) throw new OffloadError('CHECK_FAILED', 'not connected')
@@ -182,12 +182,14 @@ export class FakeNetwork {
     },
   }
 
-  #attach(key: AttachRequest['key'], port: string): AttachResult {
+  #attach({ key, port: { name: port }, hostIpam }: AttachRequest): AttachResult {
     const id = formatAttachmentKey(key)
     for (const [other, { port: taken }] of this.connected)
       if (taken === port && other !== id) this.wrong.push(`${port} is connected for ${id} while ${other} has it`)
     const known = this.connected.get(id)
     if (known !== undefined && known.port !== port) this.wrong.push(`${id} is connected to ${port} while it has ${known.port}`)
+    const [has, given] = [known?.result.ips, hostIpam?.ips].map((ips) => ips?.map(({ address }) => address).join())
+    if (has !== undefined && given !== undefined && has !== given) this.wrong.push(`${id} has ${has} and is to have ${given}`)
     const taken = new Set([...this.connected.values()].map(({ result }) => result.mac))
     let host = 1
     while (taken.has(macOf(host))) host++
@@ -199,6 +201,7 @@ export class FakeNetwork {
       neighbours: [],
       dns: {},
       sysctls: {},
+      ...hostIpam,
     }
     this.connected.set(id, { key, port, result })
     return result

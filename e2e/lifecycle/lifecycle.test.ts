@@ -16,7 +16,16 @@ const { LIFECYCLE_RUNS: runs, LIFECYCLE_SEED: seed, LIFECYCLE_PATH: path } = pro
 /** How many turns each of those who wait gets, as a rule, before something else begins. */
 const TURNS_PER_OP = 3
 
-const FAULTS = ['adapter.attach', 'adapter.detach', 'adapter.list', 'device.acquire', 'device.release', 'net.apply'] as const
+const FAULTS = [
+  'adapter.attach',
+  'adapter.detach',
+  'adapter.list',
+  'device.acquire',
+  'device.release',
+  'net.apply',
+  'ipam.add',
+  'ipam.del',
+] as const
 
 type Op =
   | { readonly do: 'add' | 'del' | 'check' | 'give up' | 'remove the sandbox of'; readonly pod: (typeof PODS)[number] }
@@ -118,10 +127,11 @@ class History implements Disposable {
     expect(runtime.sound, this.turns.trace.join('\n')).toEqual(new Set(running))
     await this.play(ops('del', PODS), [])
     await this.settle()
-    const { kernel, network } = node
+    const { kernel, network, ipam } = node
     const left = [
       ...kernel.functions.filter((vf) => !kernel.isPristine(vf)).map((vf) => `VF ${vf.index} is not pristine`),
       ...[...network.connected.keys()].map((key) => `${key} is connected`),
+      ...[...ipam.held].map(([pod, address]) => `${pod} has ${address}`),
       ...node.host!.journal!.vfs().flatMap(({ vf, state }) => (state === 'free' ? [] : [`${formatVfId(vf)} is ${state}`])),
     ]
     if (left.length > 0) this.#fail(left)
@@ -168,18 +178,26 @@ class History implements Disposable {
 
   /** What host, agent, network and kernel do not agree on, and what is left to do. */
   #unsettled(): string[] {
-    const { host, agent, network } = this.node
-    if (host?.journal === undefined || agent?.journal === undefined) return ['a daemon does not run']
+    const { host, agent, network, ipam } = this.node
+    if (host?.journal === undefined || host.addresses === undefined || agent?.journal === undefined) return ['a daemon does not run']
     const rows = host.journal.all()
     const wired = rows.map(({ key, vf, phase }) => `${formatAttachmentKey(key)} on ${vf.index} ${phase === 'wired' ? 'attached' : phase}`)
     const attached = agent.journal.all().map(({ key, vf, state }) => `${formatAttachmentKey(key)} on ${vf.index} ${state}`)
     const connected = [...network.connected].map(([key, { port }]) => `${key} on ${port.slice(4)} attached`)
     const differ = (what: string, a: string[], b: string[]): string[] =>
       a.toSorted().join() === b.toSorted().join() ? [] : [`${what}: ${a.join()} and ${b.join()}`]
+    const asked = rows.flatMap(({ key, intent }) => (intent.hostIpam === undefined ? [] : [`${key.containerId} added`]))
+    const leases = host.addresses.all().map(({ key, phase }) => `${key.containerId} ${phase}`)
     return [
       ...rows.flatMap(({ key, phase }) => (phase === 'wired' ? [] : [`${key.containerId} is ${phase} on the host`])),
       ...differ('host and agent', wired, attached),
       ...differ('agent and network', attached, connected),
+      ...differ('attachments and addresses', asked, leases),
+      ...differ(
+        'the journal of addresses and the plugin',
+        leases,
+        [...ipam.held.keys()].map((pod) => `${pod} added`),
+      ),
       ...host.journal.queue().map(({ key, reason }) => `${key.containerId} is queued: ${reason}`),
       ...rows.flatMap(({ key }) => (this.runtime.ended.has(key.containerId) ? [`${key.containerId} is there after its DEL`] : [])),
     ]

@@ -9,10 +9,12 @@ import { startRuntime as startAgent } from '../../packages/agent/src/runtime/run
 import { JOURNAL as AGENT_JOURNAL } from '../../packages/agent/src/runtime/tokens.ts'
 import type { AttachmentJournal as HostJournal } from '../../packages/host/src/journal/types.ts'
 import { startRuntime as startHost } from '../../packages/host/src/runtime/runtime.ts'
-import { FALLBACK_JOURNAL, JOURNAL as HOST_JOURNAL } from '../../packages/host/src/runtime/tokens.ts'
+import type { IpamJournal } from '../../packages/host/src/ipam/types.ts'
+import { FALLBACK_JOURNAL, IPAM_JOURNAL, JOURNAL as HOST_JOURNAL } from '../../packages/host/src/runtime/tokens.ts'
 import { createDispatcher } from '../../packages/host/src/server/dispatch.ts'
 import { RecentFailures } from '../../packages/host/src/server/recent-failures.ts'
 import type { RequestHandler } from '../../packages/host/src/server/socket-server.ts'
+import { FakeIpam } from './fake-ipam.ts'
 import { FakeKernel, FakeNetwork, HOST_NETNS } from './fake-world.ts'
 import { Link } from './link.ts'
 import { alone, Faults, mortal } from './parts.ts'
@@ -40,7 +42,8 @@ export class ModelNode implements Disposable {
   readonly network: FakeNetwork
   readonly faults = new Faults()
   readonly link: Link
-  host: Run<HostJournal> | undefined
+  readonly ipam: FakeIpam
+  host: (Run<HostJournal> & { addresses?: IpamJournal }) | undefined
   agent: Run<AgentJournal> | undefined
   readonly #dir = mkdtempSync(join(tmpdir(), 'lifecycle-'))
   readonly #turns: Turns
@@ -49,6 +52,7 @@ export class ModelNode implements Disposable {
     this.#turns = turns
     this.kernel = new FakeKernel(vfs, this.wrong)
     this.network = new FakeNetwork(vfs, this.wrong)
+    this.ipam = new FakeIpam((address) => this.#userOf(address), this.wrong)
     this.link = new Link(turns)
   }
 
@@ -70,7 +74,7 @@ export class ModelNode implements Disposable {
 
   #startHost(): void {
     const { life, scope, part, clock } = this.#born('the host')
-    const run: Run<HostJournal> = { life, close: () => closeAll(scope, [HOST_JOURNAL, FALLBACK_JOURNAL]) }
+    const run: NonNullable<ModelNode['host']> = { life, close: () => closeAll(scope, [HOST_JOURNAL, FALLBACK_JOURNAL, IPAM_JOURNAL]) }
     this.host = run
     const log = this.#log()
     const device = part(this.kernel.device, 'device')
@@ -85,16 +89,26 @@ export class ModelNode implements Disposable {
       clock,
       limits: LIMITS,
     }
-    const parts = { net: part(this.kernel.net, 'net') as LinuxNet, agent: this.link.clientFor(life), netns: HOST_NETNS }
+    const ipam = part(this.ipam.runner, 'ipam')
+    const net = part(this.kernel.net, 'net') as LinuxNet
+    const parts = { net, agent: this.link.clientFor(life), ipam: () => ipam, netns: HOST_NETNS }
     void startHost(scope, options, parts, log, new AbortController().signal).then(
       ({ verbs }) => {
         if (life.dead) return
         life.starting = false
         run.journal = verbs.journal
+        run.addresses = scope.get(IPAM_JOURNAL)
         run.handle = createDispatcher({ verbs, clock, log, inspect: async () => ({}), observe: () => {}, failures: new RecentFailures() })
       },
       (error: unknown) => this.#failedToStart('host', life, error),
     )
+  }
+
+  /** Whose pod, or whose port on the DPU, an address is on. */
+  #userOf(address: string): string | undefined {
+    const vf = this.kernel.functions.find(({ now }) => now.addresses.includes(address))
+    if (vf !== undefined) return `VF ${vf.index}`
+    return [...this.network.connected].find(([, { result }]) => result.ips.some((ip) => ip.address === address))?.[0]
   }
 
   #startAgent(): void {

@@ -1,5 +1,6 @@
 import { formatAttachmentKey } from '@cni-offload/sdk'
 import { aborted } from '@cni-offload/sdk/runtime'
+import { ipamOf } from './fake-ipam.ts'
 import { keyOf, type ModelNode } from './node.ts'
 import type { Turns } from './turns.ts'
 
@@ -51,7 +52,7 @@ export class Runtime {
     if (this.isBusy(GC)) return
     const netns = this.#node.kernel.makeNetns(netnsOf(pod))
     this.ended.delete(pod)
-    this.#call('ADD', pod, {}, (result) => {
+    this.#call('ADD', pod, ipamOf(pod), (result) => {
       if (this.#node.kernel.namespaces.get(netnsOf(pod)) !== netns) return
       const { interfaces, ips } = result as { interfaces: { mac: string }[]; ips: { address: string }[] }
       this.told.set(pod, { netns, mac: interfaces[0]?.mac ?? '', address: ips[0]?.address ?? '', result })
@@ -74,7 +75,7 @@ export class Runtime {
   gc(): void {
     const valid = new Set([...this.told.keys(), ...this.#calls.keys()].filter((pod) => pod !== GC))
     const list = [...valid].map((pod) => ({ containerID: pod, ifname: 'eth0' }))
-    this.#call('GC', GC, { 'cni.dev/valid-attachments': list, 'cni.dev/attachments': list }, () => {})
+    this.#call('GC', GC, { ...ipamOf('a'), 'cni.dev/valid-attachments': list, 'cni.dev/attachments': list }, () => {})
   }
 
   giveUp(pod: string): void {
@@ -90,11 +91,13 @@ export class Runtime {
 
   /** What running pods lack. */
   lacking(): string[] {
-    const { kernel, network, host, agent } = this.#node
+    const { kernel, network, ipam, host, agent } = this.#node
     return [...this.told].flatMap(([pod, { netns, mac, address }]) => {
       const vf = kernel.find(netns, 'eth0')
       if (vf === undefined) return [`${pod} runs and has no interface`]
       const lacks: string[] = []
+      if (address.startsWith('10.1.') && ipam.held.get(pod) !== address)
+        lacks.push(`${pod} has ${address}, and the IPAM plugin has ${ipam.held.get(pod)} for it`)
       const { now } = vf
       if (!now.up || now.mac !== mac || !now.addresses.includes(address)) lacks.push(`${pod} has ${JSON.stringify(now)}, not ${address}`)
       const connected = network.connected.get(formatAttachmentKey(keyOf(pod)))

@@ -115,7 +115,7 @@ class HostDaemon implements Host {
 
   async #inspect(runtime: Runtime, { dpu = false }: InspectRequest, signal: AbortSignal): Promise<HostInspection> {
     const { client, failures, ledger, limits, verbs } = runtime
-    const { agent, journal, fallback } = verbs
+    const { agent, journal, fallback, ipam } = verbs
     const host = inspectHost({
       node: this.node,
       state: this.#state,
@@ -123,6 +123,7 @@ class HostDaemon implements Host {
       agent,
       journal,
       fallbacks: fallback.all(),
+      ipam: ipam.all(),
       repairs: ledger.records,
       failures: failures.all,
     })

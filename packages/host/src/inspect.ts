@@ -4,7 +4,9 @@ import { decodeRaw } from '@cni-offload/sdk/exec'
 import type { AgentLink } from './agent/agent-link.ts'
 import type { FallbackReason } from './fallback/plan.ts'
 import type { FallbackPhase, FallbackRow } from './fallback/types.ts'
+import type { IpamRow } from './ipam/types.ts'
 import type { AttachmentJournal, AttachmentPhase, CleanupRow, VfState } from './journal/types.ts'
+import type { PluginPhase } from './plugins/types.ts'
 import type { CallFailure } from './server/recent-failures.ts'
 import type { HostState } from './state.ts'
 
@@ -41,6 +43,14 @@ export interface HostInspection {
     readonly failure: string | undefined
     readonly createdAt: string
   }[]
+  /** Addresses that IPAM plugins have given on this host, oldest first. */
+  readonly ipam: readonly {
+    readonly key: AttachmentKey
+    readonly phase: PluginPhase
+    readonly plugin: string
+    readonly ips: readonly string[]
+    readonly failure: string | undefined
+  }[]
   /** All VFs. */
   readonly leases: readonly {
     readonly vf: string
@@ -71,6 +81,7 @@ export function inspectHost(of: {
   agent: AgentLink
   journal: AttachmentJournal
   fallbacks: readonly FallbackRow[]
+  ipam: readonly IpamRow[]
   repairs: readonly RepairRecord[]
   failures: readonly CallFailure[]
 }): HostInspection {
@@ -91,6 +102,7 @@ export function inspectHost(of: {
       createdAt: new Date(row.createdAt).toISOString(),
     })),
     fallbacks: of.fallbacks.map(inspectFallback),
+    ipam: of.ipam.map(inspectIpam),
     leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
     queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
     repairs: of.repairs,
@@ -114,4 +126,9 @@ function inspectFallback(row: FallbackRow): HostInspection['fallbacks'][number] 
   const { key, phase, reason, netns, pod, call, result, failure } = row
   const ips = result === undefined ? [] : decodeRaw(result, call.list).ips.map(({ address }) => address)
   return { key, phase, reason, list: call.list.name, netns, pod, ips, failure, createdAt: new Date(row.createdAt).toISOString() }
+}
+
+function inspectIpam({ key, phase, conf, result, failure }: IpamRow): HostInspection['ipam'][number] {
+  const ips = result === undefined ? [] : decodeRaw(result, conf).ips.map(({ address }) => address)
+  return { key, phase, plugin: conf.type, ips, failure }
 }

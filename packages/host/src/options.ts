@@ -4,6 +4,8 @@ import type { Clock, ConfiguredPlugin, Logger } from '@cni-offload/sdk'
 import type { AgentClient } from './agent/agent-link.ts'
 import type { DevicePluginConfig } from './device-plugin/config.ts'
 import type { FallbackOptions } from './fallback/config.ts'
+import type { HostIpamOptions } from './ipam/config.ts'
+import type { IpamRunners } from './ipam/runners.ts'
 import type { HostLimits } from './limits.ts'
 
 /** Where the shim looks for the daemon unless told otherwise. */
@@ -22,6 +24,8 @@ export interface HostOptions {
   readonly agent: { readonly address: string; readonly tls: TlsFiles }
   /** Network that pods may get on the host instead of a VF. @defaultValue none: every pod is offloaded or fails */
   readonly fallback?: FallbackOptions
+  /** IPAM plugins of networks whose addresses are given on this host. @defaultValue they are found by the runtime's CNI_PATH */
+  readonly ipam?: HostIpamOptions
   /** Unix socket that the shim talks to. @defaultValue `/run/cni-offload/host.sock` */
   readonly socket?: string
   /** Folder for journal and plugin state. @defaultValue `/var/lib/cni-offload/host` */
@@ -48,6 +52,8 @@ export interface HostParts {
   readonly net?: LinuxNet
   /** Client of the agent. @defaultValue gRPC over mTLS to `options.agent` */
   readonly agent?: AgentClient
+  /** IPAM plugins, by the folders that they are in. @defaultValue the programs there */
+  readonly ipam?: IpamRunners
   /** Namespace that free VFs lie in. @defaultValue the process's own */
   readonly netns?: NetnsPath
 }

@@ -35,7 +35,7 @@ export async function hostOptions(
   file: string,
   importer: ModuleImporter = importBeside([dirname(file), process.cwd(), import.meta.dirname]),
 ): Promise<HostOptions> {
-  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, devicePlugin, limits, root } = config
+  const { node, socket, stateDir, agent, metrics, deviceInfo, fallback, ipam, devicePlugin, limits, root } = config
   return {
     node,
     socket,
@@ -47,6 +47,7 @@ export async function hostOptions(
     log: stderrLogger(config.log.level),
     ...(limits === undefined ? {} : { limits }),
     ...(fallback === undefined ? {} : { fallback }),
+    ...(ipam === undefined ? {} : { ipam }),
     ...(metrics === undefined ? {} : { metrics: metrics.listen }),
     ...(devicePlugin === undefined ? {} : { devicePlugin }),
   }

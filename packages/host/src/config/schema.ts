@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { DEFAULT_DEVICE_INFO_DIR } from '../device-info/device-info-files.ts'
 import { type DevicePluginConfig, devicePluginConfig } from '../device-plugin/config.ts'
 import { type FallbackConfig, fallbackConfig } from '../fallback/config.ts'
+import { type HostIpamOptions, hostIpamOptions } from '../ipam/config.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { LOG_LEVELS, type LogLevel } from '../log.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR } from '../options.ts'
@@ -22,6 +23,8 @@ export interface HostConfig {
   readonly hardware: PluginReference
   /** Network that pods may get on the host instead of a VF. */
   readonly fallback?: FallbackConfig | undefined
+  /** IPAM plugins of networks whose addresses are given on this host. */
+  readonly ipam?: HostIpamOptions | undefined
   /** Where metrics are served. */
   readonly metrics?: { readonly listen: string } | undefined
   /** Device information files: where `cni/` and `dp/` of the specification lie. */
@@ -53,6 +56,7 @@ export const hostConfig: z.ZodType<HostConfig> = z.strictObject({
     options: z.record(z.string(), z.unknown()).optional(),
   }),
   fallback: fallbackConfig.optional(),
+  ipam: hostIpamOptions.optional(),
   metrics: z.strictObject({ listen: z.string('host:port').min(1) }).optional(),
   deviceInfo: z
     .strictObject({ dir: z.string().regex(/^\//, 'an absolute path').default(DEFAULT_DEVICE_INFO_DIR) })

@@ -1,5 +1,6 @@
 import { type PluginList, type PluginListInput, pluginList, pluginType } from '@cni-offload/sdk/exec'
 import { z } from 'zod'
+import { binDirs, DEFAULT_BIN_DIRS } from '../plugins/per-folders.ts'
 
 /**
  * What makes a pod's network come from the host.
@@ -37,9 +38,6 @@ export interface FallbackConfig {
   readonly noCheck: readonly string[]
 }
 
-/** Where plugins are looked for unless the configuration says otherwise. */
-export const DEFAULT_BIN_DIRS: readonly string[] = ['/opt/cni/bin', '/usr/lib/cni']
-
 /** When pods get the network of the host unless the configuration says otherwise. */
 export const DEFAULT_TRIGGERS: readonly FallbackTrigger[] = ['annotation']
 
@@ -52,11 +50,7 @@ export const triggers: z.ZodType<FallbackTrigger[], readonly FallbackTrigger[]> 
 /** Schema of {@link FallbackConfig}. */
 export const fallbackConfig: z.ZodType<FallbackConfig, FallbackOptions> = z.strictObject({
   conflist: pluginList,
-  binDirs: z
-    .array(z.string().regex(/^\//, 'an absolute path'))
-    .min(1)
-    .readonly()
-    .default([...DEFAULT_BIN_DIRS]),
+  binDirs: binDirs.default([...DEFAULT_BIN_DIRS]),
   when: triggers.readonly().default([...DEFAULT_TRIGGERS]),
   noCheck: z.array(pluginType).readonly().default([]),
 })

@@ -1,9 +1,9 @@
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { NetnsPath } from '@cni-offload/linux'
 import { parseWith } from '@cni-offload/sdk'
-import { endOrphans } from '@cni-offload/sdk/exec'
 import type { Scope } from '@cni-offload/sdk/runtime'
 import type { HostOptions } from '../options.ts'
+import { ownerOf } from '../plugins/orphans.ts'
 import type { Facts } from '../runtime/runtime.ts'
 import { FALLBACK_DRAINER, FALLBACK_JOURNAL, FALLBACK_UNDO, FALLBACKS, LOCKS, METRICS, NET } from '../runtime/tokens.ts'
 import { Drainer } from '../undo/drainer.ts'
@@ -31,7 +31,7 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
   const { limits, clock, log, bootId, stateDir } = facts
   const config = options.fallback && parseWith(fallbackConfig, options.fallback, 'fallback', 'INVALID_CONFIG')
   scope.factory(FALLBACK_JOURNAL, () => new SqliteFallbackJournal(join(stateDir, 'fallback.db'), clock))
-  const runners = hostRunners({ netns, timeoutMs: limits.addMs, owner: ownerOf(facts), noCheck: config?.noCheck })
+  const runners = hostRunners({ netns, timeoutMs: limits.addMs, owner: ownerOf(facts) }, config?.noCheck)
   const leftToQueue = (): void => scope.get(FALLBACK_DRAINER).wake()
   scope.factory(
     FALLBACK_UNDO,
@@ -55,17 +55,10 @@ export function provideFallbacks(scope: Scope, options: HostOptions, facts: Fact
   })
 }
 
-/**
- * Ends plugins of an earlier run and marks what they were doing for the background to undo.
- *
- * @throws OffloadError JOURNAL_FAILURE; DEADLINE_EXCEEDED when plugins of an earlier run do not end; the signal's reason
- */
-export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSignal): Promise<FallbackWork> {
+/** Marks what plugins of an earlier run were doing for the background to undo. @throws OffloadError JOURNAL_FAILURE */
+export function startFallbacks(scope: Scope, facts: Facts): FallbackWork {
   const log = facts.log.child({ component: 'host.fallback' })
-  const [journal, fallbacks, drainer] = [scope.get(FALLBACK_JOURNAL), scope.get(FALLBACKS), scope.get(FALLBACK_DRAINER)]
-  const { adding, ending } = journal.counts()
-  // Only then can plugins have been running when the daemon ended.
-  if (adding + ending > 0) await endOrphans(ownerOf(facts), { clock: facts.clock, log, signal })
+  const [fallbacks, drainer] = [scope.get(FALLBACKS), scope.get(FALLBACK_DRAINER)]
   const undoing = fallbacks.recover()
   if (undoing > 0) log.warn({ undoing }, 'attachments on the host that a crash or a reboot left')
   return {
@@ -76,8 +69,4 @@ export async function startFallbacks(scope: Scope, facts: Facts, signal: AbortSi
         log.info({ attachments: stay }, 'the agent is back: new pods are offloaded, those on the network of the host stay there')
     },
   }
-}
-
-function ownerOf({ stateDir }: Facts): string {
-  return resolve(stateDir)
 }

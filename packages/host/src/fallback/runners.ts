@@ -1,5 +1,5 @@
-import { OWN_NETNS } from '@cni-offload/linux'
-import { ListRunner, PluginExecutor } from '@cni-offload/sdk/exec'
+import { ListRunner } from '@cni-offload/sdk/exec'
+import { type HostPlugins, perFolders } from '../plugins/per-folders.ts'
 
 /** What runs lists; a `ListRunner`. */
 export type FallbackRunner = Pick<ListRunner, 'requirePlugins' | 'add' | 'del' | 'check' | 'status' | 'gc'>
@@ -7,28 +7,7 @@ export type FallbackRunner = Pick<ListRunner, 'requirePlugins' | 'add' | 'del' |
 /** Gives the runner for the folders that plugins are in. */
 export type FallbackRunners = (binDirs: readonly string[]) => FallbackRunner
 
-/** How lists are run. */
-export interface RunnersOptions {
-  /** Namespace that the plugins run in: the host's. */
-  readonly netns: string
-  /** Longest that one plugin may take, in milliseconds. */
-  readonly timeoutMs: number
-  /** Marks the plugins as this daemon's. */
-  readonly owner: string
-  /** Types of plugins that are not called with CHECK. */
-  readonly noCheck?: readonly string[] | undefined
-}
-
-/** Runners of stock plugins on the host, one for each choice of folders. */
-export function hostRunners({ netns, timeoutMs, owner, noCheck }: RunnersOptions): FallbackRunners {
-  const runners = new Map<string, ListRunner>()
-  return (binDirs) => {
-    const path = binDirs.join(':')
-    const known = runners.get(path)
-    if (known !== undefined) return known
-    const executor = new PluginExecutor({ cniPath: binDirs, timeoutMs, owner, ...(netns === OWN_NETNS ? {} : { netns }) })
-    const made = new ListRunner(executor, noCheck)
-    runners.set(path, made)
-    return made
-  }
+/** Runners of stock plugins on the host. @param noCheck - types of plugins that are not called with CHECK */
+export function hostRunners(plugins: HostPlugins, noCheck?: readonly string[]): FallbackRunners {
+  return perFolders(plugins, (executor) => new ListRunner(executor, noCheck))
 }

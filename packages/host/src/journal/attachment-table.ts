@@ -4,7 +4,7 @@ import type { JournalFile } from './journal-file.ts'
 import { type LeaseEvent, refusal, statesBefore } from './lifecycle.ts'
 import { decodeAttachment, decodeKey, keyColumns, text, vfOf } from './rows.ts'
 import { ATTACHMENT } from './schema.ts'
-import type { AttachmentPhase, AttachmentRow, CleanupRow } from './types.ts'
+import type { AttachIntent, AttachmentPhase, AttachmentRow, CleanupRow } from './types.ts'
 
 const BY_KEY = 'network = ? AND container_id = ? AND if_name = ?'
 
@@ -23,6 +23,7 @@ const STATEMENTS = {
   all: `${ATTACHMENT} ORDER BY a.rowid`,
   keysOf: 'SELECT network, container_id, if_name, phase FROM attachments WHERE network = ? ORDER BY rowid',
   keysIn: 'SELECT network, container_id, if_name FROM attachments WHERE phase = ? ORDER BY rowid',
+  addressed: `UPDATE attachments SET intent = json_set(intent, '$.hostIpam', json(?)) WHERE ${before('addressed')}`,
   attached: `UPDATE attachments SET phase = 'attached', result = ? WHERE ${before('attached')}`,
   wired: `UPDATE attachments SET phase = 'wired' WHERE ${before('wired')}`,
   renewed: `UPDATE attachments SET result = ? WHERE ${before('renewed')}`,
@@ -77,6 +78,11 @@ export class AttachmentTable {
   /** Attachments of all networks in a phase, oldest first. */
   keysIn(phase: AttachmentPhase): AttachmentKey[] {
     return this.#sql.keysIn.all(phase).map(decodeKey)
+  }
+
+  /** Notes the addresses that the agent has to be told. @throws OffloadError JOURNAL_FAILURE if it is refused */
+  addressed(key: AttachmentKey, hostIpam: NonNullable<AttachIntent['hostIpam']>): void {
+    this.#one(key, 'addressed', this.#sql.addressed.run(JSON.stringify(hostIpam), ...keyColumns(key)).changes)
   }
 
   /** Notes the agent's answer, the first one or a later one. @throws OffloadError JOURNAL_FAILURE if it is refused */

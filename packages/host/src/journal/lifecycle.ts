@@ -9,7 +9,7 @@ import { OffloadError } from '@cni-offload/sdk'
  */
 export const LIFECYCLE = {
   free: { lease: 'leased', withhold: 'withheld' },
-  leased: { attached: 'attached', detaching: 'detaching' },
+  leased: { addressed: 'leased', attached: 'attached', detaching: 'detaching' },
   attached: { wired: 'wired', detaching: 'detaching' },
   wired: { renewed: 'wired', detaching: 'detaching' },
   detaching: { detaching: 'detaching', free: 'free', quarantine: 'quarantined' },

@@ -14,6 +14,7 @@ import { CleanupTable } from './cleanup-table.ts'
 import { JournalFile } from './journal-file.ts'
 import type {
   AdoptedAttachment,
+  AttachIntent,
   AttachmentJournal,
   AttachmentPhase,
   AttachmentRow,
@@ -156,6 +157,11 @@ export class SqliteJournal implements AttachmentJournal {
   /** @inheritDoc */
   keysIn(phase: AttachmentPhase): AttachmentKey[] {
     return this.#file.guard('read', () => this.#attachments.keysIn(phase))
+  }
+
+  /** @inheritDoc */
+  addressed(key: AttachmentKey, hostIpam: NonNullable<AttachIntent['hostIpam']>): void {
+    this.#file.guard('write', () => this.#attachments.addressed(key, hostIpam))
   }
 
   /** @inheritDoc */

@@ -169,6 +169,8 @@ export interface AttachmentJournal extends Disposable {
   keysIn(phase: AttachmentPhase): AttachmentKey[]
   /** Notes what the network has become for a running pod, once the pod has it. */
   renewed(key: AttachmentKey, result: AttachResult): void
+  /** Notes the addresses that the agent has to be told, given on this host. */
+  addressed(key: AttachmentKey, hostIpam: NonNullable<AttachIntent['hostIpam']>): void
   /** Notes the agent's answer. */
   attached(key: AttachmentKey, result: AttachResult): void
   /** Notes that the pod has its network. */

@@ -10,11 +10,13 @@ import { type AgentClient, AgentLink } from '../agent/agent-link.ts'
 import { AttachmentInfo } from '../device-info/attachment-info.ts'
 import { DeviceInfoFiles } from '../device-info/device-info-files.ts'
 import { DevicePlugin } from '../device-plugin/device-plugin.ts'
+import { provideIpam, startIpam } from '../ipam/provide.ts'
 import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS, type HostLimits } from '../limits.ts'
 import { HostMetrics } from '../metrics/metrics.ts'
 import { provideFallbacks, startFallbacks } from '../fallback/provide.ts'
 import { DEFAULT_SOCKET, DEFAULT_STATE_DIR, type HostOptions, type HostParts } from '../options.ts'
+import { endEarlierPlugins } from '../plugins/orphans.ts'
 import { Reconciler } from '../reconcile/reconciler.ts'
 import { claimPath } from '../server/claim-path.ts'
 import { RecentFailures } from '../server/recent-failures.ts'
@@ -31,6 +33,9 @@ import {
   DRAINER,
   FALLBACK_JOURNAL,
   FALLBACKS,
+  IPAM,
+  IPAM_JOURNAL,
+  IPAM_UNDO,
   JOURNAL,
   LEDGER,
   LOCKS,
@@ -112,6 +117,7 @@ export async function startRuntime(
   const identity = await net.netnsIdentity(path)
   if (identity === undefined) throw new OffloadError('INVALID_CONFIG', `${path} is no network namespace`)
   provideFallbacks(scope, options, facts, path)
+  provideIpam(scope, options, parts, facts, path)
   provideVerbs(scope, facts, options, { path, identity })
   provideReconciler(scope, facts)
 
@@ -120,9 +126,12 @@ export async function startRuntime(
   inventory.syncVfs(vfs)
   await withholdUnknown({ device, journal, log, signal }, vfs)
   await reclaim({ device, journal, log, signal }, vfs)
+  const pluginJournals = [scope.get(FALLBACK_JOURNAL), scope.get(IPAM_JOURNAL)]
+  await endEarlierPlugins(pluginJournals, facts, signal)
   const undone = await recover(journal, scope.get(UNDO), facts.bootId, log)
-  const fallbacks = await startFallbacks(scope, facts, signal)
-  reportSetAside(scope.get(FALLBACK_JOURNAL).setAside, log, unreadable)
+  const fallbacks = startFallbacks(scope, facts)
+  const giveBack = await startIpam(scope, facts)
+  for (const { setAside } of pluginJournals) reportSetAside(setAside, log, unreadable)
   log.info({ undone, ...journal.counts() }, 'journal and hardware are ready')
 
   const end = new AbortController()
@@ -141,6 +150,7 @@ export async function startRuntime(
     }),
     drainer.run(end.signal),
     fallbacks.run(end.signal),
+    giveBack(end.signal),
     scope.get(RECONCILER).run(end.signal),
     watchDevice({ device, journal: inventory, clock, log, signal: end.signal }),
     devicePlugin.run(inventory, devicePluginDeps, end.signal),
@@ -219,6 +229,7 @@ function provideVerbs(
         device: from.get(DEVICE),
         agent: from.get(AGENT),
         deviceInfo: from.get(DEVICE_INFO),
+        ipam: from.get(IPAM_UNDO),
         net: from.get(NET),
         limits,
       }),
@@ -243,6 +254,7 @@ function provideVerbs(
       agent: from.get(AGENT),
       deviceInfo: from.get(DEVICE_INFO),
       fallback: from.get(FALLBACKS),
+      ipam: from.get(IPAM),
       undo: from.get(UNDO),
       leftToQueue: () => drainer.wake(),
       locks: from.get(LOCKS),

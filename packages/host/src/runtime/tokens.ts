@@ -6,6 +6,9 @@ import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { FallbackUndo } from '../fallback/fallback-undo.ts'
 import type { Fallbacks } from '../fallback/fallbacks.ts'
 import type { FallbackJournal } from '../fallback/types.ts'
+import type { HostIpam } from '../ipam/host-ipam.ts'
+import type { IpamUndo } from '../ipam/ipam-undo.ts'
+import type { IpamJournal } from '../ipam/types.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostMetrics } from '../metrics/metrics.ts'
 import type { Reconciler } from '../reconcile/reconciler.ts'
@@ -39,6 +42,14 @@ export const FALLBACK_UNDO: Token<FallbackUndo> = token('host.fallback-undo')
 export const FALLBACKS: Token<Fallbacks> = token('host.fallbacks')
 /** Works off those that could not be ended at once. */
 export const FALLBACK_DRAINER: Token<Drainer> = token('host.fallback-drainer')
+/** Journal of addresses that IPAM plugins have given on this host. */
+export const IPAM_JOURNAL: Token<IpamJournal> = token('host.ipam-journal')
+/** Gives them back. */
+export const IPAM_UNDO: Token<IpamUndo> = token('host.ipam-undo')
+/** Addresses of IPAM plugins on this host. */
+export const IPAM: Token<HostIpam> = token('host.ipam')
+/** Works off those that could not be given back at once. */
+export const IPAM_DRAINER: Token<Drainer> = token('host.ipam-drainer')
 /** When the reconciler may act, and what it did. */
 export const LEDGER: Token<RepairLedger> = token('host.ledger')
 /** Keeps pods and free VFs as they should be. */

@@ -101,16 +101,16 @@ async function run(deps: DispatcherDeps, request: CniRequest, ctx: Omit<VerbCont
     case 'ADD':
       return encodeResult(await add(verbs, env, netconf, context), netconf.cniVersion)
     case 'DEL':
-      await del(verbs, key, context)
+      await del(verbs, key, context, netconf)
       return ''
     case 'CHECK':
       await check(verbs, env, netconf, context)
       return ''
     case 'STATUS':
-      await status(verbs, netconf, context)
+      await status(verbs, env, netconf, context)
       return ''
     case 'GC':
-      await gc(verbs, netconf, context)
+      await gc(verbs, env, netconf, context)
       return ''
   }
 }

@@ -10,6 +10,8 @@ import {
 } from '@cni-offload/sdk'
 import type { AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
+import { hasHostIpam } from '../ipam/conf.ts'
+import type { IpamUndo } from '../ipam/ipam-undo.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { reached } from '../steps.ts'
@@ -24,6 +26,8 @@ export interface UndoDeps {
   readonly agent: Pick<AgentLink, 'detach'>
   /** Device information files. */
   readonly deviceInfo: Pick<AttachmentInfo, 'remove'>
+  /** Addresses that were given on this host. */
+  readonly ipam: Pick<IpamUndo, 'keep' | 'ending' | 'release'>
   /** Kernel. */
   readonly net: Pick<LinuxNet, 'netnsIdentity'>
   /** Waiting times. */
@@ -76,6 +80,9 @@ export class Undo {
    * rest is queued. Nothing is touched if the journal does not have this attachment on this VF (any more): the VF may be
    * another pod's by now.
    *
+   * Addresses that were given on this host are given back when both sides are done, here or from the queue: until then the pod may use
+   * them.
+   *
    * The order of the two does not matter to other pods: the agent disconnects the port before it gives the address away,
    * and the VF goes to nobody before both sides are done.
    *
@@ -95,10 +102,14 @@ export class Undo {
     // Before the VF can go to another pod: then it would tell of that one's.
     await this.#deps.deviceInfo.remove(known, log)
     reached('host.undo.file-removed')
+    const addressed = hasHostIpam(known.intent)
+    if (addressed) this.#deps.ipam.keep(known)
     const left = await this.#attempt(row, sides, log, telling)
     if (left === undefined) {
+      const leased = addressed && this.#deps.ipam.ending(row.key)
       journal.free(row.key)
       reached('host.undo.freed')
+      if (leased) await this.#deps.ipam.release(row.key, log)
     } else {
       journal.quarantine(row.key, left)
       reached('host.undo.quarantined')
@@ -120,8 +131,10 @@ export class Undo {
         reached('host.queue.shortened')
         return left
       }
+      const leased = this.#deps.ipam.ending(key)
       this.#deps.journal.finish(row.seq)
       reached('host.queue.finished')
+      if (leased) await this.#deps.ipam.release(key, log)
       log.info({ key: formatAttachmentKey(key), vf: formatVfId(row.vf) }, 'VF free again')
     }
     return undefined

@@ -17,7 +17,7 @@ import type { VerbContext, VerbDeps } from './deps.ts'
  * What it has touched is undone on both sides if it fails for any reason, before it rejects.
  *
  * @throws OffloadError OWN_NETNS, INVALID_ENVIRONMENT, INVALID_NETCONF, ALREADY_EXISTS, NO_FREE_VF, AGENT_UNREACHABLE,
- * HARDWARE_FAILURE, KERNEL_REFUSED, DEADLINE_EXCEEDED, CANCELLED, or what the agent answers
+ * HARDWARE_FAILURE, KERNEL_REFUSED, DEADLINE_EXCEEDED, CANCELLED, what an IPAM plugin of the host says, or what the agent answers
  */
 export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<CniResult> {
   const intent = attachIntent(env, netconf)
@@ -25,6 +25,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   if (netconf.undeclared.length > 0)
     ctx.log.warn({ keys: netconf.undeclared }, 'runtimeConfig is ignored where "capabilities" of the configuration does not declare it')
   const plan = deps.fallback.plan(netconf)
+  const ipam = deps.ipam.conf(netconf, env)
   const signal = deadline(ctx.signal, deps.limits.addMs)
   // The key before the limit: a second call for the same attachment must not take up a place while it waits for the first.
   using _key = await deps.locks.acquire(formatAttachmentKey(intent.key), signal)
@@ -50,6 +51,7 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   const netnsIdentity = await ctx.stages.time('precheck', async () => {
     await clearRemains(deps, intent.key, ctx)
     await deps.fallback.clearRemains(intent.key, ctx.log)
+    if (ipam !== undefined) await deps.ipam.clearRemains(intent.key, ctx.log)
     return identity
   })
   const { deviceId } = netconf
@@ -68,7 +70,8 @@ export async function add(deps: VerbDeps, env: CniEnvironment, netconf: Netconf,
   reached('host.add.leased')
   const touched = { release: false, detach: false }
   try {
-    const attached = await wire(deps, row, netconf, touched, { ...ctx, signal })
+    const addressed = ipam === undefined ? row : await deps.ipam.assign(row, ipam, { ...ctx, signal })
+    const attached = await wire(deps, addressed, netconf, touched, { ...ctx, signal })
     await deps.deviceInfo.write(row, { ...ctx, signal })
     reached('host.add.file-written')
     deps.journal.wired(row.key)
@@ -180,7 +183,7 @@ async function wire(
   if (answered.status === 'rejected') throw answered.reason
   ctx.signal.throwIfAborted()
   const result = answered.value
-  refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6 })
+  refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6, hostIpam: row.intent.hostIpam })
   if (result.vf !== undefined) await ctx.stages.time('enforce', () => enforce(deps, row, result.vf, ctx))
   await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
   reached('host.add.configured')

@@ -38,6 +38,7 @@ export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netcon
     ...(await unenforced(deps, row, { ...ctx, signal })),
   ]
   if (wrong.length > 0) throw new OffloadError('CHECK_FAILED', `attachment ${name}: ${wrong.join('; ')}`)
+  await deps.ipam.check(row, env, netconf, ctx)
   await ctx.stages.time('agent', () =>
     deps.agent.check({ key, expected }, { signal, timeoutMs: deps.limits.checkMs, requestId: ctx.requestId }),
   )

@@ -4,6 +4,7 @@ import type { KeyedMutex, Limiter } from '@cni-offload/sdk/runtime'
 import type { AgentLink } from '../agent/agent-link.ts'
 import type { AttachmentInfo } from '../device-info/attachment-info.ts'
 import type { Fallbacks } from '../fallback/fallbacks.ts'
+import type { HostIpam } from '../ipam/host-ipam.ts'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import type { Stages } from '../metrics/stages.ts'
@@ -31,6 +32,8 @@ export interface VerbDeps {
   readonly deviceInfo: AttachmentInfo
   /** Attachments whose network is made on the host. */
   readonly fallback: Fallbacks
+  /** Addresses that IPAM plugins give on this host. */
+  readonly ipam: HostIpam
   /** Undoes attachments. */
   readonly undo: Undo
   /** Told when something was left to the queue. */

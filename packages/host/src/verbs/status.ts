@@ -1,5 +1,5 @@
 import { OffloadError } from '@cni-offload/sdk'
-import type { Netconf } from '@cni-offload/sdk/cni'
+import type { CniEnvironment, Netconf } from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { type FallbackPlan, fallsBack } from '../fallback/plan.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
@@ -9,11 +9,12 @@ import type { VerbContext, VerbDeps } from './deps.ts'
  *
  * @throws OffloadError NOT_READY or LIMITED_CONNECTIVITY with the reason; INVALID_NETCONF
  */
-export async function status(deps: VerbDeps, netconf: Netconf, ctx: VerbContext): Promise<void> {
+export async function status(deps: VerbDeps, env: CniEnvironment, netconf: Netconf, ctx: VerbContext): Promise<void> {
   const plan = deps.fallback.plan(netconf)
   if (plan?.asked !== undefined) return await deps.fallback.status(plan, ctx)
   try {
     await offloadStatus(deps, netconf.name, ctx)
+    await deps.ipam.status(netconf, env, ctx)
   } catch (error) {
     if (ctx.signal.aborted || plan === undefined || !servedByHost(deps, plan, netconf.name)) throw error
     ctx.log.debug({ err: error }, 'offloading is not possible: asking the list of the host')

@@ -1,3 +1,4 @@
+import { normalizeIp } from '@cni-offload/linux'
 import { type AttachResult, type NetdevRef, OffloadError } from '@cni-offload/sdk'
 import type { Netconf } from '@cni-offload/sdk/cni'
 import { z } from 'zod'
@@ -18,6 +19,8 @@ export interface Fit {
   readonly netconf: Netconf
   /** The function that the pod gets. */
   readonly netdev: NetdevRef
+  /** Addresses that were given on this host, if any were. */
+  readonly hostIpam?: Pick<AttachResult, 'ips'> | undefined
   /** Whether this host's kernel has IPv6. */
   readonly ipv6: boolean
 }
@@ -28,10 +31,11 @@ const asked = z.object({ mtu: z.number() })
  * Refuses a network that the pod's interface, this host or the version of the result has no place for. What went through
  * would be lost in silence: an address, or every large packet.
  *
- * @throws OffloadError INVALID_NETCONF, HARDWARE_FAILURE, KERNEL_REFUSED, INCOMPATIBLE_VERSION, naming field and value
+ * @throws OffloadError ADAPTER_FAILED, INVALID_NETCONF, HARDWARE_FAILURE, KERNEL_REFUSED, INCOMPATIBLE_VERSION, naming field and value
  */
-export function refuseUnfit(result: AttachResult, { netconf, netdev, ipv6 }: Fit): void {
+export function refuseUnfit(result: AttachResult, { netconf, netdev, ipv6, hostIpam }: Fit): void {
   const { mtu, ips } = result
+  if (hostIpam !== undefined) refuseOthers(ips, hostIpam.ips, netconf.name)
   const own = asked.safeParse(netconf.raw).data?.mtu ?? 0
   // Plugins take an MTU of 0 for one that was not given.
   if (own !== 0 && own !== mtu)
@@ -60,4 +64,18 @@ export function refuseUnfit(result: AttachResult, { netconf, netdev, ipv6 }: Fit
       `cniVersion = "${netconf.cniVersion}": its results need an address, and network "${netconf.name}" gives none`,
       { hint: 'Use cniVersion 0.3.0 or newer for networks without addresses.' },
     )
+}
+
+/** What the IPAM plugin has not given may be somebody else's. */
+function refuseOthers(ips: AttachResult['ips'], given: AttachResult['ips'], network: string): void {
+  const [has, should] = [addressList(ips), addressList(given)]
+  if (has !== should)
+    throw new OffloadError('ADAPTER_FAILED', `addresses are ${has} on the DPU, and the IPAM plugin of the host gave ${should}`, {
+      hint: `The adapter of network "${network}" does not take addresses of the host: take "hostIPAM" out of the network configuration.`,
+    })
+}
+
+function addressList(ips: AttachResult['ips']): string {
+  const normal = ips.map(({ address }) => address.split('/')).map(([ip = '', length]) => `${normalizeIp(ip)}/${length}`)
+  return normal.toSorted().join(', ')
 }

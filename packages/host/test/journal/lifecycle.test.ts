@@ -25,6 +25,7 @@ const REACH: Readonly<Record<LeaseState, (journal: AttachmentJournal) => void>> 
 /** Lets an event happen. @returns false if the journal says so by its answer */
 const HAPPEN: Readonly<Record<LeaseEvent, (journal: AttachmentJournal) => boolean | void>> = {
   lease: (journal) => void journal.lease(leaseOf('a')),
+  addressed: (journal) => journal.addressed(key, RESULT),
   attached: (journal) => journal.attached(key, RESULT),
   wired: (journal) => journal.wired(key),
   renewed: (journal) => journal.renewed(key, RESULT),

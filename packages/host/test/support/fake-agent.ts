@@ -102,6 +102,7 @@ export class FakeAgent implements AgentClient {
       neighbours: [],
       dns: { nameservers: ['10.77.0.53'] },
       sysctls: {},
+      ...call.hostIpam,
       ...this.result,
     }
     this.results.set(formatAttachmentKey(call.key), result)

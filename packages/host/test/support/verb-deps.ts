@@ -10,6 +10,7 @@ import { Stages } from '../../src/metrics/stages.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import type { VerbContext, VerbDeps } from '../../src/verbs/deps.ts'
 import { noFallbacks } from './fallbacks.ts'
+import { noIpam } from './ipam.ts'
 
 /** A journal whose writes fail as on a full disk where `broken` says so. */
 export const failing = (journal: SqliteJournal, broken: (method: string) => boolean): SqliteJournal =>
@@ -33,13 +34,15 @@ export function depsOf(journal: SqliteJournal, agent: Partial<AgentLink>, releas
   const net = { netnsIdentity: async () => '4:1', apply: async () => {} } as unknown as LinuxNet
   const deviceInfo = new AttachmentInfo(new DeviceInfoFiles('/nonexistent'), device)
   const link = { ready: async () => {}, eligible: () => () => true, detach: async () => {}, ...agent } as AgentLink
+  const { ipam, undo: ipamUndo } = noIpam(journal)
   return {
     journal,
     device,
     net,
     agent: link,
     deviceInfo,
-    undo: new Undo({ journal, device, agent: link, deviceInfo, net, limits: DEFAULT_LIMITS }),
+    ipam,
+    undo: new Undo({ journal, device, agent: link, deviceInfo, ipam: ipamUndo, net, limits: DEFAULT_LIMITS }),
     fallback: noFallbacks(),
     leftToQueue: () => {},
     locks: new KeyedMutex(),

@@ -4,6 +4,7 @@ import { SqliteJournal } from '../../src/journal/sqlite-journal.ts'
 import { recover } from '../../src/undo/recover.ts'
 import { Undo } from '../../src/undo/undo.ts'
 import { untilAborted } from '../support/fake-agent.ts'
+import { noIpam } from '../support/ipam.ts'
 import { eventually } from '../support/lab.ts'
 import { end, leaseOf, RESULT, vfsOf, wire } from '../support/row.ts'
 
@@ -36,6 +37,7 @@ function world(
       },
     },
     deviceInfo: { remove: async () => options.removeInfo?.() },
+    ipam: noIpam(journal).undo,
     net: { netnsIdentity: async () => ('identity' in options ? options.identity : '4:a') },
     limits: { undoMs: options.undoMs ?? 5_000 },
   })
