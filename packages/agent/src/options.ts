@@ -6,6 +6,9 @@ import type { KeptPorts } from './service/port-plan.ts'
 /** Where the agent keeps its state unless told otherwise. */
 export const DEFAULT_STATE_DIR: string = '/var/lib/cni-offload/agent'
 
+/** Folder below the state folder in which the hardware backend keeps what is its own. */
+export const HARDWARE_FOLDER: string = 'hardware'
+
 /** One adapter for every network, or adapters by network name with `*` for all other names. */
 export type AdapterChoice =
   | { readonly adapter: ConfiguredPlugin<'adapter'>; readonly adapters?: never }

@@ -31,6 +31,7 @@ export * from './doctor/index.ts'
 export * from './dpu/control-plane.ts'
 export { OcteonDpu, type OcteonDpuDeps } from './dpu/octeon-dpu.ts'
 export {
+  AGENT_PID_FILE,
   type ControlAgentConfig,
   type ControlAgentOptions,
   makeOcteonDpu,

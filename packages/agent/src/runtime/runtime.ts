@@ -19,7 +19,7 @@ import { SqliteJournal } from '../journal/sqlite-journal.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
 import { stderrLogger } from '../log.ts'
 import { AgentMetrics } from '../metrics/metrics.ts'
-import { type AgentOptions, DEFAULT_STATE_DIR } from '../options.ts'
+import { type AgentOptions, DEFAULT_STATE_DIR, HARDWARE_FOLDER } from '../options.ts'
 import { Reconciler } from '../reconcile/reconciler.ts'
 import { Attachments } from '../service/attachments.ts'
 import { Calls } from '../service/calls.ts'
@@ -168,7 +168,7 @@ export async function startRuntime(scope: Scope, options: RuntimeOptions, signal
     )
   }
 
-  const hardware = await create(options.hardware, 'hardware')
+  const hardware = await create(options.hardware, HARDWARE_FOLDER)
   const life = new AbortController()
   const stopHardware = async (): Promise<void> => {
     life.abort(new OffloadError('CANCELLED', 'the agent is stopping'))

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
 import { type CiliumOptions, ciliumOptions, expectationsOf } from '@cni-offload/adapter-cilium'
-import { type AgentConfig, readAgentConfig } from '@cni-offload/agent'
+import { type AgentConfig, HARDWARE_FOLDER, readAgentConfig } from '@cni-offload/agent'
 import { createLinuxNet } from '@cni-offload/linux'
 import { type Clock, OffloadError, parseWith } from '@cni-offload/sdk'
 import type { Kubectl } from '../kubectl/kubectl.ts'
@@ -49,7 +50,10 @@ export async function dpuChecks(options: DpuDoctorOptions): Promise<readonly Che
   const families = cilium.flatMap(({ expected }) => expected.families ?? [])
   return [
     ...loaded.checks,
-    ...hardwareChecks('dpu', loaded.config?.hardware, options),
+    ...hardwareChecks('dpu', loaded.config?.hardware, {
+      ...options,
+      stateDir: loaded.config === undefined ? undefined : join(loaded.config.stateDir, HARDWARE_FOLDER),
+    }),
     ...kernelChecks({
       net: createLinuxNet,
       scratch: `offload-doctor-${process.pid}`,

@@ -1,4 +1,4 @@
-import { octeonDpuChecks, octeonHostChecks } from '@cni-offload/hw-octeon'
+import { octeonDpuChecks, octeonDpuExpectations, octeonHostChecks } from '@cni-offload/hw-octeon'
 import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import type { PluginReference } from '@cni-offload/sdk/runtime'
 import { z } from 'zod'
@@ -15,6 +15,8 @@ export interface HardwareChoice {
   readonly root?: string | undefined
   /** Address of the other side on the management link. @defaultValue the other one of the pair that is configured */
   readonly managementPeer?: string | undefined
+  /** Folder of the DPU half's state. @defaultValue nobody runs it */
+  readonly stateDir?: string | undefined
   /** The machine. @defaultValue the one that this runs on */
   readonly machine?: Machine | undefined
 }
@@ -27,8 +29,13 @@ const expectations = z.looseObject({
   pf: z.string().optional().catch(undefined),
   vfs: z.number().optional().catch(undefined),
   managementAddress: z.string().optional().catch(undefined),
-  ports: z
-    .object({ management: z.string(), vfs: z.array(z.string()) })
+  controlAgent: z
+    .looseObject({
+      setup: z
+        .looseObject({ managementAddress: z.string().optional().catch(undefined) })
+        .optional()
+        .catch(undefined),
+    })
     .optional()
     .catch(undefined),
 })
@@ -41,10 +48,12 @@ const expectations = z.looseObject({
 export function hardwareChecks(side: 'host' | 'dpu', configured: PluginReference | undefined, choice: HardwareChoice): readonly Check[] {
   const own = configured !== undefined && isOcteon(configured) ? configured : undefined
   if (choice.hardware !== 'octeon' && own === undefined) return []
-  const { root, pf, vfs, ports, managementAddress } = expectations.parse(own?.options ?? {})
+  const { root, pf, vfs, managementAddress, controlAgent } = expectations.parse(own?.options ?? {})
   const machine = choice.machine ?? localMachine(choice.root ?? root ?? '/')
-  const managementPeer = choice.managementPeer ?? otherEnd(managementAddress)
-  return side === 'host' ? octeonHostChecks(machine, { pf, vfs, managementPeer }) : octeonDpuChecks(machine, { vfs, ports, managementPeer })
+  const managementPeer = choice.managementPeer ?? otherEnd(managementAddress ?? controlAgent?.setup?.managementAddress)
+  if (side === 'host') return octeonHostChecks(machine, { pf, vfs, managementPeer })
+  const expected = own === undefined ? {} : octeonDpuExpectations(own.options ?? {}, choice.stateDir)
+  return octeonDpuChecks(machine, { ...expected, managementPeer })
 }
 
 /** By the package's name, or by the folder of it where a path is given. */

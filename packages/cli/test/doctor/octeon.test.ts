@@ -64,6 +64,42 @@ describe('the hardware of a node', { timeout: 120_000 }, () => {
     expect(await peerOf()).toBeUndefined()
   })
 
+  it('of a DPU is looked at by what its options say', async () => {
+    await using card = await FakeOcteonCard.create({ firmware: '12.25.01' })
+    const { dpu: machine } = card
+    const look = async (options: Readonly<Record<string, unknown>>, stateDir?: string): ReturnType<typeof diagnose> =>
+      await diagnose(hardwareChecks('dpu', { plugin: PLUGIN, options }, { machine, stateDir }))
+    const wanted = { sdk: '12.25.03', cfg: '/etc/none.cfg', setup: { node: 'n', managementAddress: '192.168.9.1/24' } }
+    const found = await look({ controlAgent: wanted }, '/var/lib/x')
+    expect(found).toMatchObject({
+      'octeon.dpu.agent-release': { state: 'fail', why: expect.stringContaining('SDK 12.25.03') },
+      'octeon.dpu.agent-config': { state: 'fail', seen: '/etc/none.cfg' },
+      'octeon.dpu.agent-supervisor': { state: 'fail', seen: 'no /var/lib/x/octep_cp_agent.json' },
+    })
+    expect(found).not.toHaveProperty('octeon.dpu.agent-log')
+    const one = async (id: string, controlAgent: object): Promise<unknown> =>
+      await hardwareChecks('dpu', { plugin: PLUGIN, options: { controlAgent } }, { machine })
+        .find((check) => check.id === id)
+        ?.run(AbortSignal.timeout(60_000))
+    let asked: readonly string[] = []
+    const answers = (exitCode: number, stdout: string) => (args: readonly string[]) => {
+      asked = args
+      return Promise.resolve({ exitCode, exitSignal: null, stdout, stderr: '' })
+    }
+    machine.install('journalctl', answers(0, 'LIB: init\n'))
+    // The other end of the link is asked, which needs one.
+    expect(await one('octeon.dpu.management', wanted)).toMatchObject({ seen: 'enP2p1s0v0 is down' })
+    expect(await one('octeon.dpu.management', {})).toBeUndefined()
+    using _agent = card.startAgent({ pid: 2_000_000_001, argv: ['octep_cp_agent', '/c.cfg'], startTicks: 1 })
+    expect(await one('octeon.dpu.agent-log', { run: 'external', unit: 'cp.service' })).toMatchObject({
+      state: 'fail',
+      seen: 'journal of cp.service',
+    })
+    expect(asked).toContain('--unit=cp.service')
+    // What is wrong with them is said by the check of the configuration.
+    expect((await look({ controlAgent: { sdk: 'latest' } }))['octeon.dpu.agent-release']).toMatchObject({ state: 'ok' })
+  })
+
   it('is looked at without a configuration where somebody says what it is, on either side', async () => {
     await using card = await FakeOcteonCard.create()
     const options = { config: join(dir, 'none.yaml'), configOptional: true, clock: systemClock, hardware: 'octeon' as const }

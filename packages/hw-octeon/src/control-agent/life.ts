@@ -1,4 +1,4 @@
-import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
+import type { Clock, Logger } from '@cni-offload/sdk'
 import { aborted } from '@cni-offload/sdk/runtime'
 import { AGENT_START_MS } from './backoff.ts'
 import type { AgentChild, LaunchAgent } from './child.ts'
@@ -27,6 +27,8 @@ export interface LifeDeps {
 export interface LifeEnd extends AgentExit {
   /** Longest time for which the host could use it in one go, in milliseconds. */
   readonly readyMs: number
+  /** Only of one that does not end though it was killed: resolves when it has. A second one must not be started beside it. */
+  readonly lingering?: Promise<unknown>
 }
 
 /**
@@ -70,7 +72,7 @@ export async function liveAgent(deps: LifeDeps, signal: AbortSignal): Promise<Li
   }
   const child = await deps.launch(deps.argv, onLine)
   pid = child.pid
-  try {
+  const live = async (): Promise<LifeEnd> => {
     watch.start(() => readiness.reason)
     await deps.began(child.pid)
     // What it has said before its process was known counts from now on.
@@ -85,11 +87,17 @@ export async function liveAgent(deps: LifeDeps, signal: AbortSignal): Promise<Li
     if (first === 'told') return { readyMs: readyMs(), text: 'it was told to end', remedy: 'none', hint: '' }
     if ('end' in first) return { readyMs: readyMs(), ...explainAgentExit(first.end, trace) }
     return { readyMs: readyMs(), text: first.reason, remedy: trace.has('pem-unavailable') ? 'retry-slowly' : 'retry', hint: HOPELESS }
+  }
+  let end: LifeEnd
+  let ended = true
+  try {
+    end = await live()
   } finally {
     over = true
     watch.stop()
-    await endChild(child, deps)
+    ended = await endChild(child, deps)
   }
+  return ended ? end : { ...end, lingering: child.ended }
 }
 
 const HOPELESS = 'it is ended and started again; if that goes on, look whether the host is up'
@@ -98,28 +106,21 @@ function isBad({ kind }: AgentLine): boolean {
   return kind === 'fault' || kind === 'reset-failed' || kind === 'config-error' || kind === 'skipped'
 }
 
-/**
- * Ends it in the way in which it tells the host; kills it if that takes too long. That it has ended is success.
- *
- * @throws OffloadError DEADLINE_EXCEEDED if it does not even end then: a second one must not be started beside it
- */
-async function endChild(child: AgentChild, { clock, log }: Pick<LifeDeps, 'clock' | 'log'>): Promise<void> {
+/** Ends it in the way in which it tells the host; kills it if that takes too long. @returns whether it has ended */
+async function endChild(child: AgentChild, { clock, log }: Pick<LifeDeps, 'clock' | 'log'>): Promise<boolean> {
   let running = true
   const ended = child.ended.then(() => void (running = false))
   // What has ended already says so in this turn.
   await Promise.race([ended, Promise.resolve()])
   for (const [by, limitMs] of [['SIGINT', STOP_MS] as const, ['SIGKILL', KILL_MS] as const]) {
-    if (!running) return
+    if (!running) return true
     child.kill(by)
     const late = new AbortController()
     await Promise.race([ended, clock.sleep(limitMs, late.signal).catch(() => {})])
     late.abort()
     if (running) log.warn({ pid: child.pid, signal: by }, 'the control agent does not end')
   }
-  if (running)
-    throw new OffloadError('DEADLINE_EXCEEDED', `the control agent, process ${child.pid}, does not end when it is killed`, {
-      hint: 'it hangs in the kernel: look at its log, reboot the card',
-    })
+  return !running
 }
 
 /** Says so when an agent has been of no use for so long that it will stay so. */

@@ -13,7 +13,7 @@ export interface ProcessEntry {
 }
 
 /** What reading of a process that ends meanwhile fails with. */
-const GONE = ['ENOENT', 'ESRCH']
+export const GONE: readonly string[] = ['ENOENT', 'ESRCH']
 
 /** A process; undefined if there is none, or only its exit code is left of it. */
 export async function readProcess(machine: Machine, pid: number): Promise<ProcessEntry | undefined> {

@@ -33,7 +33,7 @@ export class AgentStanding {
   #wasReady = false
   #failures = 0
   /** Of the interruption that lasts. */
-  #lost: { readonly at: number; readonly since: string; readonly reasons: string[] } | undefined
+  #lost: { readonly at: number; readonly since: string; readonly reasons: string[]; hint?: string | undefined } | undefined
 
   /** There is no agent yet, which is no interruption: nothing was there that could be. */
   constructor(deps: StandingDeps) {
@@ -62,12 +62,26 @@ export class AgentStanding {
     this.#lost ??= { at: clock.monotonic(), since: this.#now(), reasons: [] }
     this.#failures = failures
     const { since, reasons } = this.#lost
+    this.#lost.hint = hint
     if (!reasons.includes(reason) && reasons.length < KEPT_REASONS) reasons.push(reason)
     const retryAt = pauseMs === undefined ? {} : { retryAt: new Date(clock.now() + pauseMs).toISOString() }
     record.set({ state: 'waiting', since, reasons: [...reasons], failures, ...retryAt, ...(hint === undefined ? {} : { hint }) })
     if (!first || !this.#wasReady) return
     log.error({ reason }, 'the host cannot use the card')
     hub.emit({ kind: 'lost', reason })
+  }
+
+  /** It is there again, and not ready yet. */
+  started(): void {
+    if (this.#lost === undefined) return
+    const { since, reasons, hint } = this.#lost
+    this.#deps.record.set({
+      state: 'waiting',
+      since,
+      reasons: [...reasons],
+      failures: this.#failures,
+      ...(hint === undefined ? {} : { hint }),
+    })
   }
 
   /** Nothing more is tried. */

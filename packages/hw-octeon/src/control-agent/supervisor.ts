@@ -1,7 +1,8 @@
 import { errnoOf, localMachine } from '@cni-offload/linux/machine'
 import { OffloadError } from '@cni-offload/sdk'
+import { aborted } from '@cni-offload/sdk/runtime'
 import { restartPause } from './backoff.ts'
-import { launchAgent } from './child.ts'
+import { type LaunchAgent, launchAgent } from './child.ts'
 import { AGENT_PROGRAM } from './command-line.ts'
 import { type AgentEvent, EventHub } from './events.ts'
 import { type LifeEnd, liveAgent } from './life.ts'
@@ -112,13 +113,15 @@ export class AgentSupervisor implements AsyncDisposable {
   async #keepAlive(signal: AbortSignal): Promise<void> {
     const { machine, signalProcess, clock, log } = this.#deps
     const { argv, program, pidFile, windowMs } = this.#options
-    await endEarlierAgents({ machine, argv, program, pidFile, signalProcess, clock, log }, signal)
+    const earlier = { machine, argv, program, pidFile, signalProcess, clock, log }
+    await this.#tried('an earlier control agent is still there', () => endEarlierAgents(earlier, signal), signal)
     for (let failures = 0; !signal.aborted;) {
       const end = await this.#live(signal)
       if (signal.aborted) return
       failures = end.readyMs >= STABLE_MS ? 1 : failures + 1
       const reason = `the control agent is gone: ${end.text}`
       this.#standing.lost(reason, { hint: end.hint, failures })
+      if (end.lingering !== undefined) await this.#outlive(end.lingering, signal)
       if (end.remedy === 'give-up')
         throw new OffloadError('INVALID_CONFIG', `the control agent is of no use: ${end.text}`, { hint: end.hint })
       const rebound = end.remedy === 'rebind' && (await this.#rebind(signal))
@@ -134,13 +137,19 @@ export class AgentSupervisor implements AsyncDisposable {
     const { argv, functions, pidFile } = this.#options
     const began = async (pid: number): Promise<void> => {
       this.#pid = pid
-      const entry = await readProcess(machine, pid)
-      if (entry !== undefined) await this.#note(() => writePidFile(machine, pidFile, entry))
+      this.#standing.started()
+      await this.#note(async () => {
+        const entry = await readProcess(machine, pid)
+        if (entry !== undefined) await writePidFile(machine, pidFile, entry)
+      })
     }
     const changed = (pid: number, ready: boolean, reason: string): void => (ready ? this.#ready(pid) : this.#standing.lost(reason))
+    const launched: LaunchAgent = async (command, onLine) =>
+      await this.#tried(`the control agent ${command[0]} cannot be started`, () => launch(command, onLine), signal)
     try {
-      const end = await liveAgent({ argv, functions, launch, clock, log, began, changed }, signal)
-      await this.#note(() => machine.remove(pidFile))
+      const end = await liveAgent({ argv, functions, launch: launched, clock, log, began, changed }, signal)
+      // One that is still there has to be found by the next supervisor.
+      if (end.lingering === undefined) await this.#note(() => machine.remove(pidFile))
       return end
     } catch (error) {
       const errno = errnoOf(error)
@@ -152,6 +161,34 @@ export class AgentSupervisor implements AsyncDisposable {
     } finally {
       this.#pid = undefined
     }
+  }
+
+  /** Does something again and again, later each time, as long as what is in its way may pass by itself. */
+  async #tried<T>(what: string, attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { clock, log } = this.#deps
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (signal.aborted || !mayPass(error)) throw error
+        const { message: why, hint = SHORTAGE } = OffloadError.from(error, 'IO_FAILURE')
+        const pauseMs = restartPause('retry', failures, this.#options.windowMs)
+        log.warn({ err: error, failures, pauseMs }, `${what}: it is tried again`)
+        this.#standing.lost(`${what}: ${why}`, { hint, failures, pauseMs })
+        await clock.sleep(pauseMs, signal)
+      }
+    }
+  }
+
+  /** Waits for the end of an agent that was killed and hangs in the kernel: it still has the mailbox. */
+  async #outlive(lingering: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const { machine } = this.#deps
+    this.#standing.lost('the control agent does not end when it is killed', {
+      hint: 'it hangs in the kernel: look at its log, reboot the card',
+    })
+    await Promise.race([lingering, aborted(signal)])
+    signal.throwIfAborted()
+    await this.#note(() => machine.remove(this.#options.pidFile))
   }
 
   /** The file only helps the next supervisor: an agent that runs is not ended for it. */
@@ -180,6 +217,16 @@ export class AgentSupervisor implements AsyncDisposable {
       return false
     }
   }
+}
+
+/** What the machine lacks at the moment: processes, memory, open files; a program that is being replaced. */
+const SHORTAGES: readonly string[] = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ETXTBSY', 'EIO']
+
+const SHORTAGE = 'the machine is short of processes, memory or open files: see its limits (ulimit, pids.max, TasksMax) and what uses it up'
+
+/** Whether what is in the way may be gone after a while: a shortage, or a process that hangs in the kernel. */
+function mayPass(error: unknown): boolean {
+  return SHORTAGES.includes(errnoOf(error) ?? '') || (OffloadError.is(error) && error.code === 'DEADLINE_EXCEEDED')
 }
 
 function sendSignal(pid: number, signal: 'SIGINT' | 'SIGKILL'): void {

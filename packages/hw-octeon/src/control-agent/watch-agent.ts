@@ -39,12 +39,13 @@ export async function* watchAgent(
     if (identityOf(health) !== known?.identity) health = await look(true)
     const { process, findings } = health
     const identity = identityOf(health)
-    complaint = findings.find(({ ok }) => !ok)
+    complaint = findings.find(({ state }) => state === 'fail')
     // One that was exchanged between two looks was gone, too: the host has lost what it had set.
     const exchanged = known !== undefined && known.lostAt === undefined && process !== undefined && identity !== known.identity
     // That there is none to begin with is told, too: whoever listens may have known one.
     if (known?.lostAt === undefined && (complaint !== undefined || exchanged)) {
-      const reason = complaint === undefined ? 'the control agent was restarted' : `${complaint.text}: ${complaint.hint}`
+      const reason =
+        complaint === undefined ? 'the control agent was restarted' : `${complaint.seen}: ${complaint.why}: ${complaint.remedy}`
       log.error({ unit: agent.unit, reason }, 'the host cannot use the card')
       known = { identity: known?.identity ?? identity, lostAt: clock.monotonic() }
       yield { kind: 'lost', reason }

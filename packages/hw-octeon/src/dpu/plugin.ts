@@ -73,6 +73,9 @@ export interface OcteonDpuConfig extends WithDefaults<Omit<OcteonDpuOptions, 'co
   readonly controlAgent: ControlAgentConfig
 }
 
+/** Name of the file, in the backend's folder, that notes the process of a control agent that this backend runs. */
+export const AGENT_PID_FILE = 'octep_cp_agent.pid'
+
 const absolute = z.string().startsWith('/', 'an absolute path')
 
 const controlAgent: z.ZodType<ControlAgentConfig, ControlAgentOptions> = z.strictObject({
@@ -142,7 +145,7 @@ function controlPlaneOf(
     const changes = await planSetup(inventory, wish, site)
     await applySetup(changes, await Receipt.open(machine), site, ({ change }) => log.info({ change }, 'the DPU is set up'))
   }
-  return new SupervisedAgent({ machine, clock, log, prepare }, { binary, cfg, sdk, pidFile: join(stateDir, 'octep_cp_agent.pid') })
+  return new SupervisedAgent({ machine, clock, log, prepare }, { binary, cfg, sdk, pidFile: join(stateDir, AGENT_PID_FILE) })
 }
 
 /** The DPU half of an OCTEON. */

@@ -50,8 +50,8 @@ export class WatchedAgent implements ControlPlane {
   async *events(signal: AbortSignal): AsyncIterable<ControlPlaneEvent> {
     const { machine } = this.#deps
     const { unit, sdk } = this.#options
-    const { vfio } = agentGeneration(agentDevices(await readInventory(machine), (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
-    for await (const event of watchAgent(this.#deps, { unit, vfio }, signal)) {
+    const generation = agentGeneration(agentDevices(await readInventory(machine), (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
+    for await (const event of watchAgent(this.#deps, { unit, generation }, signal)) {
       if (event.kind === 'lost') yield event
       else if (event.kind !== 'given-up') yield { kind: 'ready' }
     }

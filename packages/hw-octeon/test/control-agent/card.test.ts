@@ -6,6 +6,7 @@ import { type Clock, silentLogger, systemClock } from '@cni-offload/sdk'
 import { type AgentMode, FakeOcteonCard, installFakeOctepCpAgent, serveFakeOcteonCard } from '@cni-offload/testing/octeon'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
+  type AdoptedAgent,
   agentCommand,
   agentDevices,
   type AgentEvent,
@@ -22,7 +23,7 @@ import {
 const hasty: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 50), signal) }
 
 const forever = (): AbortSignal => new AbortController().signal
-const PEM = '0001:00:10.0'
+const DPI = '0000:06:00.0'
 
 describe('the control agent of a card', { timeout: 120_000 }, () => {
   let folder = ''
@@ -49,7 +50,7 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
     return {
       card,
       supervisor,
-      adopted: { unit: 'octep.service', vfio: generation.vfio },
+      adopted: { unit: 'octep.service', generation },
       [Symbol.asyncDispose]: () => owned.disposeAsync(),
     }
   }
@@ -90,16 +91,22 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
   it('is healthy where all is as it should be, and else says what is not', async () => {
     await using made = await bench()
     const { card, supervisor, adopted } = made
-    const wrong = async (machine: Machine = card.dpu, agent = adopted): Promise<string[]> =>
-      (await agentHealth(machine, agent, forever())).findings.filter(({ ok }) => !ok).map(({ check, text }) => `${check}: ${text}`)
+    const wrong = async (machine: Machine = card.dpu, agent: AdoptedAgent = adopted): Promise<string[]> =>
+      (await agentHealth(machine, agent, forever())).findings
+        .filter(({ state }) => state === 'fail')
+        .map(({ check, seen, why }) => `${check}: ${seen}: ${why}`)
     await supervisor.ready(forever())
     expect(await wrong()).toEqual([])
     expect((await agentHealth(card.dpu, adopted, forever())).process?.pid).toBe(supervisor.pid)
 
-    expect(await wrong(card.dpu, { ...adopted, vfio: [...adopted.vfio, '0000:06:00.0'] })).toEqual([
-      expect.stringMatching(/^command: its command does not name 0000:06:00\.0: /),
-      'driver: 0000:06:00.0 is bound to octeontx2-dpi',
-      expect.stringMatching(/^open: it does not have 0000:06:00\.0 open|^open: 0000:06:00\.0 has no IOMMU group/),
+    const { generation } = adopted
+    const more = { ...generation, options: [...generation.options, '--dpi_dev', DPI], vfio: [...generation.vfio, DPI] }
+    expect(await wrong(card.dpu, { ...adopted, generation: more })).toEqual([
+      expect.stringMatching(
+        /^process: process .*: the agent of SDK 12\.25\.03, which fits the firmware, is given .* --dpi_dev 0000:06:00\.0$/,
+      ),
+      'driver: 0000:06:00.0 has octeontx2-dpi: the control agent opens them through vfio-pci',
+      expect.stringMatching(/^open: process \d+ has not open: 0000:06:00\.0 /),
     ])
     const logged = (stdout: string): Machine => ({
       read: (path) => card.dpu.read(path),
@@ -112,38 +119,30 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
     })
     const ready = 'LIB: init\nCNXK: pem[0] pf[0] fw ready 1 addr 0x1\n'
     expect(await wrong(logged(ready))).toEqual([])
-    expect(await wrong(logged('LIB: init\n'))).toEqual(['log: its firmware is not ready'])
+    expect(await wrong(logged('LIB: init\n'))).toEqual(['log: journal of octep.service: its firmware is not ready'])
     expect(await wrong(logged('-- No entries --\n'))).toEqual([])
     expect(await wrong(logged(`${ready}LIB: Got PERST\nCNXK: pem[0] pf[0] fw ready 0 addr 0x0\n`))).toEqual([
-      'log: the host is being reset',
+      'log: journal of octep.service: the host is being reset',
     ])
     expect(await wrong(logged(`${ready}APP: Unable to handle perst event on PEM 0!\n`))).toEqual([
-      'log: it could not set up PCI link 0 again after the host was reset, and goes on without heartbeats',
+      'log: journal of octep.service: it could not set up PCI link 0 again after the host was reset, and goes on without heartbeats',
     ])
     await supervisor[Symbol.asyncDispose]()
-    await expect.poll(() => wrong(), { timeout: 30_000 }).toEqual(['process: no control agent runs'])
+    await expect.poll(() => wrong(), { timeout: 30_000 }).toEqual([expect.stringMatching(/^process: no process octep_cp_agent: /)])
   })
 
-  it('is not healthy where its link has another driver, or it is there twice', async () => {
-    const process = (pid: string, at: number): readonly (readonly [string, string])[] => [
-      [`/proc/${pid}/stat`, `${pid} (octep_cp_agent) S ${'0 '.repeat(18)}${at} 0`],
-      [`/proc/${pid}/cmdline`, `octep_cp_agent\0/c.cfg\0--\0--pem_dev\0${PEM}\0`],
-    ]
-    const files = new Map([...process('7', 1), ...process('8', 2)])
-    const at = (path: string): string => {
-      const text = files.get(path)
-      if (text === undefined) throw Object.assign(new Error(path), { code: 'ENOENT' })
-      return text
-    }
-    const machine = {
-      read: async (path: string) => at(path),
-      readlink: async (path: string) => at(path),
-      list: async () => ['7', '8'],
-    } as unknown as Machine
-    const { process: found, findings } = await agentHealth(machine, { unit: 'u', vfio: [PEM] }, forever(), false)
-    expect([found, findings.map(({ text }) => text)]).toEqual([
+  it('is not healthy where it is there twice', async () => {
+    await using made = await bench()
+    const { card, supervisor, adopted } = made
+    await supervisor.ready(forever())
+    using _second = card.startAgent({ pid: 2_000_000_001, argv: ['octep_cp_agent', '/c.cfg'], startTicks: 1 })
+    const { process: found, findings } = await agentHealth(card.dpu, adopted, forever(), false)
+    expect([found, findings.map(({ check, state, seen }) => [check, state, seen])]).toEqual([
       undefined,
-      ['several control agents run: processes 7, 8', `${PEM} has no driver`],
+      [
+        ['process', 'fail', `processes ${supervisor.pid}, 2000000001`],
+        ['driver', 'ok', expect.any(String)],
+      ],
     ])
   })
 })

@@ -112,6 +112,94 @@ describe('AgentSupervisor', () => {
     await disposed
   })
 
+  it.each(['EAGAIN', 'ENOMEM', 'EMFILE'])('tries again to start it while the machine has not what that takes: %s', async (code) => {
+    const refusals = [1, 2, 3]
+    const { promise: ended, resolve } = Promise.withResolvers<AgentProcessEnd>()
+    let say = (_line: string): void => {}
+    const launch: SupervisorDeps['launch'] = async (_argv, onLine) => {
+      if (refusals.shift() !== undefined) throw Object.assign(new Error(`spawn /bin/octep_cp_agent ${code}`), { code })
+      say = onLine
+      return { pid: 100, ended, kill: () => resolve({ exitCode: 0, exitSignal: null }) }
+    }
+    const { supervisor, clock, pauses, record, kinds, stop, listening } = supervised({ launch })
+    await pauses(250)
+    const why = `the control agent /bin/octep_cp_agent cannot be started: spawn /bin/octep_cp_agent ${code}`
+    await record(expect.objectContaining({ state: 'waiting', reasons: [why], failures: 1, retryAt: `${EPOCH}00.250Z` }))
+    clock.advance(250)
+    await pauses(500)
+    clock.advance(500)
+    await pauses(1_000)
+    await record(expect.objectContaining({ failures: 3, hint: expect.stringContaining('ulimit') as unknown }))
+    clock.advance(1_000)
+    await vi.waitFor(() => expect(supervisor.pid).toBe(100))
+    await record({ state: 'waiting', since: `${EPOCH}00.000Z`, reasons: [why], failures: 3, hint: expect.any(String) as unknown })
+    say(READY)
+    await supervisor.ready(forever())
+    await kinds('ready')
+    stop.abort()
+    await listening
+  })
+
+  it('waits for one of an earlier run that hangs in the kernel', async () => {
+    const { machine, files } = emptyMachine()
+    const left = new Set(['150'])
+    const read = async (path: string): Promise<string> => {
+      if (!path.startsWith('/proc/150/')) return await machine.read(path)
+      if (!left.has('150')) throw Object.assign(new Error(path), { code: 'ENOENT' })
+      return path.endsWith('/cmdline') ? 'octep_cp_agent\0/run/c.cfg\0' : await machine.read(path)
+    }
+    const busy: Machine = { ...machine, read, list: async () => [...left], readlink: async () => 'net:[1]' }
+    const signals: string[] = []
+    const { clock, pauses, supervisor } = supervised({
+      machine: busy,
+      signalProcess: (pid, signal) => void signals.push(`${pid} ${signal}`),
+    })
+    for (const count of [1, 2]) {
+      await vi.waitFor(() => expect(signals).toHaveLength(count))
+      await pauses(50)
+      clock.advance(5_000)
+    }
+    await pauses(250)
+    expect(signals).toEqual(['150 SIGINT', '150 SIGKILL'])
+    const why = expect.stringMatching(/^an earlier control agent is still there: .*process 150, does not end/) as unknown
+    expect(JSON.parse(files.get(RECORD_FILE) ?? '{}')).toMatchObject({ state: 'waiting', reasons: [why], failures: 1 })
+    left.clear()
+    clock.advance(250)
+    await vi.waitFor(() => expect(supervisor.pid).toBe(100))
+    void supervisor[Symbol.asyncDispose]()
+  })
+
+  it('waits for the end of one that does not end when it is killed, and starts no other beside it', async () => {
+    const { agent, agents, clock, pauses, files, record, kinds, stop } = supervised()
+    const stuck = await agent(1)
+    stuck.say(READY, UNREADY)
+    await pauses(15_000)
+    clock.advance(15_000)
+    for (const signal of ['SIGINT', 'SIGKILL']) {
+      await vi.waitFor(() => expect(stuck.signals).toContain(signal))
+      await pauses(5_000)
+      clock.advance(5_000)
+    }
+    const reasons = [
+      'its firmware is not ready',
+      expect.stringContaining('for 15 s') as unknown,
+      'the control agent does not end when it is killed',
+    ]
+    await record(expect.objectContaining({ state: 'waiting', reasons, hint: expect.stringContaining('reboot the card') as unknown }))
+    clock.advance(3_600_000)
+    await pauses()
+    expect([agents.length, files.has(PID_FILE)]).toEqual([1, true])
+    stuck.end({ exitSignal: 'SIGKILL' })
+    await pauses(250)
+    expect(files.has(PID_FILE)).toBe(false)
+    clock.advance(250)
+    const next = await agent(2)
+    next.say(READY)
+    await kinds('ready', 'lost', 'back')
+    stop.abort()
+    next.end({ exitCode: 0 })
+  })
+
   it('gives up on one that does not end when it is killed, and leaves the note of it for the next supervisor', async () => {
     const { supervisor, agent, clock, pauses, files } = supervised()
     await agent(1)

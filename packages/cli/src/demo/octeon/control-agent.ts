@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path'
-import { agentRecordFile, type AgentRecord, readAgentRecord } from '@cni-offload/hw-octeon'
+import { HARDWARE_FOLDER } from '@cni-offload/agent'
+import { AGENT_PID_FILE, agentRecordFile, type AgentRecord, readAgentRecord } from '@cni-offload/hw-octeon'
 import { localMachine } from '@cni-offload/linux/machine'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import type { LabNode } from '../../lab/model.ts'
@@ -9,7 +10,7 @@ const LOOK_EVERY_MS = 100
 
 /** Where the DPU daemon of a node writes down how its control agent is. */
 export function recordOf({ agent }: LabNode): string {
-  return agentRecordFile(join(dirname(agent.journal), 'hardware', 'octep_cp_agent.pid'))
+  return agentRecordFile(join(dirname(agent.journal), HARDWARE_FOLDER, AGENT_PID_FILE))
 }
 
 /** How the control agent of a node's card is, as its DPU daemon says. */

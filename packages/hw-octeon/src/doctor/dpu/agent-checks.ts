@@ -1,11 +1,12 @@
 import type { Machine } from '@cni-offload/linux/machine'
 import { parseAgentCommand } from '../../control-agent/command-line.ts'
 import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, outOfTreeLoaded } from '../../control-agent/generation.ts'
+import type { ProcessEntry } from '../../control-agent/process-table.ts'
 import type { DoctorContext } from '../context.ts'
 import { fine, type OcteonCheck } from '../finding.ts'
 import { configFinding } from './agent-config.ts'
-import { logFinding } from './agent-log.ts'
-import { type AgentProcess, deviceFinding, findAgents, processFinding } from './agent-process.ts'
+import { journalFinding, logFinding } from './agent-log.ts'
+import { deviceFinding, findAgents, processFinding } from './agent-process.ts'
 import { hugepageFinding } from './hugepages.ts'
 import { supervisorFinding } from './supervisor.ts'
 import { vfioFinding } from './vfio.ts'
@@ -18,7 +19,9 @@ export interface AgentExpectations {
   readonly agentConfig?: string | undefined
   /** What the DPU daemon writes down of an agent that it runs (`agentRecordFile`). @defaultValue somebody else runs it */
   readonly agentRecord?: string | undefined
-  /** Where the output of one goes that somebody else runs. @defaultValue the files of Marvell's and Red Hat's set-ups */
+  /** Unit of systemd that runs it, for its journal. */
+  readonly agentUnit?: string | undefined
+  /** Where the output of one goes that somebody else runs in another way. @defaultValue the files of Marvell's and Red Hat's set-ups */
   readonly agentLogs?: readonly string[] | undefined
 }
 
@@ -33,7 +36,7 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
   const { machine } = context
   const generation = async (): Promise<AgentGeneration> =>
     agentGeneration(agentDevices(await context.inventory(), await outOfTreeLoaded(machine)), expected.sdk)
-  const agents = async (): Promise<readonly AgentProcess[]> => await findAgents(machine)
+  const agents = async (): Promise<readonly ProcessEntry[]> => await findAgents(machine)
   const configOf = async (): Promise<{ readonly path: string; readonly pid?: number } | undefined> => {
     if (expected.agentConfig !== undefined) return { path: expected.agentConfig }
     const [agent] = await agents()
@@ -74,7 +77,7 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
       after: [AGENT],
       run: async () => await deviceFinding(machine, await agents(), (await generation()).vfio),
     },
-    expected.agentRecord === undefined ? logCheck(machine, expected.agentLogs ?? LOGS) : supervisorCheck(context, expected.agentRecord),
+    expected.agentRecord === undefined ? logCheck(machine, expected) : supervisorCheck(machine, expected.agentRecord),
     {
       id: 'octeon.dpu.agent-config',
       title: 'the configuration of the control agent is right',
@@ -84,15 +87,19 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
   ]
 }
 
-const logCheck = (machine: Machine, files: readonly string[]): OcteonCheck => ({
+const logCheck = (machine: Machine, { agentUnit, agentLogs = LOGS }: AgentExpectations): OcteonCheck => ({
   id: 'octeon.dpu.agent-log',
   title: 'the control agent says that the host can use the card',
   after: [AGENT],
-  run: async () => await logFinding(machine, files),
+  run: async (signal) => {
+    const [agent] = await findAgents(machine)
+    if (agentUnit !== undefined && agent !== undefined) return await journalFinding(machine, agentUnit, agent.pid, signal)
+    return await logFinding(machine, agentLogs)
+  },
 })
 
 /** That there is no process does not keep it from being run: its record says why. */
-const supervisorCheck = ({ machine }: DoctorContext, path: string): OcteonCheck => ({
+const supervisorCheck = (machine: Machine, path: string): OcteonCheck => ({
   id: 'octeon.dpu.agent-supervisor',
   title: 'the DPU daemon keeps the control agent running, and the host can use the card',
   run: async () =>

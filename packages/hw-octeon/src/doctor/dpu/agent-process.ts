@@ -1,29 +1,26 @@
 import { errnoOf, ifPresent, type Machine } from '@cni-offload/linux/machine'
 import { AGENT_PROGRAM, parseAgentCommand } from '../../control-agent/command-line.ts'
 import type { AgentGeneration } from '../../control-agent/generation.ts'
-import { type ProcessEntry, readProcess } from '../../control-agent/process-table.ts'
+import { GONE, type ProcessEntry, readProcess } from '../../control-agent/process-table.ts'
 import { broken, fine, type OcteonFinding, some, unseen } from '../finding.ts'
-
-/** A control agent that runs. */
-export type AgentProcess = Pick<ProcessEntry, 'pid' | 'argv'>
 
 const START = 'Let the DPU daemon run it, or a unit of systemd (offload octeon unit), which start it again when it ends.'
 
 /** All control agents of the machine, whatever started them and in whichever namespace. */
-export async function findAgents(machine: Machine): Promise<readonly AgentProcess[]> {
+export async function findAgents(machine: Machine): Promise<readonly ProcessEntry[]> {
   const pids = (await machine.list('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
   const found = await Promise.all(
     pids.map(async (pid) => {
-      const comm = await ifPresent(machine.read(`/proc/${pid}/comm`), ['ENOENT', 'ESRCH'])
+      const comm = await ifPresent(machine.read(`/proc/${pid}/comm`), GONE)
       // stdbuf becomes what it starts; a shell that mentions it in its command line is none.
       return comm?.trim() === AGENT_PROGRAM ? await readProcess(machine, pid) : undefined
     }),
   )
-  return found.filter((one) => one !== undefined)
+  return found.filter((one) => one !== undefined).toSorted((a, b) => a.pid - b.pid)
 }
 
 /** Whether one runs, with the functions that fit the firmware. */
-export function processFinding(agents: readonly AgentProcess[], { sdk, options }: AgentGeneration): OcteonFinding {
+export function processFinding(agents: readonly ProcessEntry[], { sdk, options }: AgentGeneration): OcteonFinding {
   const [agent, ...others] = agents
   if (agent === undefined)
     return broken(
@@ -54,7 +51,7 @@ export function processFinding(agents: readonly AgentProcess[], { sdk, options }
 /** Whether it has its functions open: one that was started before they were bound has not. */
 export async function deviceFinding(
   machine: Machine,
-  agents: readonly AgentProcess[],
+  agents: readonly ProcessEntry[],
   addresses: readonly string[],
 ): Promise<OcteonFinding> {
   const [agent] = agents
@@ -62,11 +59,14 @@ export async function deviceFinding(
   if (addresses.length === 0) return fine('this release opens none')
   const folder = `/proc/${agent.pid}/fd`
   const names = await machine.list(folder).catch((error: unknown) => {
-    if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return undefined
+    const errno = errnoOf(error) ?? ''
+    // What has ended meanwhile has nothing open.
+    if (GONE.includes(errno)) return []
+    if (['EACCES', 'EPERM'].includes(errno)) return undefined
     throw error
   })
   if (names === undefined) return unseen(`${folder} cannot be read`, 'Run it as root.')
-  const open = new Set(await Promise.all(names.map((name) => ifPresent(machine.readlink(`${folder}/${name}`)))))
+  const open = new Set(await Promise.all(names.map((name) => ifPresent(machine.readlink(`${folder}/${name}`), GONE))))
   const groups = await Promise.all(
     addresses.map(async (address) => {
       const target = await ifPresent(machine.readlink(`/sys/bus/pci/devices/${address}/iommu_group`))
