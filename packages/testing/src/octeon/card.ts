@@ -7,7 +7,10 @@ import { DpuSide } from './dpu/dpu-side.ts'
 import { type DpuFirmware, type DpuLayout, type OcteonPart, type OcteonRevision, SDP_LIMIT } from './dpu/layout.ts'
 import type { FakeOcteonMachine } from './fake-machine.ts'
 import { type CardEnvironment, type HostDriverFlavour, PF_WIRE } from './host/environment.ts'
-import { HOST_PF, HostSide } from './host/host-side.ts'
+import { HOST_PF } from './host/host-pf.ts'
+import { HostSide } from './host/host-side.ts'
+import { FakeVfAdmin, type VfAdminBehaviour } from './host/vf-admin.ts'
+import { netOfHost } from './host/vf-net.ts'
 import type { FakeProcess } from './kernel/processes.ts'
 import type { HugepageKb } from './kernel/hugepages.ts'
 import { prepareDpu, prepareHost } from './preparation.ts'
@@ -40,6 +43,11 @@ export interface FakeOcteonCardOptions {
   readonly firmware?: DpuFirmware
   /** The host's driver. @defaultValue 'upstream' */
   readonly hostDriver?: HostDriverFlavour
+  /**
+   * What that makes of settings of VFs (`IFLA_VF_*`), for drivers to come. By default as it is: the upstream one knows none of them and does not
+   * tell of VFs, the one out of the tree answers success to all and does nothing. {@link FakeOcteonCard.hostNet} has to be used.
+   */
+  readonly vfAdmin?: VfAdminBehaviour
   /** Part of the family. @defaultValue 'cn106xx' */
   readonly part?: OcteonPart
   /** Pass of the chip: A0, A1 or B0. @defaultValue '51' */
@@ -99,9 +107,16 @@ export class FakeOcteonCard implements AsyncDisposable {
     const background = new Background()
     const control = new ControlPlane(clock)
     const { vfDelayMs = 0, hostDriver = 'upstream', sharedGroups = [], hugepageKb = 32_768, microcode = true } = options
-    const env: CardEnvironment = { clock, control, netdevs, turnstile, background, vfs, vfDelayMs, hostDriver }
+    const vfAdmin = new FakeVfAdmin(hostDriver, () => host.kernel.bus.function(HOST_PF)?.vfs.length ?? 0, options.vfAdmin)
+    const env: CardEnvironment = { clock, control, netdevs, turnstile, background, vfs, vfDelayMs, hostDriver, vfAdmin }
     const netnsOf = (netns: NetnsPath | undefined): { netns?: NetnsPath } => (netns === undefined ? {} : { netns })
-    const host = new HostSide(env, { part, revision, iommu: options.hostIommu ?? true, sharedGroups, ...netnsOf(options.hostNetns) })
+    const host: HostSide = new HostSide(env, {
+      part,
+      revision,
+      iommu: options.hostIommu ?? true,
+      sharedGroups,
+      ...netnsOf(options.hostNetns),
+    })
     const shape = { layout, firmware, part, revision, vfs }
     const dpu = new DpuSide(env, { ...shape, hugepageKb, microcode, sharedGroups, ...netnsOf(options.dpuNetns) })
     const card = new FakeOcteonCard(options, env, background, host, dpu)
@@ -127,6 +142,17 @@ export class FakeOcteonCard implements AsyncDisposable {
   /** The crypto engine. */
   get cpt(): FakeCpt {
     return this.#dpuSide.cpt
+  }
+
+  /** What the driver of the host's physical function makes of settings of VFs. */
+  get vfAdmin(): FakeVfAdmin {
+    return this.#env.vfAdmin
+  }
+
+  /** Kernel access of the host, with that. @param net - the real one */
+  hostNet(net: LinuxNet): LinuxNet {
+    const { vfAdmin } = this.#env
+    return netOfHost(net, { vfs: async () => vfAdmin.vfs(), set: async (vf, settings) => vfAdmin.set(vf, settings) })
   }
 
   /** Gives a virtual function of the host to a guest, or takes it back: it cannot be removed meanwhile. */

@@ -1,7 +1,7 @@
 import { OffloadError } from '@cni-offload/sdk'
 import type { DpuFirmware } from './dpu/layout.ts'
 import type { FakeOcteonMachine } from './fake-machine.ts'
-import { HOST_PF } from './host/host-side.ts'
+import { HOST_PF } from './host/host-pf.ts'
 
 /** Memory of the control agent in KiB, as the vendor's package asks for. */
 const AGENT_MEMORY_KB = 262_144

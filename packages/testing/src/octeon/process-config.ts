@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { OffloadError, parseWith } from '@cni-offload/sdk'
+import { OffloadError, parseWith, vfAdminSetting } from '@cni-offload/sdk'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import type { FakeOcteonCardOptions } from './card.ts'
@@ -23,6 +23,7 @@ const processConfig: z.ZodType<FakeCardProcessConfig> = z.strictObject({
   layout: z.enum(['af', 'sdp']).exactOptional(),
   firmware: z.enum(['12.24.09', '12.25.01', '12.25.03']).exactOptional(),
   hostDriver: z.enum(['upstream', 'out-of-tree']).exactOptional(),
+  vfAdmin: z.partialRecord(vfAdminSetting, z.enum(['does', 'pretends', 'refuses'])).exactOptional(),
   part: z.enum(['cn106xx', 'cnf105xx', 'cnf105xxn', 'cn103xx']).exactOptional(),
   revision: z.enum(['50', '51', '54']).exactOptional(),
   state: z.enum(['prepared', 'fresh']).exactOptional(),

@@ -3,6 +3,7 @@ import type { Background } from '../background.ts'
 import type { Turnstile } from '../turnstile.ts'
 import type { ControlPlane } from '../wire/control-plane.ts'
 import type { Netdevs } from '../wire/netdevs.ts'
+import type { FakeVfAdmin } from './vf-admin.ts'
 
 /** Which of the host's two drivers: that of the kernel, or that of the vendor. */
 export type HostDriverFlavour = 'upstream' | 'out-of-tree'
@@ -28,4 +29,6 @@ export interface CardEnvironment {
   readonly vfDelayMs: number
   /** The host's driver. */
   readonly hostDriver: HostDriverFlavour
+  /** What that makes of settings of VFs. */
+  readonly vfAdmin: FakeVfAdmin
 }

@@ -5,11 +5,9 @@ import { type FunctionSpec, PciFunction } from '../pci/function.ts'
 import { plainDriver } from '../dpu/rvu-drivers.ts'
 import { type OcteonPart, type OcteonRevision, PART_CODE } from '../dpu/layout.ts'
 import type { CardEnvironment } from './environment.ts'
+import { HOST_PF } from './host-pf.ts'
 import { OcteonEp } from './octeon-ep.ts'
 import { OcteonEpVf } from './octeon-ep-vf.ts'
-
-/** PCI address of the card on the host. */
-export const HOST_PF = '0000:01:00.0'
 
 /** The least that the configuration space of a card says for its functions, whatever its firmware gives. */
 const TOTAL_VFS = 64

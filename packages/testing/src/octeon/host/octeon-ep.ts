@@ -57,6 +57,7 @@ export class OcteonEp implements PciDriver {
     port?.stop()
     port?.stopVfs()
     await this.#kernel.bus.disableVfs(fn)
+    this.#env.vfAdmin.reset()
     if (port?.ready !== true) return
     fn.hasNetdev = false
     await this.#env.netdevs.remove('host', PF_WIRE)
@@ -80,6 +81,7 @@ export class OcteonEp implements PciDriver {
       }
       port.stopVfs()
       await this.#kernel.bus.disableVfs(fn)
+      this.#env.vfAdmin.reset()
     } else if (vfDelayMs === 0) await this.#kernel.bus.enableVfs(fn, count)
     else port.stopVfs = this.#enableSlowly(fn, count)
     return count

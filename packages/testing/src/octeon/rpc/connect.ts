@@ -1,6 +1,8 @@
+import type { LinuxNet, VfAdmin } from '@cni-offload/linux'
 import type { CommandOutcome, Machine } from '@cni-offload/linux/machine'
-import { parseWith } from '@cni-offload/sdk'
+import { OffloadError, parseWith, vfVlan } from '@cni-offload/sdk'
 import { z } from 'zod'
+import { netOfHost } from '../host/vf-net.ts'
 import type { CardSide } from '../wire/netdevs.ts'
 import { RpcClient } from './client.ts'
 
@@ -10,6 +12,17 @@ const outcome: z.ZodType<CommandOutcome> = z.object({
   exitSignal: z.string().nullable(),
   stdout: z.string(),
   stderr: z.string(),
+})
+
+const vfAdmin: z.ZodType<VfAdmin> = z.object({
+  vf: z.int(),
+  mac: z.string(),
+  vlan: vfVlan,
+  minTxRate: z.int(),
+  maxTxRate: z.int(),
+  spoofCheck: z.boolean().exactOptional(),
+  trust: z.boolean().exactOptional(),
+  linkState: z.enum(['auto', 'enable', 'disable']),
 })
 
 const check = <T>(schema: z.ZodType<T>, value: unknown): T => parseWith(schema, value, 'answer of a fake card', 'UNDECODABLE')
@@ -34,6 +47,26 @@ export async function connectFakeOcteonMachine(socket: string, side: CardSide): 
     run: async (argv, signal) => check(outcome, await client.call(side, 'run', [argv], signal)),
     [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
   }
+}
+
+/**
+ * Kernel access of the host of a card in another process: what the driver of its physical function makes of settings of VFs is asked there.
+ *
+ * @param net - the kernel's; disposed with what is returned
+ * @throws the system's error if nobody listens
+ */
+export async function connectFakeOcteonNet(socket: string, net: LinuxNet): Promise<LinuxNet> {
+  const client = (await RpcClient.connect(socket)).unref()
+  // What crosses the socket is an error like any other, with its code.
+  const call = async (method: string, args: readonly unknown[]): Promise<unknown> =>
+    await client.call('host', method, args).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === 'KERNEL_REFUSED' ? new OffloadError('KERNEL_REFUSED', error.message, { cause: error }) : error
+    })
+  return netOfHost(net, {
+    vfs: async () => check(z.array(vfAdmin), await call('vfs', [])),
+    set: async (vf, settings) => void (await call('setVf', [vf, settings])),
+    [Symbol.asyncDispose]: () => client[Symbol.asyncDispose](),
+  })
 }
 
 /** What can be done to a card that lives in another process, beside what its machines do. */

@@ -1,4 +1,4 @@
-import { parseWith } from '@cni-offload/sdk'
+import { parseWith, vfAdminSettings } from '@cni-offload/sdk'
 import { z } from 'zod'
 import type { Machine } from '@cni-offload/linux/machine'
 import type { FakeOcteonCard } from '../card.ts'
@@ -27,6 +27,14 @@ export function machineMethods(machine: Machine): Methods {
     place: (args) => machine.place(...checked(placed, args)),
     remove: (args) => machine.remove(...checked(path, args)),
     run: (args, signal) => machine.run(...checked(command, args), signal),
+  }
+}
+
+/** What the driver of the host's physical function is asked over netlink. */
+export function vfAdminMethods({ vfAdmin }: FakeOcteonCard): Methods {
+  return {
+    vfs: () => vfAdmin.vfs(),
+    setVf: (args) => vfAdmin.set(...checked(z.tuple([z.int().min(0), vfAdminSettings]), args)),
   }
 }
 

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { FakeOcteonCard } from '../card.ts'
 import { AgentPeer } from './agent-peer.ts'
-import { cardMethods, machineMethods, type Methods } from './methods.ts'
+import { cardMethods, machineMethods, type Methods, vfAdminMethods } from './methods.ts'
 import { encodeError, parseCall, type RpcEvent, type RpcReply, type RpcRequest } from './protocol.ts'
 
 /**
@@ -44,7 +44,7 @@ class Peer {
     this.#connection = connection
     this.#agent = new AgentPeer(card, (comesBack) => this.#send({ event: 'perst', comesBack }))
     this.#methods = {
-      host: machineMethods(card.host),
+      host: { ...machineMethods(card.host), ...vfAdminMethods(card) },
       dpu: machineMethods(card.dpu),
       card: cardMethods(card),
       agent: this.#agent.methods,
