@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LinuxNet } from '@cni-offload/linux'
 import { localMachine } from '@cni-offload/linux/machine'
-import { type Clock, silentLogger, systemClock } from '@cni-offload/sdk'
+import { type Clock, type Logger, silentLogger, systemClock } from '@cni-offload/sdk'
 import { TestNetns, uniqueName } from '@cni-offload/testing'
 import type { HardwareFixture } from '@cni-offload/testing/hardware'
 import { FakeOcteonCard, type FakeOcteonCardOptions } from '@cni-offload/testing/octeon'
@@ -38,6 +38,23 @@ interface NewHost {
   readonly book?: 'kept' | 'lost'
   readonly mayReload?: boolean
   readonly clock?: Clock
+  readonly log?: Logger
+  /** Called before anything is asked of the kernel or written to disk; may throw. */
+  readonly step?: () => void
+}
+
+/** The same, with a call before each of some methods. */
+function stepping<T extends object>(real: T, methods: readonly (keyof T)[], step: () => void): T {
+  return new Proxy(real, {
+    get(target, name) {
+      const value: unknown = target[name as keyof T]
+      if (typeof value !== 'function') return value
+      return async (...args: unknown[]): Promise<unknown> => {
+        if ((methods as readonly PropertyKey[]).includes(name)) step()
+        return await (value as (...rest: unknown[]) => unknown).apply(target, args)
+      }
+    },
+  })
 }
 
 /** Makes a node whose DPU half is started. */
@@ -49,14 +66,21 @@ export async function fakeNode(net: LinuxNet, card: Partial<FakeOcteonCardOption
   // Cards of other tests have the same PCI addresses, and this kernel does not tell their interfaces apart.
   const device = `o${randomBytes(3).toString('hex')}`
   const plugged = await FakeOcteonCard.create({ net, hostNetns: hostNetns.path, dpuNetns: dpuNetns.path, vfs, ...card })
-  const newHost = async ({ options = {}, book = 'kept', mayReload = false, clock = systemClock }: NewHost = {}): Promise<OcteonHost> => {
+  const newHost = async ({
+    options = {},
+    book = 'kept',
+    mayReload = false,
+    clock = systemClock,
+    step = () => {},
+    log = silentLogger,
+  }: NewHost = {}): Promise<OcteonHost> => {
     const path = join(folder, book === 'kept' ? 'functions.json' : `${uniqueName('book')}.json`)
     return new OcteonHost({
       machine: plugged.host,
-      net,
+      net: stepping(plugged.hostNet(net), ['apply', 'vfs', 'link', 'links'], step),
       clock,
-      log: silentLogger,
-      book: await FunctionBook.open({ files: localMachine(), path, boot: 'one', log: silentLogger }),
+      log,
+      book: await FunctionBook.open({ files: stepping(localMachine(), ['place'], step), path, boot: 'one', log: silentLogger }),
       device,
       netns: hostNetns.path,
       options: { readyMs: 5_000, ...options },

@@ -11,6 +11,8 @@ import {
   type NetdevRef,
   OffloadError,
   type OpContext,
+  type VfAdminSetting,
+  type VfAdminSettings,
   type VfId,
   type VfSettings,
   type VirtualFunction,
@@ -18,6 +20,7 @@ import {
 import { Limiter, refuseIfAborted } from '@cni-offload/sdk/runtime'
 import { bringUp, type BringUpOptions } from './bring-up.ts'
 import { VF_DRIVER, VF_MAX_MTU } from './drivers.ts'
+import { FunctionAdmin } from './function-admin.ts'
 import type { FunctionBook } from './function-book.ts'
 import { Functions, type FunctionState } from './functions.ts'
 import { LastResort } from './last-resort.ts'
@@ -66,11 +69,12 @@ export class OcteonHost implements HostDevice {
   readonly #deps: OcteonHostDeps
   readonly #functions: Functions
   readonly #netdevs: FunctionNetdevs
+  readonly #admin: FunctionAdmin
   readonly #pfWatch: PfWatch
   readonly #lastResort: LastResort
   readonly #turns = new Limiter(1)
   #pf: string | undefined
-  #up: { readonly functions: number } | undefined
+  #up: { readonly functions: number; readonly admin: readonly VfAdminSetting[] } | undefined
 
   /** Nothing is touched before the first call. */
   constructor(deps: OcteonHostDeps) {
@@ -78,6 +82,7 @@ export class OcteonHost implements HostDevice {
     const { machine, net, clock, log, book, device, netns: home } = deps
     this.#functions = new Functions({ machine, net, book, device, home })
     this.#netdevs = new FunctionNetdevs(net, home)
+    this.#admin = new FunctionAdmin({ net, book, home, log })
     this.#pfWatch = new PfWatch({ machine, net, clock, log, home })
     this.#lastResort = new LastResort({ machine, clock, log })
   }
@@ -86,6 +91,7 @@ export class OcteonHost implements HostDevice {
     refuseIfAborted(ctx.signal)
     const pf = await this.#ready(ctx.signal)
     const lost = await this.#pfWatch.trouble(pf.address)
+    const admin = this.#up?.admin ?? []
     return (await this.#functions.survey(pf)).map((state) => {
       const { vf, address, numaNode, end, netdev, maxMtu, trouble } = state
       return {
@@ -96,21 +102,39 @@ export class OcteonHost implements HostDevice {
         mac: end?.mac ?? UNKNOWN_MAC,
         ...(numaNode === undefined ? {} : { numaNode }),
         health: (lost ?? trouble) === undefined ? 'healthy' : 'unhealthy',
-        capabilities: { setMac: true, maxMtu },
+        capabilities: { setMac: true, maxMtu, ...(admin.length === 0 ? {} : { admin }) },
       }
     })
   }
 
   async acquire(vf: VfId, want: VfSettings, ctx: OpContext): Promise<NetdevRef> {
     refuseIfAborted(ctx.signal)
-    const end = await this.#functions.end(await this.#ready(ctx.signal), vf)
+    const pf = await this.#ready(ctx.signal)
+    const end = await this.#functions.end(pf, vf)
+    // A daemon that ended while it tried what can be set has left it so, and nobody has released the function since.
+    await this.#admin.restore(pf, end)
     return await this.#netdevs.acquire(end, want, VF_MAX_MTU, ctx.signal)
+  }
+
+  async configure(vf: VfId, settings: VfAdminSettings, ctx: OpContext): Promise<void> {
+    refuseIfAborted(ctx.signal)
+    const pf = await this.#ready(ctx.signal)
+    await this.#admin.configure(pf, await this.#functions.end(pf, vf), settings, this.#up?.admin ?? [])
+  }
+
+  async deviations(vf: VfId, settings: VfAdminSettings, ctx: OpContext): Promise<string[]> {
+    refuseIfAborted(ctx.signal)
+    const pf = await this.#ready(ctx.signal)
+    return await this.#admin.deviations(pf, await this.#functions.end(pf, vf), settings)
   }
 
   async release(vf: VfId, from: Whereabouts, ctx: OpContext): Promise<void> {
     refuseIfAborted(ctx.signal)
-    const end = await this.#functions.end(await this.#ready(ctx.signal), vf)
+    const pf = await this.#ready(ctx.signal)
+    const end = await this.#functions.end(pf, vf)
     await this.#netdevs.release(end, from, (signal) => this.#recover(end, signal), ctx.signal)
+    // Not before it has left the pod, which could speak without what was enforced.
+    await this.#admin.restore(pf, end)
   }
 
   /**
@@ -216,7 +240,7 @@ export class OcteonHost implements HostDevice {
     if (now !== undefined && this.#isUp(now)) return now
     const pf = await bringUp({ machine, net, clock, log, home }, options, signal)
     this.#pf = pf.address
-    this.#up = { functions: pf.virtfns.length }
+    this.#up = { functions: pf.virtfns.length, admin: await this.#admin.probe(pf, () => this.#functions.survey(pf)) }
     return pf
   }
 

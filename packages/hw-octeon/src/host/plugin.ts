@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { createLinuxNet, type LinuxNet, OWN_NETNS } from '@cni-offload/linux'
 import { deviceName, netnsPath, owning } from '@cni-offload/linux/function'
 import { localMachine, type Machine } from '@cni-offload/linux/machine'
 import { definePlugin, type HostDevice, OffloadError, type Plugin, type PluginDeps } from '@cni-offload/sdk'
@@ -46,20 +46,25 @@ export const octeonHostOptions: z.ZodType<OcteonHostConfig, OcteonHostOptions> =
   root: rootFolder.default('/'),
 })
 
-/** Makes the host half on a machine: what {@link octeonHost} does on the one that it runs on. */
+/**
+ * Makes the host half on a machine: what {@link octeonHost} does on the one that it runs on.
+ *
+ * @param net - kernel access of that machine, disposed with the device. @defaultValue that of this process
+ */
 export async function makeOcteonHost(
   { log, clock, stateDir }: PluginDeps,
   { device, pf, vfs, managementAddress: address, readyMs, reloadDrivers, netns }: Omit<OcteonHostConfig, 'root'>,
   machine: Machine,
+  net?: LinuxNet,
 ): Promise<HostDevice> {
   const boot = await machine.read('/proc/sys/kernel/random/boot_id').catch((error: unknown) => {
     throw OffloadError.from(error, 'IO_FAILURE', '/proc/sys/kernel/random/boot_id')
   })
   const book = await FunctionBook.open({ files: localMachine(), path: join(stateDir, 'functions.json'), boot: boot.trim(), log })
-  const net = createLinuxNet()
+  const own = net ?? createLinuxNet()
   const options = { pf, vfs, managementAddress: address, readyMs }
   const mayReload = reloadDrivers === 'idle'
-  return owning(net, new OcteonHost({ machine, net, clock, log, book, device, netns, options, mayReload }))
+  return owning(own, new OcteonHost({ machine, net: own, clock, log, book, device, netns, options, mayReload }))
 }
 
 /** The host half of an OCTEON. */

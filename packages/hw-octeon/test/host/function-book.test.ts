@@ -39,6 +39,25 @@ it('keeps what earlier notes said', async () => {
   expect([again.get(ADDRESS)?.name, again.get('0000:01:02.2')?.name]).toEqual(['enp1s0v1', 'enp1s0v2'])
 })
 
+it('remembers what the physical function made of a function before the first change, until that is so again', async () => {
+  const path = join(folder, 'changed.json')
+  // As a daemon of before wrote it.
+  await writeFile(path, JSON.stringify({ boot: 'one', functions: { [ADDRESS]: pristine } }))
+  const book = await FunctionBook.open(deps('changed.json'))
+  expect([book.settingsBefore(ADDRESS), book.admin]).toEqual([undefined, undefined])
+  await book.willChange(ADDRESS, { trust: false })
+  await book.willChange(ADDRESS, { trust: true })
+  await book.willChange('0000:01:02.2', { maxTxRate: 0 })
+  await book.noteAdmin(['trust'])
+  const again = await FunctionBook.open(deps('changed.json'))
+  expect(again.settingsBefore(ADDRESS)).toEqual({ trust: false })
+  expect([again.get(ADDRESS), again.admin]).toEqual([pristine, ['trust']])
+  await again.isAsBefore(ADDRESS)
+  const last = await FunctionBook.open(deps('changed.json'))
+  expect([last.settingsBefore(ADDRESS), last.settingsBefore('0000:01:02.2')]).toEqual([undefined, { maxTxRate: 0 }])
+  expect((await FunctionBook.open(deps('changed.json', 'two'))).settingsBefore('0000:01:02.2')).toBeUndefined()
+})
+
 it('does not know what could not be written', async () => {
   const book = await FunctionBook.open({
     ...deps('full.json'),

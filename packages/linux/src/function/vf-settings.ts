@@ -1,4 +1,12 @@
-import { askedVfSettings, OffloadError, VF_ADMIN_FIELDS, type VfAdminSetting, type VfAdminSettings } from '@cni-offload/sdk'
+import { isDeepStrictEqual } from 'node:util'
+import {
+  askedVfSettings,
+  OffloadError,
+  VF_ADMIN_FIELDS,
+  VF_ADMIN_SETTINGS,
+  type VfAdminSetting,
+  type VfAdminSettings,
+} from '@cni-offload/sdk'
 import type { LinuxNet, NetnsPath, VfAdmin } from '../net/model.ts'
 
 /**
@@ -27,7 +35,8 @@ export interface VfPlace {
 export async function setVfAndReadBack(place: VfPlace, wish: VfAdminSettings): Promise<ReadonlyMap<VfAdminSetting, VfSettingOutcome>> {
   const before = await readVf(place)
   const outcomes = new Map<VfAdminSetting, VfSettingOutcome>()
-  for (const name of askedVfSettings(wish)) outcomes.set(name, await one(place, { ...pick(before, name), ...pick(wish, name) }))
+  for (const name of askedVfSettings(wish))
+    outcomes.set(name, await one(place, { ...pickVfSettings(before, [name]), ...pickVfSettings(wish, [name]) }))
   return outcomes
 }
 
@@ -35,11 +44,15 @@ export async function setVfAndReadBack(place: VfPlace, wish: VfAdminSettings): P
  * Which settings of a VF its driver really makes: each is set to something that it is not, read back, and set back. Only for a VF that nobody
  * uses.
  *
+ * @param of - those to try. A MAC address that was set cannot be taken back by every driver. @defaultValue all
  * @throws OffloadError NOT_FOUND as {@link setVfAndReadBack}; HARDWARE_FAILURE if a VF could not be brought back to what it was
  */
-export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfAdminSetting, VfSettingOutcome>> {
+export async function probeVfSettings(
+  place: VfPlace,
+  of: readonly VfAdminSetting[] = VF_ADMIN_SETTINGS,
+): Promise<ReadonlyMap<VfAdminSetting, VfSettingOutcome>> {
   const before = await readVf(place)
-  const outcomes = await setVfAndReadBack(place, {
+  const others: VfAdminSettings = {
     mac: before.mac === PROBE_MAC ? OTHER_PROBE_MAC : PROBE_MAC,
     vlan: { id: before.vlan.id === 1 ? 2 : 1, qos: 0, protocol: '802.1q' },
     minTxRate: 0,
@@ -47,10 +60,11 @@ export async function probeVfSettings(place: VfPlace): Promise<ReadonlyMap<VfAdm
     spoofCheck: before.spoofCheck !== true,
     trust: before.trust !== true,
     linkState: before.linkState === 'disable' ? 'enable' : 'disable',
-  })
+  }
+  const outcomes = await setVfAndReadBack(place, pickVfSettings(others, of))
   for (const [name, outcome] of outcomes) {
     if (outcome !== 'set') continue
-    const back = await one(place, pick(before, name))
+    const back = await one(place, pickVfSettings(before, [name]))
     if (back !== 'set')
       throw new OffloadError('HARDWARE_FAILURE', `VF ${place.vf} of ${place.pf}: ${name} could be set, but not back to what it was`, {
         hint: 'Make the VFs anew (sriov_numvfs 0, then their number).',
@@ -71,11 +85,11 @@ async function one(place: VfPlace, settings: VfAdminSettings): Promise<VfSetting
     if (code !== 'KERNEL_REFUSED') throw error
     return { refused: message }
   }
-  const now = await readVf(place)
-  return (Object.keys(settings) as (keyof VfAdminSettings)[]).every((key) => same(now[key], settings[key])) ? 'set' : 'pretended'
+  return Object.keys(unmetVfSettings(await readVf(place), settings)).length === 0 ? 'set' : 'pretended'
 }
 
-async function readVf({ net, netns, pf, vf }: VfPlace): Promise<VfAdmin> {
+/** What a VF's physical function makes of it now. @throws OffloadError NOT_FOUND as {@link setVfAndReadBack} */
+export async function readVf({ net, netns, pf, vf }: VfPlace): Promise<VfAdmin> {
   const found = (await net.vfs(netns, pf)).find((candidate) => candidate.vf === vf)
   if (found !== undefined) return found
   throw new OffloadError('NOT_FOUND', `${pf} tells of no VF ${vf}`, {
@@ -83,9 +97,13 @@ async function readVf({ net, netns, pf, vf }: VfPlace): Promise<VfAdmin> {
   })
 }
 
-function pick(from: VfAdminSettings, name: VfAdminSetting): VfAdminSettings {
-  const fields: readonly string[] = VF_ADMIN_FIELDS[name]
+/** The fields of some settings, as far as they are there. */
+export function pickVfSettings(from: VfAdminSettings, settings: readonly VfAdminSetting[]): VfAdminSettings {
+  const fields: readonly string[] = settings.flatMap((name) => VF_ADMIN_FIELDS[name])
   return Object.fromEntries(Object.entries(from).filter(([field]) => fields.includes(field)))
 }
 
-const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)
+/** What is wanted of a VF and is not so. */
+export function unmetVfSettings(now: VfAdminSettings, wish: VfAdminSettings): VfAdminSettings {
+  return Object.fromEntries(Object.entries(wish).filter(([field, value]) => !isDeepStrictEqual(now[field as keyof VfAdminSettings], value)))
+}

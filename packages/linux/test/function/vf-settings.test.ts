@@ -1,6 +1,6 @@
 import { OffloadError, type VfAdminSetting } from '@cni-offload/sdk'
 import { describe, expect, it } from 'vitest'
-import { probeVfSettings, setVfAndReadBack, type VfPlace } from '../../src/function/index.ts'
+import { pickVfSettings, probeVfSettings, setVfAndReadBack, unmetVfSettings, type VfPlace } from '../../src/function/index.ts'
 import type { NetOp, VfAdmin } from '../../src/index.ts'
 
 const PRISTINE: VfAdmin = {
@@ -61,6 +61,22 @@ describe('settings of a VF', () => {
     expect(Object.keys(await outcomes(driver))).toHaveLength(6)
     expect(new Set(Object.values(await outcomes(driver)))).toEqual(new Set(['set']))
     expect(driver.admin).toEqual(PRISTINE)
+  })
+
+  it('are tried as far as that is wanted', async () => {
+    const tried: string[] = []
+    const driver = new Driver((setting) => {
+      tried.push(setting)
+      return 'does'
+    })
+    expect(await probeVfSettings(driver.place, ['trust'])).toEqual(new Map([['trust', 'set']]))
+    expect(new Set(tried)).toEqual(new Set(['trust']))
+  })
+
+  it('can be taken apart and compared, however their fields are ordered', () => {
+    const vlan = { protocol: '802.1q', qos: 0, id: 0 } as const
+    expect(unmetVfSettings(PRISTINE, { vlan, trust: true, maxTxRate: 0 })).toEqual({ trust: true })
+    expect(pickVfSettings(PRISTINE, ['rate', 'trust'])).toEqual({ minTxRate: 0, maxTxRate: 0, trust: false })
   })
 
   it('leave alone what is not wanted, and a rate keeps its other end', async () => {

@@ -8,8 +8,9 @@ import {
   octeonHostOptions,
   type OcteonHostOptions,
 } from '@cni-offload/hw-octeon'
+import { createLinuxNet } from '@cni-offload/linux'
 import { definePlugin, type Plugin } from '@cni-offload/sdk'
-import { connectFakeOcteonMachine } from '@cni-offload/testing/octeon'
+import { connectFakeOcteonMachine, connectFakeOcteonNet } from '@cni-offload/testing/octeon'
 import { z } from 'zod'
 import { connectDpu } from './connect-dpu.ts'
 
@@ -42,7 +43,10 @@ export const fakeOcteonHost: Plugin<'host-device', typeof hostOptions> = defineP
   name: 'octeon',
   specVersion: 'v1',
   options: hostOptions,
-  create: async (deps, options) => await makeOcteonHost(deps, options.octeon, await connectFakeOcteonMachine(options.socket, 'host')),
+  create: async (deps, { socket: card, octeon }) => {
+    const machine = await connectFakeOcteonMachine(card, 'host')
+    return await makeOcteonHost(deps, octeon, machine, await connectFakeOcteonNet(card, createLinuxNet()))
+  },
 })
 
 /** The DPU half, likewise. */
