@@ -56,6 +56,7 @@ export interface HostInspection {
     readonly vf: string
     readonly state: VfState
     readonly health: string
+    readonly userspace: string | undefined
     readonly key: AttachmentKey | undefined
   }[]
   /** What is left to do for attachments that are over, oldest first. */
@@ -103,7 +104,7 @@ export function inspectHost(of: {
     })),
     fallbacks: of.fallbacks.map(inspectFallback),
     ipam: of.ipam.map(inspectIpam),
-    leases: of.journal.vfs().map(({ vf, state, health, key }) => ({ vf: formatVfId(vf), state, health, key })),
+    leases: of.journal.vfs().map(({ vf, state, health, userspace, key }) => ({ vf: formatVfId(vf), state, health, userspace, key })),
     queue: of.journal.queue().map(({ key, vf, release, detach, reason }) => ({ key, vf: formatVfId(vf), release, detach, reason })),
     repairs: of.repairs,
     failures: of.failures,

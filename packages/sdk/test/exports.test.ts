@@ -34,6 +34,7 @@ describe('entries', () => {
     expect(Object.keys(root).toSorted()).toEqual([
       'ERROR_CODES',
       'OffloadError',
+      'UNKNOWN_MAC',
       'VF_ADMIN_FIELDS',
       'VF_ADMIN_SETTINGS',
       'askedVfSettings',

@@ -33,7 +33,8 @@ export class VfInventory implements Pick<AttachmentJournal, 'syncVfs' | 'setHeal
     for (const resource of this.#resources)
       this.#members.set(
         resource.name,
-        owners.filter(({ owner }) => owner === resource).map(({ vf }) => vf),
+        // Of a counted resource any is given, and without an id only one that has an interface.
+        owners.filter(({ vf, owner }) => owner === resource && !(isCounted(owner) && vf.userspace !== undefined)).map(({ vf }) => vf),
       )
     this.#journal.reserve(owners.flatMap(({ vf, owner }) => (owner === undefined || isCounted(owner) ? [] : [vf.id])))
     this.#journal.syncVfs(found)

@@ -2,7 +2,7 @@ import type { StatementSync } from 'node:sqlite'
 import { type AttachmentKey, type AttachResult, formatAttachmentKey, type OffloadError } from '@cni-offload/sdk'
 import type { JournalFile } from './journal-file.ts'
 import { type LeaseEvent, refusal, statesBefore } from './lifecycle.ts'
-import { decodeAttachment, decodeKey, keyColumns, text, vfOf } from './rows.ts'
+import { decodeAttachment, decodeKey, encodeIntent, keyColumns, text, vfOf } from './rows.ts'
 import { ATTACHMENT } from './schema.ts'
 import type { AttachIntent, AttachmentPhase, AttachmentRow, CleanupRow } from './types.ts'
 
@@ -50,8 +50,15 @@ export class AttachmentTable {
 
   /** Adds an attachment of a VF that was just leased or adopted. */
   add(row: Omit<AttachmentRow, 'vfMac' | 'pod'>): void {
-    const { key, vf, phase, netns, netnsIdentity, intent, result, bootId, createdAt } = row
-    const texts = [phase, netns, netnsIdentity, JSON.stringify(intent), result === undefined ? null : JSON.stringify(result), bootId]
+    const { key, vf, phase, netns, netnsIdentity, intent, userspace, result, bootId, createdAt } = row
+    const texts = [
+      phase,
+      netns,
+      netnsIdentity,
+      encodeIntent(intent, userspace),
+      result === undefined ? null : JSON.stringify(result),
+      bootId,
+    ]
     this.#sql.add.run(...keyColumns(key), vf.device, vf.index, ...texts, createdAt)
   }
 

@@ -30,16 +30,24 @@ export const keyColumns = ({ network, containerId, ifName }: AttachmentKey): [st
 /** The VF of a row. */
 export const vfOf = (row: Row): VfId => ({ device: text(row, 'device'), index: Number(row['vf_index']) })
 
+/** What stands beside the intent: the tables know no column for it. */
+type StoredIntent = AttachIntent & Pick<AttachmentRow, 'userspace'>
+
+/** The column of an intent. */
+export const encodeIntent = (intent: AttachIntent, userspace: string | undefined): string =>
+  JSON.stringify({ ...intent, ...(userspace === undefined ? {} : { userspace }) } satisfies StoredIntent)
+
 /** A row of attachments joined with its VF. */
 export function decodeAttachment(row: Row): AttachmentRow {
   // Both texts were written by this daemon from values that had been validated at the border.
-  const intent = JSON.parse(text(row, 'intent')) as AttachIntent
+  const { userspace, ...intent } = JSON.parse(text(row, 'intent')) as StoredIntent
   const result = row['result']
   return {
     key: intent.key,
     vf: vfOf(row),
     vfMac: text(row, 'mac'),
     ...(typeof row['pci'] === 'string' ? { pciAddress: row['pci'] } : {}),
+    ...(userspace === undefined ? {} : { userspace }),
     phase: text(row, 'phase') as AttachmentPhase,
     netns: text(row, 'netns'),
     netnsIdentity: text(row, 'netns_identity'),

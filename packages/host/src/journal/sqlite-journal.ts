@@ -82,7 +82,9 @@ export class SqliteJournal implements AttachmentJournal {
     return this.#file.transaction(() => {
       const { key } = intent
       if (this.#attachments.has(key) || !this.#vfs.tryMove(vf, 'adopt')) return false
-      this.#attachments.add({ key, vf, phase: 'wired', netns: '', netnsIdentity: '', intent, result, bootId, createdAt: this.#clock.now() })
+      const userspace = this.#vfs.userspace(vf)
+      const nowhere = { netns: '', netnsIdentity: '', ...(userspace === undefined ? {} : { userspace }) }
+      this.#attachments.add({ key, vf, phase: 'wired', ...nowhere, intent, result, bootId, createdAt: this.#clock.now() })
       return true
     })
   }
@@ -121,11 +123,13 @@ export class SqliteJournal implements AttachmentJournal {
       const { device, index, mac: vfMac, pciAddress } = this.#vfs.lease(request)
       const vf = { device, index }
       const hostEnforces = this.#vfs.enforceable(vf)
+      const userspace = this.#vfs.userspace(vf)
       const intent = hostEnforces.length === 0 ? asked : { ...asked, hostEnforces }
       const row = {
         key,
         vf,
         vfMac,
+        ...(userspace === undefined ? {} : { userspace }),
         phase: 'leased' as const,
         netns,
         netnsIdentity,

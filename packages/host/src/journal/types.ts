@@ -41,6 +41,8 @@ export interface AttachmentRow {
   readonly vfMac: string
   /** PCI address of the VF, where it has one. */
   readonly pciAddress?: string
+  /** Userspace driver that had the VF when it was leased: there is no interface then. */
+  readonly userspace?: string
   /** Where it stands. */
   readonly phase: AttachmentPhase
   /** CNI_NETNS as given. */
@@ -68,6 +70,8 @@ export interface VfRow {
   readonly vf: VfId
   /** PCI address, where it has one. */
   readonly pciAddress?: string
+  /** Userspace driver that has it: it is leased only to attachments that name it. */
+  readonly userspace?: string
   /** Whether the hardware says that it can be used. */
   readonly health: VfHealth
   /** Whether it can be leased. */
@@ -152,8 +156,8 @@ export interface AttachmentJournal extends Disposable {
    */
   reserve(vfs: readonly VfId[]): void
   /**
-   * Gives a free, healthy, eligible VF to a new attachment: the very one that is asked for, otherwise of those that are not
-   * reserved the one that was given back longest ago.
+   * Gives a free, healthy, eligible VF to a new attachment: the very one that is asked for, otherwise of those that are neither
+   * reserved nor with a userspace driver the one that was given back longest ago.
    *
    * @throws OffloadError NO_FREE_VF; ALREADY_EXISTS when the key has a row; INVALID_NETCONF when there is no VF with the
    * device id, or it is not eligible
@@ -207,7 +211,7 @@ export interface AttachmentJournal extends Disposable {
   adopt(attachment: AdoptedAttachment): boolean
   /** All VFs. */
   vfs(): VfRow[]
-  /** Whether there is a free, healthy, eligible VF. */
+  /** Whether there is a free, healthy, eligible VF for an attachment that names none. */
   hasFree(eligible: (vf: VfId) => boolean): boolean
   /** How many there are. */
   counts(): JournalCounts

@@ -45,8 +45,8 @@ export class VfTable {
   readonly #file: string
   readonly #sql: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>
   readonly #withdrawn = new Map<string, VfId>()
-  /** Probed anew by each run of the daemon, and therefore not on disk. */
-  #enforceable: ReadonlyMap<string, readonly VfAdminSetting[]> = new Map()
+  /** What the hardware has said of each: looked at anew by each run of the daemon, and therefore not on disk. */
+  #found: ReadonlyMap<string, VirtualFunction> = new Map()
 
   /** Prepares its statements. */
   constructor(file: JournalFile) {
@@ -60,12 +60,17 @@ export class VfTable {
     for (const { id, pciAddress, mac, health } of found)
       this.#sql.add.run(id.device, id.index, pciAddress ?? null, mac, health === 'healthy' ? 1 : 0)
     this.#keepWithdrawn()
-    this.#enforceable = new Map(found.map(({ id, capabilities }) => [formatVfId(id), capabilities.admin ?? []]))
+    this.#found = new Map(found.map((vf) => [formatVfId(vf.id), vf]))
   }
 
   /** What the hardware says that a VF's physical function can make of it. */
   enforceable(vf: VfId): readonly VfAdminSetting[] {
-    return this.#enforceable.get(formatVfId(vf)) ?? []
+    return this.#found.get(formatVfId(vf))?.capabilities.admin ?? []
+  }
+
+  /** Userspace driver that the hardware says a VF to have. */
+  userspace(vf: VfId): string | undefined {
+    return this.#found.get(formatVfId(vf))?.userspace
   }
 
   /** As {@link AttachmentJournal.withdraw}. */
@@ -96,7 +101,8 @@ export class VfTable {
 
   /** Leases the VF that suits a request best. @throws OffloadError NO_FREE_VF, INVALID_NETCONF */
   lease(request: LeaseRequest): ChosenVf {
-    const vf = chooseVf(this.#sql, request)
+    const { deviceId, eligible } = request
+    const vf = chooseVf(this.#sql, deviceId === undefined ? { eligible: this.#withInterface(eligible) } : request)
     this.move(vf, 'lease')
     return vf
   }
@@ -115,12 +121,16 @@ export class VfTable {
 
   /** All VFs. */
   all(): VfRow[] {
-    return this.#sql.vfs.all().map(decodeVf)
+    return this.#sql.vfs.all().map((row) => {
+      const vf = decodeVf(row)
+      const userspace = this.userspace(vf.vf)
+      return userspace === undefined ? vf : { ...vf, userspace }
+    })
   }
 
   /** Whether there is a free, healthy, eligible VF. */
   hasFree(eligible: (vf: VfId) => boolean): boolean {
-    return hasFree(this.#sql, eligible)
+    return hasFree(this.#sql, this.#withInterface(eligible))
   }
 
   /** How many there are in each state. */
@@ -128,6 +138,11 @@ export class VfTable {
     const counted = new Map(this.#sql.counts.all().map((row) => [row['state'], Number(row['n'])]))
     const of = (state: string): number => counted.get(state) ?? 0
     return { free: of('free'), leased: of('leased'), quarantined: of('quarantined'), unhealthy: of('unhealthy') }
+  }
+
+  /** Whoever names no VF wants an interface. */
+  #withInterface(eligible: (vf: VfId) => boolean = () => true): (vf: VfId) => boolean {
+    return (vf) => this.userspace(vf) === undefined && eligible(vf)
   }
 
   #keepWithdrawn(): void {

@@ -12,8 +12,9 @@ import {
 import type { AttachmentRow } from '../journal/types.ts'
 import type { HostNetns } from '../verbs/deps.ts'
 import { type Drift, drift, readPodInterface, shownRoute } from '../wiring/compare.ts'
-import { enforce, unenforced } from '../wiring/enforce.ts'
+import { enforce, settingsOf, unenforced } from '../wiring/enforce.ts'
 import { podOps } from '../wiring/pod-ops.ts'
+import { lostToProgram } from '../wiring/userspace.ts'
 
 /** What a look at a pod works with. */
 export interface ExamineDeps {
@@ -58,7 +59,7 @@ export async function examine(deps: ExamineDeps, row: AttachmentRow, ctx: OpCont
     repair: {
       action: pod?.repair?.action ?? 'configure',
       async run(op) {
-        await enforce(deps, row, result.vf, op)
+        await enforce(deps, row, settingsOf(row, result), op)
         await pod?.repair?.run(op)
       },
     },
@@ -67,6 +68,10 @@ export async function examine(deps: ExamineDeps, row: AttachmentRow, ctx: OpCont
 
 async function examineInterface(deps: ExamineDeps, row: AttachmentRow, result: AttachResult, ctx: OpContext): Promise<Finding | undefined> {
   const { netns, key } = row
+  if (row.userspace !== undefined) {
+    const lost = await lostToProgram(deps, row, ctx)
+    return lost.length === 0 ? undefined : { found: lost, advice: 'Give it back to that driver, or restart the pod.' }
+  }
   const has = await readPodInterface(deps.net, netns, key.ifName)
   if (has === undefined) return await examineAbsent(deps, row, result, ctx)
   const lacks = { ...drift(has, result), neighbours: await missingNeighbours(deps.net, row, result) }

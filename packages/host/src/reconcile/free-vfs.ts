@@ -3,11 +3,12 @@ import { deadline, type RepairLedger } from '@cni-offload/sdk/runtime'
 import type { AttachmentJournal } from '../journal/types.ts'
 import type { HostLimits } from '../limits.ts'
 import { withheld } from '../undo/rebuild.ts'
+import { isAtHome } from '../wiring/userspace.ts'
 
 /** What {@link FreeVfs} works with. */
 export interface FreeVfsDeps {
   /** Which VFs nobody has. */
-  readonly journal: Pick<AttachmentJournal, 'vfs' | 'withdraw' | 'restore' | 'readmit'>
+  readonly journal: Pick<AttachmentJournal, 'vfs' | 'withdraw' | 'restore' | 'readmit' | 'rebuilding'>
   /** Where they are. */
   readonly device: HostDevice
   /** When it may act, and what it did. */
@@ -41,7 +42,9 @@ export class FreeVfs {
     // One that was leased and given back meanwhile has had another turn, and was rightly away.
     const after = this.#free()
     const still = found.filter(({ id }) => after.has(formatVfId(id)) && after.get(formatVfId(id)) === before.get(formatVfId(id)))
-    const home = found.filter(({ id, netdev }) => netdev !== undefined && unknown.has(formatVfId(id)))
+    // Of one without an interface only the agent could tell whether somebody has it, and it has told all.
+    const isBack = (vf: VirtualFunction): boolean => vf.netdev !== undefined || (isAtHome(vf) && !journal.rebuilding)
+    const home = found.filter((vf) => isBack(vf) && unknown.has(formatVfId(vf.id)))
     await Promise.all([...still.map((vf) => this.#judge(vf, signal)), ...home.map(({ id }) => this.#readmit(id, signal))])
   }
 
@@ -51,15 +54,17 @@ export class FreeVfs {
   }
 
   /** Until the first time that it waits nobody can lease the VF: it was free a moment ago. */
-  async #judge({ id, netdev, health }: VirtualFunction, signal: AbortSignal): Promise<void> {
+  async #judge(vf: VirtualFunction, signal: AbortSignal): Promise<void> {
     const { ledger } = this.#deps
+    const { id, health } = vf
+    const isHome = isAtHome(vf)
     const subject = `vf ${formatVfId(id)}`
     const withdrawn = this.#withdrawn.has(formatVfId(id))
-    if (netdev !== undefined && health === 'unhealthy') {
+    if (isHome && health === 'unhealthy') {
       if (!ledger.confirms(subject)) return
       this.#withdraw(id)
       ledger.report(subject, { found: ['the hardware says that it is unhealthy'], reason: 'It is not leased until it is well.' })
-    } else if (netdev === undefined) {
+    } else if (!isHome) {
       if (!ledger.confirms(subject) || !ledger.mayRepair(subject)) return
       this.#withdraw(id)
       await this.#bringHome(id, ['it is away although nobody has it'], signal, () => this.#restore(id))

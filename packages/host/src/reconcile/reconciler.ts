@@ -21,7 +21,7 @@ import { obstacle, update } from './update.ts'
 /** What a {@link Reconciler} works with. */
 export interface ReconcilerDeps extends ExamineDeps {
   /** What should be. */
-  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'withdraw' | 'restore' | 'readmit'>
+  readonly journal: Pick<AttachmentJournal, 'get' | 'keysIn' | 'renewed' | 'vfs' | 'withdraw' | 'restore' | 'readmit' | 'rebuilding'>
   /** Locks of attachments. */
   readonly locks: KeyedMutex
   /** When it may act, and what it did. */
@@ -163,6 +163,8 @@ export class Reconciler {
         found: [`the network was changed on the DPU: ${hindered}`],
         reason: 'Restart the pod.',
       })
+    // Without an interface there is nothing to follow with.
+    if (row.userspace !== undefined) return journal.renewed(key, after)
     const { changes, ops } = update(key.ifName, before, after)
     // Where the pod is gone, or the VF away, there is nothing to change: looks deal with that.
     if (netns === '' || (await net.netnsIdentity(netns)) !== row.netnsIdentity) return

@@ -12,7 +12,7 @@ export const withheld = (journal: Pick<AttachmentJournal, 'vfs'>): VfId[] =>
 
 /**
  * After the loss of the journal, before the hardware is touched: a VF that is away is in a pod that may be running. It is left there,
- * and leased to nobody until the agent has told whose it is. One that has come home since is cleaned and can be leased again.
+ * and leased to nobody until the agent has told whose it is; so is one without an interface, which a program may have anywhere. One that has come home since is cleaned and can be leased again.
  */
 export async function withholdUnknown(
   { device, journal, log, signal }: { device: HostDevice; journal: AttachmentJournal; log: Logger; signal: AbortSignal },

@@ -1,6 +1,7 @@
 import { formatAttachmentKey, formatVfId, type HostDevice, type Logger, type VirtualFunction } from '@cni-offload/sdk'
 import type { AttachmentJournal } from '../journal/types.ts'
 import { reached } from '../steps.ts'
+import { isAtHome } from '../wiring/userspace.ts'
 import type { Undo } from './undo.ts'
 
 /**
@@ -30,7 +31,7 @@ export async function reclaim(
   found: readonly VirtualFunction[],
 ): Promise<void> {
   const free = new Set(journal.vfs().flatMap(({ vf, state }) => (state === 'free' ? [formatVfId(vf)] : [])))
-  const away = found.filter(({ id, netdev }) => netdev === undefined && free.has(formatVfId(id)))
+  const away = found.filter((vf) => !isAtHome(vf) && free.has(formatVfId(vf.id)))
   await Promise.all(
     away.map(async ({ id }) => {
       try {

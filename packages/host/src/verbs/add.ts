@@ -5,7 +5,7 @@ import { attachCall, attachIntent } from '../agent/intent.ts'
 import { decide } from '../fallback/decide.ts'
 import type { AttachmentRow, LeaseRequest } from '../journal/types.ts'
 import { reached } from '../steps.ts'
-import { enforce } from '../wiring/enforce.ts'
+import { enforce, settingsOf } from '../wiring/enforce.ts'
 import { podOps } from '../wiring/pod-ops.ts'
 import { refuseUnfit } from '../wiring/fit.ts'
 import { cniResult } from '../wiring/result.ts'
@@ -175,7 +175,7 @@ async function wire(
   // The agent first: its request is on the way while the kernel's thread wakes up.
   const [answered, moved] = await Promise.allSettled([
     ctx.stages.time('attach', () => attach(deps, row, touched, { ...ctx, signal: both })).catch(stop),
-    moveIntoPod(deps, row, touched, { ...ctx, signal: both }).catch(stop),
+    (row.userspace === undefined ? moveIntoPod(deps, row, touched, { ...ctx, signal: both }) : leaveToProgram(touched)).catch(stop),
   ])
   // Both must have ended before anything is undone. What failed first is the reason, the other one was only stopped.
   if (failed.signal.aborted) throw failed.signal.reason
@@ -184,11 +184,23 @@ async function wire(
   ctx.signal.throwIfAborted()
   const result = answered.value
   refuseUnfit(result, { netconf, netdev: moved.value, ipv6: deps.ipv6, hostIpam: row.intent.hostIpam })
-  if (result.vf !== undefined) await ctx.stages.time('enforce', () => enforce(deps, row, result.vf, ctx))
-  await ctx.stages.time('wire', () => configure(deps, row, moved.value, result))
+  const settings = settingsOf(row, result)
+  if (settings !== undefined) await ctx.stages.time('enforce', () => enforce(deps, row, settings, ctx))
+  const netdev = moved.value
+  if (netdev !== undefined) await ctx.stages.time('wire', () => configure(deps, row, netdev, result))
+  else if (result.mac !== (settings?.mac ?? row.vfMac))
+    ctx.log.warn(
+      { vf: formatVfId(row.vf), mac: result.mac },
+      'nobody can give the VF its MAC address: the program that has it must use this one',
+    )
   reached('host.add.configured')
   ctx.signal.throwIfAborted()
   return result
+}
+
+/** A function that a userspace driver has is no interface: nothing is moved. What its physical function makes of it is brought back. */
+async function leaveToProgram(touched: { release: boolean }): Promise<undefined> {
+  touched.release = true
 }
 
 async function moveIntoPod(deps: VerbDeps, row: AttachmentRow, touched: { release: boolean }, ctx: VerbContext): Promise<NetdevRef> {

@@ -1,8 +1,9 @@
-import { formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
-import type { CniEnvironment, Netconf } from '@cni-offload/sdk/cni'
+import { type AttachResult, formatAttachmentKey, OffloadError } from '@cni-offload/sdk'
+import type { CniEnvironment, CniResult, Netconf } from '@cni-offload/sdk/cni'
 import { deadline } from '@cni-offload/sdk/runtime'
 import { contradictions, differences, readPodInterface, statedInterface } from '../wiring/compare.ts'
 import { unenforced } from '../wiring/enforce.ts'
+import { lostToProgram } from '../wiring/userspace.ts'
 import type { VerbContext, VerbDeps } from './deps.ts'
 
 /**
@@ -28,18 +29,26 @@ export async function check(deps: VerbDeps, env: CniEnvironment, netconf: Netcon
   if (row.netnsIdentity !== '' && identity !== row.netnsIdentity)
     throw new OffloadError('CHECK_FAILED', `attachment ${name}: CNI_NETNS = ${env.netns} is not the namespace that it was made in`)
   const expected = row.result
-  const has = await ctx.stages.time('pod', () => readPodInterface(deps.net, env.netns, env.ifName))
-  if (has === undefined) throw new OffloadError('CHECK_FAILED', `attachment ${name}: there is no interface ${env.ifName} in ${env.netns}`)
-  const stated = statedInterface(prevResult, env.ifName, env.netns)
   const signal = deadline(ctx.signal, deps.limits.checkMs)
-  const wrong = [
-    ...differences(has, expected, stated),
-    ...contradictions(has, prevResult, env.netns),
-    ...(await unenforced(deps, row, { ...ctx, signal })),
-  ]
+  const pod = async (): Promise<readonly string[]> =>
+    row.userspace === undefined
+      ? await interfaceDifferences(deps, expected, env, prevResult)
+      : await lostToProgram(deps, row, { ...ctx, signal })
+  const wrong = [...(await ctx.stages.time('pod', pod)), ...(await unenforced(deps, row, { ...ctx, signal }))]
   if (wrong.length > 0) throw new OffloadError('CHECK_FAILED', `attachment ${name}: ${wrong.join('; ')}`)
   await deps.ipam.check(row, env, netconf, ctx)
   await ctx.stages.time('agent', () =>
     deps.agent.check({ key, expected }, { signal, timeoutMs: deps.limits.checkMs, requestId: ctx.requestId }),
   )
+}
+
+async function interfaceDifferences(
+  { net }: VerbDeps,
+  expected: AttachResult,
+  { netns, ifName }: CniEnvironment,
+  prevResult: CniResult,
+): Promise<readonly string[]> {
+  const has = await readPodInterface(net, netns, ifName)
+  if (has === undefined) return [`there is no interface ${ifName} in ${netns}`]
+  return [...differences(has, expected, statedInterface(prevResult, ifName, netns)), ...contradictions(has, prevResult, netns)]
 }

@@ -36,8 +36,16 @@ function isFull({ counted, journal }: VerbDeps): boolean {
   return counted && journal.counts().vfs.leased > 0
 }
 
+/** Whether an ADD that names its VF could be served, as every one does that is for a program. */
+function hasFreeForPrograms({ agent, journal }: VerbDeps, network: string): boolean {
+  const eligible = agent.eligible(network)
+  return journal
+    .vfs()
+    .some(({ vf, state, health, userspace }) => userspace !== undefined && state === 'free' && health === 'healthy' && eligible(vf))
+}
+
 async function offloadStatus(deps: VerbDeps, network: string, ctx: VerbContext): Promise<void> {
-  if (!deps.journal.hasFree(deps.agent.eligible(network)) && !isFull(deps)) {
+  if (!deps.journal.hasFree(deps.agent.eligible(network)) && !isFull(deps) && !hasFreeForPrograms(deps, network)) {
     const { vfs } = deps.journal.counts()
     const kept = vfs.free === 0 ? '' : `, ${vfs.free} kept for others`
     const text = `no VF is free: ${vfs.leased} leased, ${vfs.quarantined} quarantined, ${vfs.unhealthy} unhealthy${kept}`

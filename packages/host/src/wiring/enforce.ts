@@ -1,6 +1,23 @@
-import { askedVfSettings, formatVfId, type HostDevice, OffloadError, type OpContext, type VfAdminSettings } from '@cni-offload/sdk'
+import {
+  askedVfSettings,
+  type AttachResult,
+  formatVfId,
+  type HostDevice,
+  OffloadError,
+  type OpContext,
+  type VfAdminSettings,
+} from '@cni-offload/sdk'
 import type { AttachmentRow } from '../journal/types.ts'
 import { reached } from '../steps.ts'
+
+/**
+ * What a VF's physical function has to enforce. A VF without an interface gets the MAC of the network, too, where that can be: nobody else
+ * sets it, and the network on the DPU may take no other.
+ */
+export function settingsOf({ userspace, vfMac, intent }: AttachmentRow, { mac, vf }: AttachResult): VfAdminSettings | undefined {
+  const own = userspace === undefined || mac === vfMac || intent.hostEnforces?.includes('mac') !== true
+  return own ? vf : { mac, ...vf }
+}
 
 /** What settings of a VF need to be enforced. */
 export interface Enforcing {
@@ -39,9 +56,11 @@ export async function enforce(
  *
  * @throws OffloadError HARDWARE_FAILURE when it cannot be asked
  */
-export async function unenforced({ device }: Enforcing, { vf, result }: AttachmentRow, ctx: OpContext): Promise<readonly string[]> {
-  const asked = askedVfSettings(result?.vf)
-  if (result?.vf === undefined || asked.length === 0) return []
+export async function unenforced({ device }: Enforcing, row: AttachmentRow, ctx: OpContext): Promise<readonly string[]> {
+  const { vf, result } = row
+  const settings = result === undefined ? undefined : settingsOf(row, result)
+  const asked = askedVfSettings(settings)
+  if (settings === undefined || asked.length === 0) return []
   if (device.deviations === undefined) return [`hardware "${device.name}" cannot tell of ${asked.join(', ')} of VF ${formatVfId(vf)}`]
-  return (await device.deviations(vf, result.vf, ctx)).map((phrase) => `VF ${formatVfId(vf)}: ${phrase}`)
+  return (await device.deviations(vf, settings, ctx)).map((phrase) => `VF ${formatVfId(vf)}: ${phrase}`)
 }

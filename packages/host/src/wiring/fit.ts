@@ -17,8 +17,8 @@ export function firstOfIpv6({ ips, routes }: Pick<AttachResult, 'ips' | 'routes'
 export interface Fit {
   /** What the runtime asked for. */
   readonly netconf: Netconf
-  /** The function that the pod gets. */
-  readonly netdev: NetdevRef
+  /** The interface that the pod gets; absent where a program has the function, and no kernel. */
+  readonly netdev?: NetdevRef | undefined
   /** Addresses that were given on this host, if any were. */
   readonly hostIpam?: Pick<AttachResult, 'ips'> | undefined
   /** Whether this host's kernel has IPv6. */
@@ -42,7 +42,7 @@ export function refuseUnfit(result: AttachResult, { netconf, netdev, ipv6, hostI
     throw new OffloadError('INVALID_NETCONF', `mtu = ${own}: network "${netconf.name}" has an MTU of ${mtu} on the DPU`, {
       hint: 'The network on the DPU decides. Take "mtu" out of the network configuration, or change it on both sides.',
     })
-  if (mtu > (netdev.maxMtu ?? Infinity))
+  if (netdev !== undefined && mtu > (netdev.maxMtu ?? Infinity))
     throw new OffloadError(
       'HARDWARE_FAILURE',
       `${netdev.name} carries an MTU of ${netdev.maxMtu} at most; network "${netconf.name}" has ${mtu}`,
@@ -53,7 +53,7 @@ export function refuseUnfit(result: AttachResult, { netconf, netdev, ipv6, hostI
     throw new OffloadError('INVALID_NETCONF', `mtu = ${mtu}: ${six} needs ${IPV6_MIN_MTU} or more, as all of IPv6`, {
       hint: `Raise the MTU of network "${netconf.name}" on the DPU, or give it IPv4 addresses only.`,
     })
-  if (six !== undefined && !ipv6)
+  if (six !== undefined && netdev !== undefined && !ipv6)
     throw new OffloadError('KERNEL_REFUSED', `${six}: the kernel of this host has no IPv6`, {
       hint: 'Boot the host without ipv6.disable=1, or give the network IPv4 addresses only.',
     })

@@ -1,4 +1,4 @@
-import { type AttachResult, type Dns, parseWith } from '@cni-offload/sdk'
+import { type AttachResult, type Dns, parseWith, UNKNOWN_MAC } from '@cni-offload/sdk'
 import type { CniInterface, CniResult } from '@cni-offload/sdk/cni'
 import { z } from 'zod'
 import { appendResult } from './append-result.ts'
@@ -36,7 +36,7 @@ export function cniResult(parts: ResultParts): CniResult {
   const { attached, previous } = parts
   const own: CniInterface = {
     name: parts.ifName,
-    mac: attached.mac,
+    ...(attached.mac === UNKNOWN_MAC ? {} : { mac: attached.mac }),
     mtu: attached.mtu,
     sandbox: parts.netns,
     ...(parts.pciAddress === undefined ? {} : { pciId: parts.pciAddress }),

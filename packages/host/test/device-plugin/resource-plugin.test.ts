@@ -239,4 +239,14 @@ describe('exact resources', () => {
     await lab.stop()
     expect(await files()).toEqual([])
   })
+
+  it('have VFs with a userspace driver, too, counted ones do not: who names none gets an interface', async () => {
+    const vfs = vfsOf(3).map((vf, index) => (index === 1 ? vf : { ...vf, userspace: 'vfio-pci' }))
+    const resources = [{ name: 'example.com/fast', allocation: 'exact', select: { vfs: '0' } }, { name: RESOURCE }] as const
+    await using lab = await started({ vfs, config: { resources } })
+    await lab.untilHealthy(1)
+    expect([lab.healthy('example.com/fast'), lab.healthy()]).toEqual([['0000:01:00.0'], ['0000:01:00.1']])
+    expect(lab.journal.lease(leaseOf('a')).vf.index).toBe(1)
+    expect(() => lab.journal.lease(leaseOf('b'))).toThrow('no VF is free')
+  })
 })

@@ -28,7 +28,7 @@ export interface AttachRequest {
   readonly pod: PodIdentity
   /** The DPU-side port of the VF that the pod has or will have. */
   readonly port: PortRef
-  /** MAC that the VF has now. */
+  /** MAC that the VF has now; `00:00:00:00:00:00` if a program has it and nobody else knows. */
   readonly vfMac: string
   /** The netconf that the runtime gave, decoded JSON. */
   readonly netconf: Readonly<Record<string, unknown>>

@@ -17,7 +17,7 @@ export interface HostDevice {
   /** All VFs, also those that are inside pods at the moment. */
   discover(ctx: OpContext): Promise<VirtualFunction[]>
   /**
-   * Makes a VF ready to be moved into a pod: it lies in the host's namespace, is down, has the wanted settings (read
+   * Makes a VF ready to be moved into a pod, unless a userspace driver has it ({@link VirtualFunction.userspace}), which nobody asks for: it lies in the host's namespace, is down, has the wanted settings (read
    * back), carries no address.
    *
    * @throws OffloadError HARDWARE_FAILURE when the function does not exist or a setting did not stick
@@ -42,7 +42,7 @@ export interface HostDevice {
    * Brings a VF back to its pristine state: host namespace, own name, own MAC, own MTU, down, what its physical function makes of it as
    * before {@link HostDevice.configure}, and nothing left of what a pod can set and the kernel keeps over a move: ARP off, promiscuous,
    * queue length, group, alternative names, … . Idempotent; verified by reading back. `netns` is where the function is believed to be; it
-   * may be gone.
+   * may be gone. One that a userspace driver has stays with it: only what its physical function makes of it is brought back.
    *
    * @throws OffloadError HARDWARE_FAILURE when it could not be brought back; the VF must not be leased then
    */

@@ -21,6 +21,9 @@ export function vfDeviceId(vf: Pick<VirtualFunction, 'id' | 'pciAddress'>): stri
   return vf.pciAddress ?? formatVfId(vf.id)
 }
 
+/** Stands for a MAC address that nobody knows. */
+export const UNKNOWN_MAC: string = '00:00:00:00:00:00'
+
 /** Health of a VF as its backend sees it. */
 export type VfHealth = 'healthy' | 'unhealthy'
 
@@ -47,7 +50,15 @@ export interface VirtualFunction {
   readonly pfPciAddress?: string
   /** Name of its netdev while it is in the host's network namespace; absent while it is in a pod. */
   readonly netdev?: string
-  /** MAC address in its pristine state, lower case with colons. */
+  /**
+   * Driver that leaves it to a program, DPDK for one, while it has such a one: `vfio-pci`, `uio_pci_generic` or `igb_uio`. It has no netdev
+   * then, wherever it is used, and is as healthy as any. It is leased only to attachments that name it.
+   */
+  readonly userspace?: string
+  /**
+   * MAC address in its pristine state, lower case with colons. {@link UNKNOWN_MAC} of a VF that is with a userspace driver, if nobody has
+   * seen it otherwise and its physical function does not know it.
+   */
   readonly mac: string
   /** NUMA node, where the hardware knows it. */
   readonly numaNode?: number
