@@ -244,7 +244,7 @@ describe('exact resources', () => {
     const vfs = vfsOf(3).map((vf, index) => (index === 1 ? vf : { ...vf, userspace: 'vfio-pci' }))
     const resources = [{ name: 'example.com/fast', allocation: 'exact', select: { vfs: '0' } }, { name: RESOURCE }] as const
     await using lab = await started({ vfs, config: { resources } })
-    await lab.untilHealthy(1)
+    for (const { name } of resources) await lab.untilHealthy(1, name)
     expect([lab.healthy('example.com/fast'), lab.healthy()]).toEqual([['0000:01:00.0'], ['0000:01:00.1']])
     expect(lab.journal.lease(leaseOf('a')).vf.index).toBe(1)
     expect(() => lab.journal.lease(leaseOf('b'))).toThrow('no VF is free')

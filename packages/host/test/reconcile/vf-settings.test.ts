@@ -63,7 +63,9 @@ describe.skipIf(process.getuid?.() !== 0)('the reconciler of the host (needs roo
       admin.silent = true
       await lab.net.apply(pod.path, [{ op: 'link.set', dev: 'eth0', up: false }])
       await expect.poll(async () => (await lab.net.link(pod.path, 'eth0'))?.up, SOON).toBe(true)
-      expect((await lab.inspect()).repairs.flatMap(({ found }) => found)).toContain('the physical function cannot be asked')
+      // It is noted once it was looked at again.
+      const found = async (): Promise<string[]> => (await lab.inspect()).repairs.flatMap((record) => record.found)
+      await expect.poll(found, SOON).toContain('the physical function cannot be asked')
     })
   }, 120_000)
 
