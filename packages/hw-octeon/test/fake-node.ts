@@ -108,6 +108,7 @@ export async function fakeNode(net: LinuxNet, card: Partial<FakeOcteonCardOption
     restartHost: () => newHost(),
     newHost,
     survivesNetnsLoss: true,
+    enforced: async ({ index }) => plugged.vfAdmin.vfs()[index] ?? {},
     async [Symbol.asyncDispose]() {
       await plugged[Symbol.asyncDispose]()
       await hostNetns[Symbol.asyncDispose]()

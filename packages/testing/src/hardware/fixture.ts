@@ -1,5 +1,5 @@
 import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
-import type { DpuDevice, HostDevice, VfId } from '@cni-offload/sdk'
+import type { DpuDevice, HostDevice, VfAdminSettings, VfId } from '@cni-offload/sdk'
 
 /** A hardware backend under test: all functions free, both halves made and the DPU half started. */
 export interface HardwareFixture extends AsyncDisposable {
@@ -22,4 +22,9 @@ export interface HardwareFixture extends AsyncDisposable {
    * backend makes it anew. If not, `release` must say so.
    */
   readonly survivesNetnsLoss: boolean
+  /**
+   * What the physical function makes of a function, as somebody sees it who does not ask the backend. Without, the backend is believed as far
+   * as it does not contradict itself.
+   */
+  enforced?(vf: VfId): Promise<VfAdminSettings>
 }

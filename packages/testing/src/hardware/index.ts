@@ -6,6 +6,7 @@
 import type { ComplianceCase } from '../kit/case.ts'
 import { registerSuite, type SuiteOptions } from '../kit/register.ts'
 import { acquireCases } from './cases/acquire.ts'
+import { configureCases } from './cases/configure.ts'
 import { discoverCases } from './cases/discover.ts'
 import { lifecycleCases } from './cases/lifecycle.ts'
 import { portCases } from './cases/ports.ts'
@@ -20,6 +21,7 @@ export type { HardwareFixture } from './fixture.ts'
 export const hardwareCases: readonly ComplianceCase<HardwareFixture>[] = [
   ...discoverCases,
   ...acquireCases,
+  ...configureCases,
   ...releaseCases,
   ...portCases,
   ...lifecycleCases,

@@ -5,6 +5,8 @@ import {
   OffloadError,
   type OpContext,
   type PortRef,
+  type VfAdminSetting,
+  type VfAdminSettings,
   type VfId,
   type VfSettings,
 } from '@cni-offload/sdk'
@@ -25,6 +27,8 @@ function withHost(replace: (host: HostDevice, fixture: HardwareFixture) => Parti
       specVersion: host.specVersion,
       discover: (ctx) => host.discover(ctx),
       acquire: (vf, want, ctx) => host.acquire(vf, want, ctx),
+      configure: async (vf, settings, ctx) => await host.configure?.(vf, settings, ctx),
+      deviations: async (vf, settings, ctx) => (await host.deviations?.(vf, settings, ctx)) ?? [],
       release: (vf, from, ctx) => host.release(vf, from, ctx),
       watch: (signal) => host.watch(signal),
       ...replace(host, sound),
@@ -93,6 +97,23 @@ const leavesTraits = Object.fromEntries(
     })),
   ]),
 )
+
+/** Offers other settings than it makes. */
+const offers = (change: (admin: readonly VfAdminSetting[]) => readonly VfAdminSetting[]): Mutation =>
+  withHost((host) => ({
+    discover: async (ctx) =>
+      (await host.discover(ctx)).map((vf) => ({ ...vf, capabilities: { ...vf.capabilities, admin: change(vf.capabilities.admin ?? []) } })),
+  }))
+
+/** Comes out of a release with settings that are not those of before. @param what - what is left, of what there was before the release */
+const leavesSettings = (what: (was: VfAdminSettings) => VfAdminSettings): Mutation =>
+  withHost((host, sound) => ({
+    async release(vf, from, ctx) {
+      const { mac: _mac, ...was } = (await sound.enforced?.(vf)) ?? {}
+      await host.release(vf, from, ctx)
+      await host.configure?.(vf, what(was), ctx)
+    },
+  }))
 
 /** Broken backends by the id of the case that must notice. */
 export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mutation>>>> = {
@@ -200,6 +221,98 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
     'maps by arithmetic': withDpu((dpu) => ({
       port: async (vf, ctx) => dpu.port(vf, ctx).catch(() => ({ vf, name: `${vf.device}p${vf.index}` })),
     })),
+  },
+  'configure.refused': {
+    'accepts whatever comes': withHost((host) => ({ configure: async (...args) => await host.configure!(...args).catch(() => {}) })),
+    'does not say what it refuses': withHost((host) => ({
+      configure: (...args) =>
+        host.configure!(...args).catch(() => {
+          throw lost('no')
+        }),
+    })),
+    'offers the same twice': offers((admin) => [...admin, ...admin]),
+  },
+  'configure.makes': {
+    pretends: withHost(() => ({ configure: async () => {}, deviations: async () => [] })),
+    'makes them and says that nothing is': withHost(() => ({ deviations: async () => ['all is wrong'] })),
+    'makes them and does not look': withHost(() => ({ deviations: async () => [] })),
+    'makes them once': withHost((host) => {
+      const made = new Set<number>()
+      return {
+        async configure(vf, ...args) {
+          if (made.has(vf.index)) return
+          made.add(vf.index)
+          await host.configure!(vf, ...args)
+        },
+      }
+    }),
+    'makes them of all functions': withHost((host, { vfs }) => ({
+      configure: async (_vf, ...args) => {
+        for (const vf of vfs) await host.configure!(vf, ...args)
+      },
+    })),
+    'forgets to have configure': (sound) => ({ ...sound, host: { ...sound.host, configure: undefined } as unknown as HostDevice }),
+  },
+  'configure.alone': {
+    'resets the others': withHost((host) => ({
+      configure: async (vf, settings, ctx) => await host.configure!(vf, { trust: false, spoofCheck: false, ...settings }, ctx),
+    })),
+  },
+  'configure.twice': {
+    'complains about the second': withHost((host) => ({
+      async configure(vf, settings, ctx) {
+        if ((await host.deviations!(vf, settings, ctx)).length === 0) throw lost('it is so already')
+        await host.configure!(vf, settings, ctx)
+      },
+    })),
+    'remembers the state before the last time': withHost((host, { enforced }) => {
+      const before = new Map<number, VfAdminSettings>()
+      return {
+        async configure(vf, ...args) {
+          const { mac: _mac, ...was } = await enforced!(vf)
+          before.set(vf.index, was)
+          await host.configure!(vf, ...args)
+        },
+        async release(vf, from, ctx) {
+          await host.release(vf, from, ctx)
+          await host.configure!(vf, before.get(vf.index) ?? {}, ctx)
+        },
+      }
+    }),
+    'does something where nothing is asked for': withHost((host) => ({
+      configure: async (vf, settings, ctx) =>
+        await host.configure!(vf, Object.keys(settings).length === 0 ? { linkState: 'disable' } : settings, ctx),
+    })),
+  },
+  'configure.in-pod': {
+    'looks for the netdev at home': withHost((host, { net, hostNetns }) => ({
+      async configure(vf, settings, ctx) {
+        if ((await net.link(hostNetns, nameOf(vf))) === undefined) throw lost('it is away')
+        await host.configure!(vf, settings, ctx)
+      },
+    })),
+    'leaves them': leavesSettings((was) => was),
+    'leaves one of them': leavesSettings(({ vlan }) => (vlan === undefined ? {} : { vlan })),
+  },
+  'configure.after-restart': {
+    'remembers in memory only': withHost((host, { enforced }) => {
+      const known = new Set<number>()
+      return {
+        async configure(vf, ...args) {
+          known.add(vf.index)
+          await host.configure!(vf, ...args)
+        },
+        async release(vf, from, ctx) {
+          const { mac: _mac, ...was } = await enforced!(vf)
+          await host.release(vf, from, ctx)
+          if (!known.has(vf.index)) await host.configure!(vf, was, ctx)
+        },
+      }
+    }),
+    'offers nothing any more': (sound) => ({
+      ...sound,
+      restartHost: async () => offers((admin) => admin.slice(1))({ ...sound, host: await sound.restartHost() }).host,
+    }),
   },
   'release.pristine': {
     'leaves it in the pod': withHost(() => ({ release: async () => {} })),
