@@ -24,12 +24,14 @@ const CILIUM_ONLY: Readonly<Record<string, number>> = {
 
 /** What only a card with a control plane has to show. */
 const OCTEON_ONLY: Readonly<Record<string, number>> = {
-  '^the doctor, (before|hung)$': 2,
-  '^the doctor, after octep_cp_agent (was killed|did not get over a reset|hung and was killed)$': 3,
-  '^the doctor, after the PCI link was reset$': 1,
-  '^a new pod comes after octep_cp_agent (was killed|did not get over a reset|hung and was killed)$': 3,
-  '^a new pod comes after the PCI link was reset$': 1,
-  '^ping v[46] .* while octep_cp_agent (is killed|hangs)$': 12,
+  '^the doctor, (before|standstill|hanging)$': 3,
+  '^the doctor, after octep_cp_agent (was killed|did not get over a reset|hung)$': 3,
+  '^the doctor, after (the PCI link was reset|everything on the DPU had stood still)$': 2,
+  '^a new pod comes after octep_cp_agent (was killed|did not get over a reset|hung)$': 3,
+  '^a new pod comes after (the PCI link was reset|everything on the DPU had stood still)$': 2,
+  '^standstill: (the host gives the card up|STATUS says that there is no network)$': 2,
+  '^ping v[46] .* while octep_cp_agent (is killed|hangs, and the host does not look any more)$': 12,
+  '^ping v[46] .* while everything on the DPU stands still$': 6,
   '^ping v[46] .* while the host resets the PCI link( and octep_cp_agent does not get over it)?$': 12,
 }
 
@@ -59,7 +61,8 @@ test.skipIf(needsRoot).each([
       for (const [name, count] of Object.entries(OCTEON_ONLY))
         expect(shown(new RegExp(name)), name).toHaveLength(hardware === 'octeon' ? count : 0)
       if (hardware === 'octeon') {
-        expect(checks.get('the doctor, hung')).toMatch(/Missed \d+ heartbeats/)
+        expect(checks.get('the doctor, standstill')).toMatch(/Missed \d+ heartbeats/)
+        expect(checks.get('the doctor, after octep_cp_agent hung')).toContain('its loop has stood still for 5 s')
         expect(checks.get('the doctor, after octep_cp_agent did not get over a reset')).toContain('could not set up PCI link 0 again')
       }
       if (adapter === 'cilium') {

@@ -52,6 +52,8 @@ export interface AgentCommandLine {
   readonly dpi: string | undefined
   /** Packet interfaces of its own. */
   readonly sdpRvu: readonly string[]
+  /** Pause of its loop in each turn, milliseconds, as the agent takes it: 1 for anything that is no number above 0. */
+  readonly pollMs: number
 }
 
 /** Reads the command line of a process; undefined if it is none of a control agent. An interpreter or `stdbuf` may stand in front. */
@@ -61,9 +63,17 @@ export function parseAgentCommand(argv: readonly string[], program: string = AGE
   if (at < 0 || cfg === undefined) return undefined
   const rest = argv.slice(at + 2)
   const library = rest.slice(rest.indexOf('--') + 1)
+  const own = rest.slice(0, rest.includes('--') ? rest.indexOf('--') : undefined)
+  const poll = Math.trunc(Number(own[own.indexOf('-y') + 1] ?? ''))
   const option = (name: string): string | undefined => {
     const index = library.indexOf(name)
     return index < 0 ? undefined : library[index + 1]
   }
-  return { cfg, pem: option('--pem_dev'), dpi: option('--dpi_dev'), sdpRvu: option('--sdp_rvu_pf')?.split(',') ?? [] }
+  return {
+    cfg,
+    pem: option('--pem_dev'),
+    dpi: option('--dpi_dev'),
+    sdpRvu: option('--sdp_rvu_pf')?.split(',') ?? [],
+    pollMs: own.includes('-y') && poll > 0 ? poll : 1,
+  }
 }

@@ -14,10 +14,13 @@ export interface AdoptedAgent {
   readonly generation: AgentGeneration
 }
 
-/** What was found when something was looked at: that there is one and its command, the drivers of its functions, what it has open, its log. */
+/**
+ * What was found when something was looked at: that there is one and its command, the drivers of its functions, what it has open, its
+ * log; and over time, whether its loop goes on.
+ */
 export interface AgentFinding extends OcteonFinding {
   /** What was looked at. */
-  readonly check: 'process' | 'driver' | 'open' | 'log'
+  readonly check: 'process' | 'driver' | 'open' | 'log' | 'turns'
 }
 
 /** What was found of a control agent. */

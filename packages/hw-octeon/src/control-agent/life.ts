@@ -1,3 +1,4 @@
+import type { Machine } from '@cni-offload/linux/machine'
 import type { Clock, Logger } from '@cni-offload/sdk'
 import { aborted } from '@cni-offload/sdk/runtime'
 import { AGENT_START_MS } from './backoff.ts'
@@ -6,6 +7,7 @@ import { type AgentExit, AgentTrace, explainAgentExit } from './exit.ts'
 import { type AgentLine, parseAgentLine } from './log-line.ts'
 import { KILL_MS, STOP_MS } from './orphans.ts'
 import { AgentReadiness } from './readiness.ts'
+import { TurnWatch } from './turn-watch.ts'
 
 /** The agent waits up to {@link AGENT_START_MS} for the link; whoever is not ready by then will never be. */
 const UNREADY_MS = AGENT_START_MS + 5_000
@@ -14,6 +16,10 @@ const UNREADY_MS = AGENT_START_MS + 5_000
 export interface LifeDeps {
   readonly argv: readonly [string, ...string[]]
   readonly functions: number
+  /** The machine that it runs on. */
+  readonly machine: Machine
+  /** Pause of its loop in each turn, milliseconds. */
+  readonly pollMs: number
   readonly launch: LaunchAgent
   readonly clock: Clock
   readonly log: Logger
@@ -42,6 +48,14 @@ export async function liveAgent(deps: LifeDeps, signal: AbortSignal): Promise<Li
   const readiness = new AgentReadiness(deps.functions)
   const hopeless = Promise.withResolvers<string>()
   const watch = new UnreadyWatch(clock, (reason) => hopeless.resolve(reason))
+  let hung = false
+  const turns = new TurnWatch({
+    ...deps,
+    hangs: (reason) => {
+      hung = true
+      hopeless.resolve(reason)
+    },
+  })
   // 0: it has none yet, what it says is kept until it has.
   let pid = 0
   let readySince: number | undefined
@@ -54,10 +68,12 @@ export async function liveAgent(deps: LifeDeps, signal: AbortSignal): Promise<Li
     if (readiness.ready && readySince === undefined) {
       readySince = clock.monotonic()
       watch.stop()
+      turns.start(pid)
       deps.changed(pid, true, '')
     } else if (!readiness.ready && readySince !== undefined) {
       longest = readyMs()
       readySince = undefined
+      turns.stop()
       watch.start(() => readiness.reason)
       deps.changed(pid, false, readiness.reason)
     }
@@ -95,7 +111,9 @@ export async function liveAgent(deps: LifeDeps, signal: AbortSignal): Promise<Li
   } finally {
     over = true
     watch.stop()
-    ended = await endChild(child, deps)
+    turns.stop()
+    // One that hangs hears nothing, and the host's patience is short.
+    ended = await endChild(child, deps, hung ? [KILL] : [STOP, KILL])
   }
   return ended ? end : { ...end, lingering: child.ended }
 }
@@ -106,13 +124,20 @@ function isBad({ kind }: AgentLine): boolean {
   return kind === 'fault' || kind === 'reset-failed' || kind === 'config-error' || kind === 'skipped'
 }
 
+const STOP = { by: 'SIGINT', limitMs: STOP_MS } as const
+const KILL = { by: 'SIGKILL', limitMs: KILL_MS } as const
+
 /** Ends it in the way in which it tells the host; kills it if that takes too long. @returns whether it has ended */
-async function endChild(child: AgentChild, { clock, log }: Pick<LifeDeps, 'clock' | 'log'>): Promise<boolean> {
+async function endChild(
+  child: AgentChild,
+  { clock, log }: Pick<LifeDeps, 'clock' | 'log'>,
+  ways: readonly (typeof STOP | typeof KILL)[],
+): Promise<boolean> {
   let running = true
   const ended = child.ended.then(() => void (running = false))
   // What has ended already says so in this turn.
   await Promise.race([ended, Promise.resolve()])
-  for (const [by, limitMs] of [['SIGINT', STOP_MS] as const, ['SIGKILL', KILL_MS] as const]) {
+  for (const { by, limitMs } of ways) {
     if (!running) return true
     child.kill(by)
     const late = new AbortController()

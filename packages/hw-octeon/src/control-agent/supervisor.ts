@@ -3,7 +3,7 @@ import { OffloadError } from '@cni-offload/sdk'
 import { aborted } from '@cni-offload/sdk/runtime'
 import { restartPause } from './backoff.ts'
 import { type LaunchAgent, launchAgent } from './child.ts'
-import { AGENT_PROGRAM } from './command-line.ts'
+import { AGENT_PROGRAM, parseAgentCommand } from './command-line.ts'
 import { type AgentEvent, EventHub } from './events.ts'
 import { type LifeEnd, liveAgent } from './life.ts'
 import { endEarlierAgents } from './orphans.ts'
@@ -21,7 +21,7 @@ const WINDOW_MS = 20_000
 
 /**
  * Runs the card's control agent and keeps it running: without it the host cannot use the card, and takes its interfaces down soon after
- * its last heartbeat. An agent that ends, or hangs after the host was reset, is started again before that, as far as it depends on us; where
+ * its last heartbeat. An agent that ends or hangs, silently or after the host was reset, is started again before that, as far as it depends on us; where
  * only a person can help, it gives up and says why.
  */
 export class AgentSupervisor implements AsyncDisposable {
@@ -134,7 +134,8 @@ export class AgentSupervisor implements AsyncDisposable {
 
   async #live(signal: AbortSignal): Promise<LifeEnd> {
     const { machine, clock, log, launch } = this.#deps
-    const { argv, functions, pidFile } = this.#options
+    const { argv, program, functions, pidFile } = this.#options
+    const pollMs = parseAgentCommand(argv, program)?.pollMs ?? 1
     const began = async (pid: number): Promise<void> => {
       this.#pid = pid
       this.#standing.started()
@@ -147,7 +148,7 @@ export class AgentSupervisor implements AsyncDisposable {
     const launched: LaunchAgent = async (command, onLine) =>
       await this.#tried(`the control agent ${command[0]} cannot be started`, () => launch(command, onLine), signal)
     try {
-      const end = await liveAgent({ argv, functions, launch: launched, clock, log, began, changed }, signal)
+      const end = await liveAgent({ argv, functions, machine, pollMs, launch: launched, clock, log, began, changed }, signal)
       // One that is still there has to be found by the next supervisor.
       if (end.lingering === undefined) await this.#note(() => machine.remove(pidFile))
       return end

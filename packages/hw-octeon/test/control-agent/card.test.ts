@@ -35,7 +35,7 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
   afterEach(() => rm(folder, { recursive: true }))
 
   /** A card without an agent, and one that the backend can run for it. */
-  async function bench(mode: AgentMode = 'ok') {
+  async function bench(mode: AgentMode = 'ok', clock: Clock = systemClock) {
     await using stack = new AsyncDisposableStack()
     const card = stack.use(await FakeOcteonCard.create({ agent: 'none' }))
     const socket = join(folder, 'card.sock')
@@ -43,7 +43,7 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
     const binary = await installFakeOctepCpAgent(folder, { card: socket, mode })
     const generation = agentGeneration(agentDevices(await readInventory(card.dpu)))
     const argv = agentCommand({ generation, cfg: join(folder, 'cn106xx.cfg'), binary })
-    const deps = { machine: localMachine(), clock: systemClock, log: silentLogger }
+    const deps = { machine: localMachine(), clock, log: silentLogger }
     const options = { argv, pidFile: join(folder, 'agent.json') }
     const supervisor = stack.use(AgentSupervisor.start(deps, options, forever()))
     const owned = stack.move()
@@ -86,6 +86,61 @@ describe('the control agent of a card', { timeout: 120_000 }, () => {
     expect(await next()).toMatchObject({ kind: 'back', pid: supervisor.pid })
     expect(await watched()).toMatchObject({ kind: 'back', pid: supervisor.pid })
     expect(supervisor.pid).not.toBe(first)
+  })
+
+  it('is started again whenever it hangs, also when the host has missed its heartbeats once and does not look for them any more', async () => {
+    const impatient = generateAgentConfig({ node: 'worker-1', vfs: 8, heartbeat: { intervalMs: 1_000, missCount: 1 } })
+    await writeFile(join(folder, 'cn106xx.cfg'), formatAgentConfig(impatient))
+    // Two and a half times as fast: a hang is noticed after two seconds, when the host has missed a heartbeat.
+    const clock: Clock = {
+      ...systemClock,
+      monotonic: () => systemClock.monotonic() * 2.5,
+      sleep: (ms, signal) => systemClock.sleep(ms / 2.5, signal),
+    }
+    await using made = await bench('ok', clock)
+    const { card, supervisor } = made
+    await supervisor.ready(forever())
+    await card.host.run(['modprobe', 'octeon_ep'], forever())
+    await card.host.write('/sys/bus/pci/drivers_probe', '0000:01:00.0')
+    const missed = async (): Promise<number> =>
+      (await card.host.run(['dmesg'], forever())).stdout.match(/Missed 1 heartbeats/g)?.length ?? 0
+    const next = reader(supervisor.events(forever()))
+    for (const _time of ['first', 'second']) {
+      const hanging = supervisor.pid ?? 0
+      process.kill(hanging, 'SIGSTOP')
+      expect(await next()).toEqual({ kind: 'lost', reason: 'the control agent is gone: it hangs: its loop has stood still for 5 s' })
+      expect(await next()).toMatchObject({ kind: 'back', pid: supervisor.pid })
+      expect(supervisor.pid).not.toBe(hanging)
+      expect(await missed()).toBe(1)
+    }
+  })
+
+  it('that somebody else runs is lost when it hangs, and back when it goes on', async () => {
+    await using card = await FakeOcteonCard.create({ agent: 'none' })
+    const generation = agentGeneration(agentDevices(await readInventory(card.dpu)))
+    let turns = 0
+    const argv = ['octep_cp_agent', '/c.cfg', '--', ...generation.options]
+    using session = card.startAgent({ pid: 2_000_000_001, argv, startTicks: 1, turns: () => turns })
+    for (const address of generation.vfio) session.open(address)
+    let at = 0
+    const stop = new AbortController()
+    const sleep = async (ms: number): Promise<void> => {
+      at += ms
+      if (at > 60_000) stop.abort()
+    }
+    const clock: Clock = { now: () => at, monotonic: () => at, sleep }
+    const next = reader<AgentEvent>(
+      watchAgent({ machine: card.dpu, clock, log: silentLogger }, { unit: 'cp.service', generation }, stop.signal),
+    )
+    expect(await next()).toMatchObject({ kind: 'ready' })
+    expect(await next()).toEqual({
+      kind: 'lost',
+      reason:
+        'process 2000000001: it hangs: its loop has stood still for 5 s: systemctl kill --signal=SIGKILL cp.service, which starts it again',
+    })
+    expect(at).toBe(5_000)
+    turns += 1_000
+    expect(await next()).toMatchObject({ kind: 'back' })
   })
 
   it('is healthy where all is as it should be, and else says what is not', async () => {

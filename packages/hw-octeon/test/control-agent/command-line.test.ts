@@ -34,11 +34,11 @@ describe('agentCommand', () => {
 
 describe('parseAgentCommand', () => {
   it('reads what agentCommand makes, whatever starts it', () => {
-    const read = { cfg: '/run/c.cfg', pem: '0001:00:10.0', dpi: undefined, sdpRvu: ['0002:18:00.0', '0002:19:00.0'] }
+    const read = { cfg: '/run/c.cfg', pem: '0001:00:10.0', dpi: undefined, sdpRvu: ['0002:18:00.0', '0002:19:00.0'], pollMs: 2 }
     const argv = agentCommand({ generation, cfg: '/run/c.cfg', pollMs: 2 })
     expect(parseAgentCommand(argv)).toEqual(read)
     expect(parseAgentCommand(['/usr/bin/node', ...argv])).toEqual(read)
-    expect(parseAgentCommand(agentCommand({ generation, cfg: '/run/c.cfg', stdbuf: '/usr/bin/stdbuf' }))).toEqual(read)
+    expect(parseAgentCommand(agentCommand({ generation, cfg: '/run/c.cfg', stdbuf: '/usr/bin/stdbuf' }))).toEqual({ ...read, pollMs: 1 })
   })
 
   it.each([[[]], [['octep_cp_agent']], [['/bin/sh', '-c', 'octep_cp_agent /c.cfg']], [['vim', '/etc/octep_cp_agent.cfg', 'x']]])(
@@ -52,6 +52,17 @@ describe('parseAgentCommand', () => {
       pem: undefined,
       dpi: undefined,
       sdpRvu: [],
+      pollMs: 1,
     })
+    for (const [value, pollMs] of [
+      ['7', 7],
+      ['0', 1],
+      ['-3', 1],
+      ['x', 1],
+      ['2.9', 2],
+    ] as const)
+      expect(parseAgentCommand(['octep_cp_agent', 'c.cfg', '-y', value])?.pollMs).toBe(pollMs)
+    // Behind the two dashes it is the library's.
+    expect(parseAgentCommand(['octep_cp_agent', 'c.cfg', '--', '-y', '9'])?.pollMs).toBe(1)
   })
 })

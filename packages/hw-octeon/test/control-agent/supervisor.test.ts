@@ -140,6 +140,51 @@ describe('AgentSupervisor', () => {
     await listening
   })
 
+  it('kills an agent whose loop stands still, without asking it first, and starts another', async () => {
+    const { agent, clock, kinds, events, pauses, stop, files, record } = supervised()
+    const turns = (count: number): unknown => files.set('/proc/100/status', `Name:\tx\nvoluntary_ctxt_switches:\t${count}\n`)
+    const second = async (): Promise<void> => {
+      await pauses(1_000)
+      clock.advance(1_000)
+    }
+    turns(0)
+    const hanging = await agent(1)
+    hanging.say(READY)
+    for (let count = 1; count <= 10; count += 1) {
+      await second()
+      turns(count * 1_000)
+    }
+    await second()
+    expect(hanging.signals).toEqual([])
+    for (let count = 1; count <= 5; count += 1) await second()
+    await vi.waitFor(() => expect(hanging.signals).toEqual(['SIGKILL']))
+    hanging.end({ exitSignal: 'SIGKILL' })
+    await pauses(250)
+    const reasons = ['the control agent is gone: it hangs: its loop has stood still for 5 s']
+    await record(expect.objectContaining({ state: 'waiting', reasons }))
+    expect(events.at(-1)).toEqual({ kind: 'lost', reason: reasons[0] })
+    clock.advance(250)
+    const next = await agent(2)
+    next.say(READY)
+    await kinds('ready', 'lost', 'back')
+    stop.abort()
+    next.end({ exitCode: 0 })
+  })
+
+  it('leaves the time that it needs to an agent that is not ready', async () => {
+    const { agent, clock, pauses, stop, files } = supervised()
+    files.set('/proc/100/status', 'voluntary_ctxt_switches:\t1\n')
+    const only = await agent(1)
+    only.say(READY)
+    await pauses(1_000)
+    only.say(UNREADY)
+    await pauses(15_000)
+    clock.advance(14_000)
+    expect(only.signals).toEqual([])
+    stop.abort()
+    only.end({ exitCode: 0 })
+  })
+
   it('waits for one of an earlier run that hangs in the kernel', async () => {
     const { machine, files } = emptyMachine()
     const left = new Set(['150'])

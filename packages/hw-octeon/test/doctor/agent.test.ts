@@ -134,6 +134,29 @@ describe('the doctor of a control agent', { timeout: 60_000 }, () => {
     expect((await look(machine))['octeon.dpu.agent']).toMatchObject({ state: 'ok' })
   })
 
+  it('says that it hangs, and takes no more time than it has to', async () => {
+    const machine = machineWithAgent()
+    let at = 0
+    const pass = async (perMs: number, argv: readonly string[] = []): Promise<unknown> => {
+      run(machine, 4242, ['octep_cp_agent', CFG, ...argv, '--', ...OPTIONS])
+      const shown = (): unknown => machine.files.set('/proc/4242/status', `voluntary_ctxt_switches:\t${Math.floor(at * perMs)}\n`)
+      shown()
+      const began = at
+      const sleep = async (ms: number): Promise<void> => {
+        at += ms
+        shown()
+      }
+      const clock = { now: () => at, monotonic: () => at, sleep }
+      const { state, seen } = (await look(machine, { clock }))['octeon.dpu.agent-turns'] ?? {}
+      return [state, seen, at - began]
+    }
+    expect(await pass(1)).toEqual(['ok', 'process 4242 takes its turns', 100])
+    expect(await pass(0)).toEqual(['fail', 'process 4242 has taken 0 turns of its loop in 2 s, where 20 are few', 2_000])
+    // By its timer alone.
+    expect(await pass(0.001)).toEqual(['fail', 'process 4242 has taken 2 turns of its loop in 2 s, where 20 are few', 2_000])
+    expect(await pass(0.001, ['-y', '1000'])).toEqual(['ok', 'process 4242 takes its turns', expect.any(Number)])
+  })
+
   it('says which functions it has not open', async () => {
     const machine = machineWithAgent()
     machine.links.delete('/proc/4242/fd/4')

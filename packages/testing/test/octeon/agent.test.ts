@@ -206,6 +206,19 @@ describe('a fake octep_cp_agent', { timeout: 120_000 }, () => {
     await expect(card.dpu.list(`/proc/${pid}`)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
+  it('sleeps in each turn of its loop, whatever else it has to do', async () => {
+    await using bench = await served()
+    const { card, socket } = bench
+    const quiet = join(folder, 'quiet.cfg')
+    await writeFile(quiet, CFG.replace('hb_interval = 50', 'hb_interval = 15000'))
+    await using agent = await start([quiet, ...GEN3], { card: socket })
+    await ready(agent)
+    const turns = async (): Promise<number> =>
+      Number(/^voluntary_ctxt_switches:\t(\d+)$/m.exec(await card.dpu.read(`/proc/${agent.child.pid}/status`))?.[1])
+    const before = await turns()
+    await expect.poll(turns, { timeout: 10_000 }).toBeGreaterThan(before + 100)
+  })
+
   it('leaves the host believing that it is ready when it is killed, until heartbeats are missed', async () => {
     await using bench = await served({ hostDriver: 'out-of-tree' })
     const { card, socket } = bench

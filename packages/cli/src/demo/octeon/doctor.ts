@@ -7,11 +7,11 @@ import type { LabCard, LabNode } from '../../lab/model.ts'
 import type { DemoCheck } from '../report.ts'
 import { recordOf } from './control-agent.ts'
 
-/** What the doctor finds on both sides of a card. */
-export async function examine(node: LabNode, card: LabCard): Promise<readonly CheckResult[]> {
+/** What the doctor finds on both sides of a card; on the host's only while nothing on the DPU answers. */
+export async function examine(node: LabNode, card: LabCard, both: boolean = true): Promise<readonly CheckResult[]> {
   await using host = await connectFakeOcteonMachine(card.socket, 'host')
   await using dpu = await connectDpu(card.socket, node.dir)
-  const sides = [octeonHostChecks(host, {}), octeonDpuChecks(dpu, { agentRecord: recordOf(node) })]
+  const sides = [octeonHostChecks(host, {}), ...(both ? [octeonDpuChecks(dpu, { agentRecord: recordOf(node) })] : [])]
   return (await Promise.all(sides.map((checks) => runChecks(checks, { signal: AbortSignal.timeout(60_000) })))).flat()
 }
 

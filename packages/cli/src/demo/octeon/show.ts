@@ -10,6 +10,8 @@ import { type Diagnosis, diagnosed, examine, warnings } from './doctor.ts'
 const NEWCOMER = 'late'
 const SUPERVISOR = 'octeon.dpu.agent-supervisor'
 const HEARTBEATS = 'octeon.host.heartbeats'
+const TURNS = 'octeon.dpu.agent-turns'
+const MISSED = /Missed \d+ heartbeats/
 
 /** What happens to the card is shown with. */
 interface CardStage extends Stage {
@@ -56,18 +58,24 @@ const DISTURBANCES: readonly Disturbance[] = [
     },
   },
   {
-    what: 'octep_cp_agent hangs',
-    after: 'octep_cp_agent hung and was killed',
-    happens: async (stage) => await hung(stage),
-    // What the host's driver has missed it has missed, until it is loaded anew.
-    doctor: { named: [HEARTBEATS], told: told(/ended by SIGKILL$/) },
+    what: 'everything on the DPU stands still',
+    after: 'everything on the DPU had stood still',
+    happens: async (stage) => await standstill(stage),
+    // What the host's driver has missed it has missed, and it looks no longer until it is loaded anew.
+    doctor: { named: [HEARTBEATS], told: { id: HEARTBEATS, text: MISSED } },
+  },
+  {
+    what: 'octep_cp_agent hangs, and the host does not look any more',
+    after: 'octep_cp_agent hung',
+    happens: async (stage) => await hang(stage),
+    doctor: { named: [HEARTBEATS], told: told(/without it: the control agent is gone: it hangs: its loop has stood still for 5 s$/) },
   },
 ]
 
 /**
  * What can happen to the control plane of a card, in the middle of traffic: it is killed, the host resets the PCI link and it gets over
- * that or does not, and it hangs until the host gives it up. Pods must not notice any of it, new ones come when it is back, and the doctor
- * says what has happened, and nothing else.
+ * that or does not, the whole DPU stands still until the host gives the card up, and it hangs when the host's driver looks no longer. Pods
+ * must not notice any of it, new ones come when it is back, and the doctor says what has happened, and nothing else.
  */
 export async function showOcteon(stage: Stage): Promise<void> {
   const node = stage.lab.node(1)
@@ -113,18 +121,34 @@ async function perst(stage: CardStage, comesBack: boolean): Promise<void> {
   await card.perst(comesBack)
 }
 
-async function hung(stage: CardStage): Promise<number> {
+/** The agent that looks after octep_cp_agent stands still as well, so that only the host can notice. @returns milliseconds of the standstill */
+async function standstill(stage: CardStage): Promise<number> {
+  const { node, card, report, usual } = stage
+  const { pid: daemon } = node.agent
+  if (daemon === null) throw new OffloadError('NOT_FOUND', `${node.name}: its DPU daemon does not run`)
+  const stopped = [daemon, await controlAgentPid(node)]
+  for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+  try {
+    const missed: Diagnosis = { named: [HEARTBEATS, 'octeon.host.link'], told: { id: HEARTBEATS, text: MISSED } }
+    const ms = await until('the host gives the card up', async () =>
+      (await examine(node, card, false)).some(({ id, state }) => id === HEARTBEATS && state === 'fail'),
+    )
+    report({ name: 'standstill: the host gives the card up', ok: true, seen: `after ${(ms / 1000).toFixed(1)} s` })
+    report(diagnosed('the doctor, standstill', await examine(node, card, false), missed, usual))
+    const exitCode = await status(stage)
+    report({ name: 'standstill: STATUS says that there is no network', ok: exitCode !== 0, seen: `exit code ${exitCode}` })
+    return ms
+  } finally {
+    for (const pid of stopped.toReversed()) process.kill(pid, 'SIGCONT')
+  }
+}
+
+async function hang(stage: CardStage): Promise<number> {
   const { node, card, report, usual } = stage
   return await another(node, async (pid) => {
     process.kill(pid, 'SIGSTOP')
-    try {
-      const ms = await until('the host gives the card up', async () => (await status(stage)) !== 0)
-      report({ name: 'hung: the host says that it has no card', ok: true, seen: `after ${(ms / 1000).toFixed(1)} s` })
-      const missed: Diagnosis = { named: [HEARTBEATS, 'octeon.host.link'], told: { id: HEARTBEATS, text: /Missed \d+ heartbeats/ } }
-      report(diagnosed('the doctor, hung', await examine(node, card), missed, usual))
-    } finally {
-      process.kill(pid, 'SIGKILL')
-    }
+    const hanging: Diagnosis = { named: [HEARTBEATS, TURNS], told: { id: TURNS, text: /: it hangs: / } }
+    report(diagnosed('the doctor, hanging', await examine(node, card), hanging, usual))
   })
 }
 

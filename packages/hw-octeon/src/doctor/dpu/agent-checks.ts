@@ -1,4 +1,5 @@
 import type { Machine } from '@cni-offload/linux/machine'
+import { type Clock, systemClock } from '@cni-offload/sdk'
 import { parseAgentCommand } from '../../control-agent/command-line.ts'
 import { type AgentGeneration, type AgentSdk, agentDevices, agentGeneration, outOfTreeLoaded } from '../../control-agent/generation.ts'
 import type { ProcessEntry } from '../../control-agent/process-table.ts'
@@ -7,12 +8,15 @@ import { fine, type OcteonCheck } from '../finding.ts'
 import { configFinding } from './agent-config.ts'
 import { journalFinding, logFinding } from './agent-log.ts'
 import { deviceFinding, findAgents, processFinding } from './agent-process.ts'
+import { turnFinding } from './agent-turns.ts'
 import { hugepageFinding } from './hugepages.ts'
 import { supervisorFinding } from './supervisor.ts'
 import { vfioFinding } from './vfio.ts'
 
 /** What is expected of the control agent. */
 export interface AgentExpectations {
+  /** Time. @defaultValue that of the machine */
+  readonly clock?: Clock | undefined
   /** Its release. @defaultValue the one that fits the firmware */
   readonly sdk?: AgentSdk | 'auto' | undefined
   /** Its configuration. @defaultValue the one that it was started with */
@@ -76,6 +80,12 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
       title: 'the control agent has its functions open',
       after: [AGENT],
       run: async () => await deviceFinding(machine, await agents(), (await generation()).vfio),
+    },
+    {
+      id: 'octeon.dpu.agent-turns',
+      title: 'the control agent does not hang',
+      after: [AGENT],
+      run: async (signal) => await turnFinding(machine, await agents(), expected.clock ?? systemClock, signal),
     },
     expected.agentRecord === undefined ? logCheck(machine, expected) : supervisorCheck(machine, expected.agentRecord),
     {

@@ -73,10 +73,10 @@ export class FakeAgent {
     if (mode === 'crash') process.kill(process.pid, 'SIGSEGV')
     link.onPerst((comesBack) => void this.#perst(file, link, comesBack))
     if (mode === 'zombie' && card === undefined) await this.#perst(file, link, false)
-    // A timer keeps it alive also where it has no heartbeat.
-    const alive = setInterval(() => {}, 60_000)
+    // Its loop, of which there is nothing to be seen but that it sleeps in each turn.
+    const loop = setInterval(() => {}, args.yieldMs)
     await interrupted
-    clearInterval(alive)
+    clearInterval(loop)
     clearInterval(this.#heartbeat)
     this.#out.app('APP: Program quitting.')
     await this.#setReady(link, false)

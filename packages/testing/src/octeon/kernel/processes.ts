@@ -1,4 +1,4 @@
-import { type Entries, type Entry, folder, link, readable } from '../tree/entry.ts'
+import { type Awaitable, type Entries, type Entry, folder, link, readable } from '../tree/entry.ts'
 
 /** Length to which the kernel cuts the name of a process. */
 const COMM_LIMIT = 15
@@ -11,6 +11,8 @@ export interface FakeProcess {
   readonly argv: readonly string[]
   /** When it was started, in clock ticks since boot. */
   readonly startTicks: number
+  /** How often it has gone to sleep, by itself. @defaultValue a thousand times a second, as a control agent does */
+  readonly turns?: () => Awaitable<number>
   /** Files that it has open beside its standard streams. */
   readonly files: () => readonly string[]
   /** Does what a signal does; undefined if nobody can send it one. */
@@ -44,7 +46,7 @@ export class ProcessTable {
   }
 }
 
-function processFolder({ pid, argv, startTicks, files }: FakeProcess): Entry {
+function processFolder({ pid, argv, startTicks, files, turns = () => Math.floor(performance.now()) }: FakeProcess): Entry {
   const comm = (argv[0]?.split('/').at(-1) ?? '').slice(0, COMM_LIMIT)
   const zeros = (count: number): string => Array.from({ length: count }, () => '0').join(' ')
   return folder(() => ({
@@ -52,7 +54,12 @@ function processFolder({ pid, argv, startTicks, files }: FakeProcess): Entry {
     cmdline: readable(argv.map((word) => `${word}\0`).join('')),
     // The start time is the 22nd field.
     stat: readable(`${pid} (${comm}) S 1 ${pid} ${pid} ${zeros(15)} ${startTicks} ${zeros(30)}\n`),
-    status: readable(`Name:\t${comm}\nState:\tS (sleeping)\nTgid:\t${pid}\nPid:\t${pid}\nPPid:\t1\nUid:\t0\t0\t0\t0\n`),
+    status: readable(async () =>
+      [
+        `Name:\t${comm}\nState:\tS (sleeping)\nTgid:\t${pid}\nPid:\t${pid}\nPPid:\t1\nUid:\t0\t0\t0\t0\n`,
+        `voluntary_ctxt_switches:\t${await turns()}\nnonvoluntary_ctxt_switches:\t0\n`,
+      ].join(''),
+    ),
     fd: folder(() => Object.fromEntries(['/dev/null', '/dev/null', '/dev/null', ...files()].map((file, fd) => [String(fd), link(file)]))),
   }))
 }

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import type { FakeOcteonCard } from '../card.ts'
 import type { AgentConfig } from '../wire/agent-config.ts'
@@ -21,6 +22,11 @@ const wireConfig: z.ZodType<WireConfig> = z.object({
 })
 
 const started = z.tuple([z.object({ pid: z.int(), argv: z.array(z.string()), startTicks: z.int() })])
+
+/** How often a process of this machine has gone to sleep: the fake agent is one. */
+async function turnsOf(pid: number): Promise<number> {
+  return Number(/^voluntary_ctxt_switches:\s*(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1])
+}
 
 /** The control agent at the other end of a connection, if that is what is there; it is dead when the connection ends. */
 export class AgentPeer implements Disposable {
@@ -53,7 +59,7 @@ export class AgentPeer implements Disposable {
 
   #started({ pid, argv, startTicks }: z.infer<typeof started>[0]): { readonly model: string } {
     const kill = (signal: NodeJS.Signals): void => void process.kill(pid, signal)
-    this.#session = this.#held.use(this.#card.startAgent({ pid, argv, startTicks, kill }))
+    this.#session = this.#held.use(this.#card.startAgent({ pid, argv, startTicks, kill, turns: () => turnsOf(pid) }))
     this.#held.use(this.#card.control.onPerst(this.#perst))
     return { model: this.#card.model }
   }
