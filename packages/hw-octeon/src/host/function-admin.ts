@@ -29,6 +29,9 @@ import type { FunctionState } from './functions.ts'
  */
 const TRIED: readonly VfAdminSetting[] = ['vlan', 'rate', 'spoofCheck', 'trust', 'linkState']
 
+/** The function whose settings are meant; its interface does not matter. */
+type OwnEnd = Pick<FunctionEnd, 'vf' | 'pciAddress'>
+
 /** With what {@link FunctionAdmin} works. */
 export interface FunctionAdminDeps {
   /** Kernel access. */
@@ -88,7 +91,7 @@ export class FunctionAdmin {
    * @param admin - what can be made
    * @throws OffloadError HARDWARE_FAILURE, IO_FAILURE
    */
-  async configure(pf: PciDevice, end: FunctionEnd, settings: VfAdminSettings, admin: readonly VfAdminSetting[]): Promise<void> {
+  async configure(pf: PciDevice, end: OwnEnd, settings: VfAdminSettings, admin: readonly VfAdminSetting[]): Promise<void> {
     const beyond = askedVfSettings(settings).filter((setting) => !admin.includes(setting))
     if (beyond.length > 0)
       throw new OffloadError(
@@ -105,14 +108,14 @@ export class FunctionAdmin {
   }
 
   /** What is not as it is wanted, as readable phrases. @throws OffloadError HARDWARE_FAILURE */
-  async deviations(pf: PciDevice, end: FunctionEnd, settings: VfAdminSettings): Promise<string[]> {
+  async deviations(pf: PciDevice, end: OwnEnd, settings: VfAdminSettings): Promise<string[]> {
     const now = await this.#read(this.#place(pf, end.vf), end)
     const fields = Object.keys(unmetVfSettings(now, settings)) as (keyof VfAdminSettings)[]
     return fields.map((field) => `${field} is ${JSON.stringify(now[field]) ?? 'not told'} instead of ${JSON.stringify(settings[field])}`)
   }
 
   /** Brings back what was before the first change; nothing is looked at where nothing was changed. @throws OffloadError HARDWARE_FAILURE, IO_FAILURE */
-  async restore(pf: PciDevice, end: FunctionEnd): Promise<void> {
+  async restore(pf: PciDevice, end: OwnEnd): Promise<void> {
     const { book } = this.#deps
     const before = book.settingsBefore(addressOf(end))
     if (before === undefined) return
@@ -121,7 +124,7 @@ export class FunctionAdmin {
     await book.isAsBefore(addressOf(end))
   }
 
-  async #make(place: VfPlace, end: FunctionEnd, wish: VfAdminSettings): Promise<void> {
+  async #make(place: VfPlace, end: OwnEnd, wish: VfAdminSettings): Promise<void> {
     const outcomes = await setVfAndReadBack(place, wish)
     const not = [...outcomes].flatMap(([setting, outcome]) => {
       if (outcome === 'set') return []
@@ -130,7 +133,7 @@ export class FunctionAdmin {
     if (not.length > 0) throw new OffloadError('HARDWARE_FAILURE', `${this.#name(end)} was not set by ${place.pf}: ${not.join('; ')}`)
   }
 
-  async #read(place: VfPlace, end: FunctionEnd): Promise<VfAdmin> {
+  async #read(place: VfPlace, end: OwnEnd): Promise<VfAdmin> {
     return await readVf(place).catch((error: unknown) => {
       throw new OffloadError('HARDWARE_FAILURE', `${this.#name(end)}: ${OffloadError.from(error).message}`, { cause: error })
     })
@@ -164,9 +167,9 @@ export class FunctionAdmin {
     )
   }
 
-  #name({ vf, pciAddress }: FunctionEnd): string {
+  #name({ vf, pciAddress }: OwnEnd): string {
     return `function ${formatVfId(vf)} (${pciAddress ?? 'no PCI address'})`
   }
 }
 
-const addressOf = ({ pciAddress }: FunctionEnd): string => pciAddress ?? ''
+const addressOf = ({ pciAddress }: OwnEnd): string => pciAddress ?? ''
