@@ -379,6 +379,15 @@ export const adapterMutants: Readonly<Record<string, Readonly<Record<string, Mut
       },
     })),
   },
+  'request.host-enforces': {
+    'asks every host': answering((result) => ({ ...result, vf: { vlan: { id: 100, qos: 0, protocol: '802.1q' } } })),
+    'asks for all where something is enforced': broken((adapter) => ({
+      attach: async (req, ctx) => ({
+        ...(await adapter.attach(req, ctx)),
+        ...(req.hostEnforces === undefined ? {} : { vf: { trust: false, linkState: 'auto' as const } }),
+      }),
+    })),
+  },
   'abort.refused': {
     'ignores the signal': broken((adapter) => ({ attach: (req) => adapter.attach(req, unaborted()) })),
   },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type AttachResult, OffloadError, silentLogger } from '@cni-offload/sdk'
+import { askedVfSettings, type AttachResult, OffloadError, silentLogger, type VfAdminSetting } from '@cni-offload/sdk'
 import { CaseSkipped, type ComplianceCase } from '../../kit/case.ts'
 import { abortedContext, assertRefused, together } from '../../kit/expect.ts'
 import type { AdapterFixture } from '../fixture.ts'
@@ -11,6 +11,9 @@ import { assertReach, assertUnique, range } from './support.ts'
 const ABORT_TURNS = [0, 1, 2, 3, 5, 8, 13, 21]
 
 const HOST_IPAM: Pick<AttachResult, 'ips' | 'routes' | 'dns'> = { ips: [{ address: '198.51.100.7/24' }], routes: [], dns: {} }
+
+/** What hosts are able to enforce: one of before, and two whose drivers make different settings. */
+const HOSTS: readonly (readonly VfAdminSetting[])[] = [[], ['mac', 'vlan'], ['rate', 'spoofCheck', 'trust', 'linkState']]
 
 /** Attaches with a wish that the adapter may refuse; undefined if it did. Ignoring the wish is what the caller looks for. */
 async function attachOrRefuse(session: Session, index: number, wish: Parameters<Session['connect']>[1]): Promise<AttachResult | undefined> {
@@ -73,6 +76,19 @@ export const requestCases: readonly ComplianceCase<AdapterFixture>[] = [
         const untagged = await session.connect(1)
         if (untagged.ips.length === 0) throw new CaseSkipped('the network assigns no addresses')
         await assertReach(session, 0, addressesOf(untagged), false)
+      }),
+  },
+  {
+    id: 'request.host-enforces',
+    title: "the host's physical function is asked for nothing that hostEnforces does not name",
+    run: (fixture) =>
+      inSession(fixture, async (session) => {
+        for (const hostEnforces of HOSTS) {
+          const { vf } = await session.attach(0, hostEnforces.length === 0 ? {} : { hostEnforces })
+          const beyond = askedVfSettings(vf).filter((setting) => !hostEnforces.includes(setting))
+          assert.deepEqual(beyond, [], `asked of a host that enforces ${hostEnforces.join(', ') || 'nothing'}`)
+          await session.detach(0)
+        }
       }),
   },
   {
