@@ -101,7 +101,7 @@ describe('settings of VFs, the physical function having carrier', () => {
     const onVf = async (index: number): Promise<void> =>
       await card.net.apply(OWN_NETNS, [{ op: 'link.set', dev: card.end(index).name, mac }])
     await setVfAndReadBack(card.place(0), { mac })
-    await assert.rejects(onVf(0), { code: 'KERNEL_REFUSED', message: /EADDRNOTAVAIL/ })
+    await assert.rejects(onVf(0), { code: 'KERNEL_REFUSED', message: /EADDRNOTAVAIL/, hint: /physical function has set/ })
     await onVf(4)
     assert.deepEqual([...(await setVfAndReadBack(card.place(4), { mac }))], [['mac', 'set']])
     assert.equal((await card.net.link(OWN_NETNS, card.end(4).name))?.mac, mac)

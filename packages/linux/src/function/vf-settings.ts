@@ -42,9 +42,10 @@ export async function setVfAndReadBack(place: VfPlace, wish: VfAdminSettings): P
 
 /**
  * Which settings of a VF its driver really makes: each is set to something that it is not, read back, and set back. Only for a VF that nobody
- * uses.
+ * uses. The physical function should have carrier: without it some drivers refuse rates.
  *
- * @param of - those to try. A MAC address that was set cannot be taken back by every driver. @defaultValue all
+ * @param of - those to try. A MAC address that was set cannot be taken back by every driver: the VF is bound to
+ * the one that it had. @defaultValue all
  * @throws OffloadError NOT_FOUND as {@link setVfAndReadBack}; HARDWARE_FAILURE if a VF could not be brought back to what it was
  */
 export async function probeVfSettings(
@@ -56,7 +57,7 @@ export async function probeVfSettings(
     mac: before.mac === PROBE_MAC ? OTHER_PROBE_MAC : PROBE_MAC,
     vlan: { id: before.vlan.id === 1 ? 2 : 1, qos: 0, protocol: '802.1q' },
     minTxRate: 0,
-    maxTxRate: before.maxTxRate === 1_000 ? 2_000 : 1_000,
+    maxTxRate: before.maxTxRate === PROBE_RATE ? 2 * PROBE_RATE : PROBE_RATE,
     spoofCheck: before.spoofCheck !== true,
     trust: before.trust !== true,
     linkState: before.linkState === 'disable' ? 'enable' : 'disable',
@@ -73,6 +74,8 @@ export async function probeVfSettings(
   return outcomes
 }
 
+/** Mbit/s. Drivers refuse more than the link carries at the moment. */
+const PROBE_RATE = 100
 const PROBE_MAC = '02:00:00:00:00:01'
 const OTHER_PROBE_MAC = '02:00:00:00:00:02'
 

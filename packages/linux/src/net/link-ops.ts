@@ -28,12 +28,20 @@ const masterIndex = (session: NetSession, master: string | null | undefined): { 
 const present = (settings: { [Key in keyof LinkSettings]: LinkSettings[Key] | undefined }): LinkSettings =>
   Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
 
+const MAC_HINT =
+  'It must not be a multicast one. A VF takes no other than the one that its physical function has set (`ip link show PF`); 00:00:00:00:00:00 there lets it choose again.'
+
 /** `link.set`. */
 export function linkSet(session: NetSession, op: OpOf<'link.set'>): void {
   const { name, mac, mtu, up, alias, traits } = op
   const index = session.index(op.dev)
   if (op.altNames === false && removeAltNames(session.socket, index)) session.forget()
-  setLink(session.socket, index, { ...present({ name, mac, mtu, up, alias, traits }), ...masterIndex(session, op.master) })
+  try {
+    setLink(session.socket, index, { ...present({ name, mac, mtu, up, alias, traits }), ...masterIndex(session, op.master) })
+  } catch (error) {
+    if (mac === undefined || errnoOf(error) !== constants.errno.EADDRNOTAVAIL) throw error
+    throw new NetFailure('KERNEL_REFUSED', `its driver does not take mac = ${mac} (EADDRNOTAVAIL)`, MAC_HINT)
+  }
   if (name !== undefined) session.forget()
 }
 

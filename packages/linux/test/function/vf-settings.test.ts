@@ -63,6 +63,26 @@ describe('settings of a VF', () => {
     expect(driver.admin).toEqual(PRISTINE)
   })
 
+  it('are tried with a rate that a slow link carries, also where that is the limit already', async () => {
+    const driver = new Driver(() => 'does')
+    const tried: (number | undefined)[] = []
+    const net: VfPlace['net'] = {
+      ...driver.place.net,
+      async apply(netns, ops) {
+        const rates = ops.flatMap((op) => (op.op === 'vf.set' ? [op.settings.maxTxRate] : []))
+        if (rates.some((rate) => rate !== undefined && rate > 1000)) throw new OffloadError('KERNEL_REFUSED', 'vf.set: EINVAL')
+        tried.push(...rates)
+        await driver.place.net.apply(netns, ops)
+      },
+    }
+    for (const maxTxRate of [0, 100, 1000]) {
+      driver.admin = { ...PRISTINE, maxTxRate }
+      expect(await probeVfSettings({ ...driver.place, net }, ['rate'])).toEqual(new Map([['rate', 'set']]))
+      expect(driver.admin.maxTxRate).toBe(maxTxRate)
+    }
+    expect(tried).toEqual([100, 0, 200, 100, 100, 1000])
+  })
+
   it('are tried as far as that is wanted', async () => {
     const tried: string[] = []
     const driver = new Driver((setting) => {

@@ -76,6 +76,16 @@ describe.skipIf(unprivileged)('links (needs root for network namespaces)', () =>
     expect((await lab.net.links(a)).map(({ name }) => name)).toEqual(['lo'])
   })
 
+  test('take no MAC address that their driver refuses, which is told with what it may mean', async () => {
+    await lab.apply(a, { op: 'link.add-veth', dev: 'v0', mac: '02:00:00:00:00:01', peer: { name: 'v1' } })
+    await expect(lab.apply(a, { op: 'link.set', dev: 'v0', mac: '01:00:5e:00:00:01', alias: 'new' })).rejects.toMatchObject({
+      code: 'KERNEL_REFUSED',
+      message: `link.set in ${a}: v0: its driver does not take mac = 01:00:5e:00:00:01 (EADDRNOTAVAIL)`,
+      hint: expect.stringContaining('multicast'),
+    })
+    expect(await lab.net.link(a, 'v0')).toMatchObject({ mac: '02:00:00:00:00:01' })
+  })
+
   test('change exactly where asked to', async () => {
     await lab.apply(a, { op: 'link.add-veth', dev: 'v0', mac: '02:00:00:00:00:01', alias: 'old', peer: { name: 'v1' } })
     await lab.apply(a, { op: 'link.set', dev: 'v0', mac: '02:00:00:00:00:0a', mtu: 1280, alias: 'new' })
