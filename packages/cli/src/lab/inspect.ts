@@ -43,6 +43,8 @@ export interface HostView {
   readonly attachments: readonly { readonly key: AttachmentKey; readonly vf: string; readonly phase: string }[]
   /** Attachments that have the network of the host. */
   readonly fallbacks: readonly { readonly key: AttachmentKey; readonly phase: string; readonly reason: string }[]
+  /** Addresses that IPAM plugins have given on the host. */
+  readonly ipam: readonly { readonly key: AttachmentKey; readonly phase: string; readonly plugin: string }[]
   /** All VFs. */
   readonly leases: readonly { readonly vf: string; readonly state: string; readonly key?: AttachmentKey | undefined }[]
   /** What it has still to undo. */
@@ -65,6 +67,7 @@ const hostView: z.ZodType<HostView> = z.looseObject({
   state: z.string(),
   attachments: z.array(z.looseObject({ key: attachmentKeySchema, vf: z.string(), phase: z.string() })),
   fallbacks: z.array(z.looseObject({ key: attachmentKeySchema, phase: z.string(), reason: z.string() })).default([]),
+  ipam: z.array(z.looseObject({ key: attachmentKeySchema, phase: z.string(), plugin: z.string() })).default([]),
   leases: z.array(z.looseObject({ vf: z.string(), state: z.string(), key: attachmentKeySchema.optional() })),
   queue: z.array(z.looseObject({ key: attachmentKeySchema, vf: z.string() })),
 })

@@ -1,6 +1,6 @@
 import { type LinuxNet, type NetnsPath, normalizeCidr } from '@cni-offload/linux'
 import { ifPresent, type Machine, pollUntil } from '@cni-offload/linux/machine'
-import { hasDriver, type PciDevice, probeDrivers, readPciDevice, setVfCount } from '@cni-offload/linux/pci'
+import { hasDriver, type PciDevice, probeDrivers, readPciDevice, setVfCount, userspaceDriver } from '@cni-offload/linux/pci'
 import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { PF_DRIVER, VF_DRIVER } from './drivers.ts'
 import { hostFunction } from '../map/host-functions.ts'
@@ -54,8 +54,11 @@ export async function bringUp(deps: BringUpDeps, options: BringUpOptions, signal
   const pf = await ready(deps, address, options.readyMs, signal)
   const [netdev] = pf.netdevs ?? []
   if (netdev !== undefined) await openLink(deps, netdev, options.managementAddress, signal)
-  const inUse = async (vf: { readonly address: string }): Promise<string | undefined> =>
-    (await readPciDevice(machine, vf.address))?.netdevs?.length === 0 ? 'a pod' : undefined
+  const inUse = async (vf: { readonly address: string }): Promise<string | undefined> => {
+    const device = await readPciDevice(machine, vf.address)
+    if (device?.netdevs?.length === 0) return 'a pod'
+    return userspaceDriver(device?.driver) === undefined ? undefined : 'a program'
+  }
   const making = { clock, signal, inUse }
   const enabled = pf.sriov?.enabled ?? 0
   const count = options.vfs ?? (enabled > 0 ? enabled : (await vfMaximum(machine, pf, making)).count)

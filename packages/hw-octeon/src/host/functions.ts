@@ -1,8 +1,8 @@
 import type { Link, LinuxNet, NetnsPath } from '@cni-offload/linux'
 import { formatNote, type FunctionEnd, isEnd, parseNote } from '@cni-offload/linux/function'
 import type { Machine } from '@cni-offload/linux/machine'
-import { type PciDevice, readPciDevice } from '@cni-offload/linux/pci'
-import { OffloadError, type VfId } from '@cni-offload/sdk'
+import { driverOf, type PciDevice, readPciDevice, userspaceDriver } from '@cni-offload/linux/pci'
+import { OffloadError, UNKNOWN_MAC, type VfId } from '@cni-offload/sdk'
 import { VF_DRIVER, VF_MAX_MTU } from './drivers.ts'
 import type { FunctionBook, Pristine } from './function-book.ts'
 
@@ -22,9 +22,14 @@ export interface FunctionState {
   readonly maxMtu: number
   /** Whether somebody has it: its interface lies in another namespace, or another driver has the function. */
   readonly away: boolean
+  /** Driver that leaves it to a program, if it has such a one. */
+  readonly userspace: string | undefined
   /** Why it must not be leased; undefined if it may. */
   readonly trouble: string | undefined
 }
+
+/** Of a function that nobody has seen with its own driver. */
+const NO_INTERFACE = { name: '', mac: UNKNOWN_MAC, mtu: VF_MAX_MTU } as const
 
 /** With what functions are looked at. */
 export interface FunctionsDeps {
@@ -77,6 +82,7 @@ export class Functions {
         netdev: link?.name,
         maxMtu: Math.min(link?.maxMtu ?? VF_MAX_MTU, VF_MAX_MTU),
         away: device?.netdevs?.length === 0 || ![undefined, VF_DRIVER].includes(device?.driver),
+        userspace: userspaceDriver(device?.driver),
         trouble: troubleOf(device, end, links, link),
       }
     })
@@ -99,9 +105,16 @@ export class Functions {
     await this.survey(pf)
     const learnt = this.#end(link.index, link.address)
     if (learnt !== undefined) return learnt
+    // It has no interface to be brought back, and is known by its address.
+    if (await this.isForPrograms(link.address)) return { vf: this.#id(link.index), end: 'vf', pciAddress: link.address, ...NO_INTERFACE }
     throw new OffloadError('HARDWARE_FAILURE', `function ${vf.device}/${vf.index} (${link.address}): nobody knows how its interface was`, {
       hint: `It has never been seen on the host. Unbind it from its driver and bind it to ${VF_DRIVER}, then it has a new one.`,
     })
+  }
+
+  /** Whether a function has a driver that leaves it to a program. */
+  async isForPrograms(address: string): Promise<boolean> {
+    return userspaceDriver(await driverOf(this.#deps.machine, address)) !== undefined
   }
 
   async #learn(seen: readonly { readonly index: number; readonly address: string; readonly link: Link | undefined }[]): Promise<void> {
@@ -141,6 +154,8 @@ function troubleOf(
   own: Link | undefined,
 ): string | undefined {
   if (device === undefined) return 'it is not on the PCI bus'
+  // Nobody needs to have seen its interface: it has none, and is none when it is given away.
+  if (userspaceDriver(device.driver) !== undefined) return undefined
   if (device.driver !== VF_DRIVER)
     return device.driver === undefined ? 'it has no driver' : `it has the driver ${device.driver}, not ${VF_DRIVER}`
   if (device.netdevs === undefined) return `its driver ${VF_DRIVER} has made no interface for it`

@@ -11,6 +11,7 @@ import {
   type NetdevRef,
   OffloadError,
   type OpContext,
+  UNKNOWN_MAC,
   type VfAdminSetting,
   type VfAdminSettings,
   type VfId,
@@ -24,6 +25,7 @@ import { FunctionAdmin } from './function-admin.ts'
 import type { FunctionBook } from './function-book.ts'
 import { Functions, type FunctionState } from './functions.ts'
 import { LastResort } from './last-resort.ts'
+import { macsOfPrograms } from './macs-of-programs.ts'
 import { PfWatch } from './pf-watch.ts'
 
 /** Sysfs and carriers of a card whose firmware died have no event for all that is looked at. */
@@ -33,9 +35,6 @@ const WATCH_EVERY_MS = 1_000
 const REBOUND_WITHIN_MS = 5_000
 
 const LOOK_EVERY_MS = 50
-
-/** Of a function that nobody has seen on the host yet; it is not healthy. */
-const UNKNOWN_MAC = '00:00:00:00:00:00'
 
 /** What an {@link OcteonHost} is made of. */
 export interface OcteonHostDeps {
@@ -92,14 +91,17 @@ export class OcteonHost implements HostDevice {
     const pf = await this.#ready(ctx.signal)
     const lost = await this.#pfWatch.trouble(pf.address)
     const admin = this.#up?.admin ?? []
-    return (await this.#functions.survey(pf)).map((state) => {
-      const { vf, address, numaNode, end, netdev, maxMtu, trouble } = state
+    const states = await this.#functions.survey(pf)
+    const macs = await macsOfPrograms(this.#deps, pf, states)
+    return states.map((state) => {
+      const { vf, address, numaNode, end, netdev, userspace, maxMtu, trouble } = state
       return {
         id: vf,
         pciAddress: address,
         pfPciAddress: pf.address,
         ...(netdev === undefined ? {} : { netdev }),
-        mac: end?.mac ?? UNKNOWN_MAC,
+        ...(userspace === undefined ? {} : { userspace }),
+        mac: end?.mac ?? macs.get(vf.index) ?? UNKNOWN_MAC,
         ...(numaNode === undefined ? {} : { numaNode }),
         health: (lost ?? trouble) === undefined ? 'healthy' : 'unhealthy',
         capabilities: { setMac: true, maxMtu, ...(admin.length === 0 ? {} : { admin }) },
@@ -111,6 +113,14 @@ export class OcteonHost implements HostDevice {
     refuseIfAborted(ctx.signal)
     const pf = await this.#ready(ctx.signal)
     const end = await this.#functions.end(pf, vf)
+    if (await this.#functions.isForPrograms(end.pciAddress ?? ''))
+      throw new OffloadError(
+        'HARDWARE_FAILURE',
+        `function ${formatVfId(vf)} (${end.pciAddress}) has no interface: its driver leaves it to programs`,
+        {
+          hint: `Bind it to ${VF_DRIVER} to have one.`,
+        },
+      )
     // A daemon that ended while it tried what can be set has left it so, and nobody has released the function since.
     await this.#admin.restore(pf, end)
     return await this.#netdevs.acquire(end, want, VF_MAX_MTU, ctx.signal)
@@ -132,7 +142,9 @@ export class OcteonHost implements HostDevice {
     refuseIfAborted(ctx.signal)
     const pf = await this.#ready(ctx.signal)
     const end = await this.#functions.end(pf, vf)
-    await this.#netdevs.release(end, from, (signal) => this.#recover(end, signal), ctx.signal)
+    // A program, or a virtual machine, may have it still: whoever gave it to that takes it back.
+    if (!(await this.#functions.isForPrograms(end.pciAddress ?? '')))
+      await this.#netdevs.release(end, from, (signal) => this.#recover(end, signal), ctx.signal)
     // Not before it has left the pod, which could speak without what was enforced.
     await this.#admin.restore(pf, end)
   }
@@ -143,17 +155,24 @@ export class OcteonHost implements HostDevice {
   async *watch(signal: AbortSignal): AsyncIterable<DeviceEvent> {
     const { clock, device } = this.#deps
     const troubles = new Map<string, string | undefined>()
+    let drivers: string | undefined
     let before: { readonly trouble: string | undefined } | undefined
     while (!signal.aborted) {
       const address = this.#pf
       if (address !== undefined) {
         const trouble = await this.#trouble(address)
+        // Before anything is told: whoever hears of it looks later, so that no change in between is missed.
+        const states = trouble === undefined ? await this.#states(address) : []
         if (signal.aborted) return
         // Whoever listens may have missed something, or could not make use of it: it is told how things are to begin with.
         if (trouble !== undefined && before?.trouble === undefined) yield { kind: 'device-lost', device, reason: trouble }
-        if (trouble === undefined && (before === undefined || before.trouble !== undefined)) yield { kind: 'device-back', device }
+        // Which functions programs may have is told by nothing else.
+        const now = states.length === 0 ? drivers : states.map(({ userspace }) => userspace).join()
+        if (trouble === undefined && (before === undefined || before.trouble !== undefined || drivers !== now))
+          yield { kind: 'device-back', device }
+        drivers = now
         before = { trouble }
-        if (trouble === undefined) yield* this.#changes(await this.#states(address), troubles)
+        yield* this.#changes(states, troubles)
         await this.#mend(address, trouble !== undefined, signal)
       }
       await clock.sleep(WATCH_EVERY_MS, signal).catch(() => undefined)

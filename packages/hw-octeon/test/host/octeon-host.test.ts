@@ -118,15 +118,6 @@ describe.skipIf(!isRoot())(`the host half of an OCTEON (${ROOT_REASON})`, { time
   it.each([
     ['unbound', async ({ card }: FakeNode) => card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')],
     [
-      'given to a guest',
-      async ({ card }: FakeNode) => {
-        await card.host.run(['modprobe', 'vfio-pci'], AbortSignal.timeout(5_000))
-        await card.host.write('/sys/bus/pci/devices/0000:01:02.0/driver_override', 'vfio-pci')
-        await card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')
-        await card.host.write('/sys/bus/pci/drivers_probe', '0000:01:02.0')
-      },
-    ],
-    [
       'whose name a stranger has',
       async ({ hostNetns }: FakeNode) => {
         await net.apply(hostNetns, [
@@ -200,18 +191,66 @@ describe.skipIf(!isRoot())(`the host half of an OCTEON (${ROOT_REASON})`, { time
     expect((await node.host.discover(ctx())).map(({ health }) => health)).toEqual(Array(4).fill('healthy'))
   })
 
-  it('does not take a function from a virtual machine', async () => {
+  it('does not take a function from a program or a virtual machine', async () => {
     await using node = await fakeNode(net)
-    await node.host.discover(ctx())
-    await node.card.host.run(['modprobe', 'vfio-pci'], AbortSignal.timeout(5_000))
-    const folder = '/sys/bus/pci/devices/0000:01:02.0'
-    await node.card.host.write(`${folder}/driver_override`, 'vfio-pci')
-    await node.card.host.write('/sys/bus/pci/drivers/octeon_ep_vf/unbind', '0000:01:02.0')
-    await node.card.host.write('/sys/bus/pci/drivers_probe', '0000:01:02.0')
+    const [was] = await node.host.discover(ctx())
+    const { undo } = await node.card.bindVfio(0)
     const written = vi.spyOn(node.card.host, 'write')
-    await expect(node.host.release(first(node), {}, ctx())).rejects.toMatchObject({ message: expect.stringContaining('vfio-pci') })
+    await node.host.release(first(node), {}, ctx())
+    await expect(node.host.acquire(first(node), {}, ctx())).rejects.toMatchObject({
+      code: 'HARDWARE_FAILURE',
+      message: expect.stringContaining('has no interface: its driver leaves it to programs'),
+    })
     expect(written.mock.calls).toEqual([])
-    expect(await node.card.host.readlink(`${folder}/driver`)).toMatch(/vfio-pci$/)
+    expect(await node.card.host.readlink('/sys/bus/pci/devices/0000:01:02.0/driver')).toMatch(/vfio-pci$/)
+    await undo()
+    expect((await node.host.discover(ctx()))[0]).toEqual(was)
+    await node.host.acquire(first(node), {}, ctx())
+  })
+
+  it('calls a function healthy that programs may have, and tells what has changed', async () => {
+    await using node = await fakeNode(net)
+    const [was] = await node.host.discover(ctx())
+    const events: DeviceEvent[] = []
+    const stop = new AbortController()
+    const heard = (async () => {
+      for await (const event of node.host.watch(stop.signal)) {
+        events.push(event)
+        if (events.length === 1) await node.card.bindVfio(0)
+        if (events.filter(({ kind }) => kind === 'device-back').length === 2) stop.abort()
+      }
+    })()
+    await heard
+    const [now, ...others] = await node.host.discover(ctx())
+    const { netdev: _none, ...rest } = was!
+    expect(now).toEqual({ ...rest, userspace: 'vfio-pci' })
+    expect(others.map(({ userspace }) => userspace)).toEqual([undefined, undefined, undefined])
+    expect(events.filter(({ kind }) => kind !== 'vf-health')).toEqual([
+      { kind: 'device-back', device: node.device },
+      { kind: 'device-back', device: node.device },
+    ])
+    // In between it has no driver for a moment, which may be seen.
+    expect(events.filter((event) => event.kind === 'vf-health').at(-1)?.health ?? 'healthy').toBe('healthy')
+  })
+
+  it('has the MAC of a function that nobody has seen from its physical one, brings back what that makes of it, and keeps their number', async () => {
+    const vfAdmin = { mac: 'does', vlan: 'does', spoofCheck: 'does' } as const
+    await using node = await fakeNode(net, { vfAdmin })
+    await node.card.bindVfio(0)
+    const mac = '02:00:00:00:00:77'
+    const [found] = await node.host.discover(ctx())
+    expect(found).toMatchObject({ userspace: 'vfio-pci', health: 'healthy' })
+    const pf = 'enp1s0'
+    const hostNet = node.card.hostNet(net)
+    await hostNet.apply(node.hostNetns, [{ op: 'vf.set', dev: pf, vf: 0, settings: { mac } }])
+    expect((await node.host.discover(ctx()))[0]?.mac).toBe(mac)
+    const before = await hostNet.vfs(node.hostNetns, pf)
+    await node.host.configure(first(node), { spoofCheck: true, vlan: { id: 7, qos: 0, protocol: '802.1q' } }, ctx())
+    expect(await node.host.deviations(first(node), { vlan: { id: 7, qos: 0, protocol: '802.1q' } }, ctx())).toEqual([])
+    await node.host.release(first(node), {}, ctx())
+    expect(await hostNet.vfs(node.hostNetns, pf)).toEqual(before)
+    const other = await node.newHost({ options: { vfs: 2 } })
+    await expect(other.discover(ctx())).rejects.toMatchObject({ code: 'ALREADY_EXISTS', message: expect.stringContaining('a program') })
   })
 
   it.each([

@@ -1,4 +1,5 @@
 import type { LinuxNet, NetnsPath } from '@cni-offload/linux'
+import { bindVfio, type VfioBinding } from '@cni-offload/linux/pci'
 import { type Clock, OffloadError, systemClock } from '@cni-offload/sdk'
 import { uniqueName } from '../unique-name.ts'
 import { Background } from './background.ts'
@@ -162,6 +163,14 @@ export class FakeOcteonCard implements AsyncDisposable {
     vf.assigned = assigned
   }
 
+  /** Gives a virtual function of the host to programs with vfio-pci, as whoever sets a host up for DPDK does. It tells how to take it back. */
+  async bindVfio(index: number): Promise<VfioBinding> {
+    const vf = this.#hostSide.kernel.bus.function(HOST_PF)?.vfs[index]
+    if (vf === undefined) throw new OffloadError('NOT_FOUND', `the host has no function ${index}`)
+    await this.host.run(['modprobe', 'vfio-pci'], AbortSignal.timeout(MODPROBE_MS))
+    return await bindVfio(this.host, vf.address)
+  }
+
   /** Model that the control agent recognises, `cn10ka_a1`. */
   get model(): string {
     const { part = 'cn106xx', revision = '51' } = this.#options
@@ -221,6 +230,9 @@ export class FakeOcteonCard implements AsyncDisposable {
     await this.#env.netdevs.setCarrier('host', PF_WIRE, true)
   }
 }
+
+/** Longest for a module to be loaded, in milliseconds. */
+const MODPROBE_MS = 10_000
 
 const MODELS: Readonly<Record<OcteonPart, string>> = { cn106xx: 'cn10ka', cnf105xx: 'cnf10ka', cnf105xxn: 'cnf10kb', cn103xx: 'cn10kb' }
 

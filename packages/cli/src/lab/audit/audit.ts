@@ -41,10 +41,15 @@ async function outside(lab: Lab, net: LinuxNet, node: LabNode): Promise<Holding[
 }
 
 async function hostHoldings(node: LabNode): Promise<Holding[]> {
-  const { attachments, fallbacks, leases, queue } = await askHost(node.socket)
+  const { attachments, fallbacks, ipam, leases, queue } = await askHost(node.socket)
   const rows = [...attachments, ...fallbacks].map(({ key, phase }) => `${formatAttachmentKey(key)} ${phase}`)
   return [
     ...rows.map((what) => ({ node: node.name, kind: 'journal row' as const, what })),
+    ...ipam.map(({ key, phase, plugin }) => ({
+      node: node.name,
+      kind: 'journal row' as const,
+      what: `addresses of ${plugin} for ${formatAttachmentKey(key)} ${phase}`,
+    })),
     ...leases.flatMap(({ vf, state, key }) =>
       state === 'free'
         ? []

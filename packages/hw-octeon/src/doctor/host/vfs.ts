@@ -1,5 +1,5 @@
 import type { Machine } from '@cni-offload/linux/machine'
-import type { PciDevice } from '@cni-offload/linux/pci'
+import { type PciDevice, userspaceDriver } from '@cni-offload/linux/pci'
 import { loggedVfMaximum } from '../../map/vf-maximum.ts'
 import { broken, doubtful, fine, type OcteonFinding, some } from '../finding.ts'
 
@@ -38,10 +38,12 @@ export async function vfCountFinding(
 /** Whether each VF has a driver and with it an interface, be it in a pod. */
 export function vfDriverFinding(vfs: readonly PciDevice[]): OcteonFinding {
   const without = vfs.filter(({ driver }) => driver === undefined)
-  const others = vfs.filter(({ driver }) => driver !== undefined && driver !== VF_DRIVER)
+  const programs = vfs.filter(({ driver }) => userspaceDriver(driver) !== undefined)
+  const others = vfs.filter((vf) => vf.driver !== undefined && vf.driver !== VF_DRIVER && !programs.includes(vf))
   const silent = vfs.filter(({ driver, netdevs }) => driver === VF_DRIVER && netdevs === undefined)
   const away = vfs.filter(({ netdevs }) => netdevs?.length === 0).length
-  const seen = `${vfs.length} VFs${away === 0 ? '' : `, ${away} in pods`}`
+  const ofPrograms = programs.length === 0 ? '' : `, ${programs.length} for programs`
+  const seen = `${vfs.length} VFs${away === 0 ? '' : `, ${away} in pods`}${ofPrograms}`
   const names = (some_: readonly PciDevice[]): string => some(some_.map(({ address }) => address))
   if (without.length > 0)
     return broken(
