@@ -48,6 +48,7 @@ export async function enforce(
       },
     )
   await device.configure(vf, settings, ctx)
+  ctx.log.info({ vf: formatVfId(vf), settings }, 'the physical function enforces settings of the VF')
   reached('host.vf.enforced')
 }
 

@@ -1,8 +1,9 @@
+import { DatabaseSync } from 'node:sqlite'
 import type { VfAdminSettings } from '@cni-offload/sdk'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Answer } from '../support/call.ts'
 import { FakeAgent } from '../support/fake-agent.ts'
-import { HostLab } from '../support/lab.ts'
+import { eventually, HostLab } from '../support/lab.ts'
 import { FakeVfAdmin } from '../support/vf-admin.ts'
 
 /** What a call has answered, decoded. */
@@ -85,6 +86,20 @@ describe.skipIf(process.getuid?.() !== 0)('settings of a VF (needs root: makes n
     expect(await check()).toMatchObject({ exitCode: 1, json: { msg: expect.stringContaining('VF soft0/0: trust differs') as string } })
     admin.silent = true
     expect(await check()).toMatchObject({ exitCode: 1, json: { msg: expect.stringContaining('cannot be asked') as string } })
+  })
+
+  it('go when the daemon was killed before the pod was complete', async () => {
+    const [node, admin] = await start(WANTED)
+    await using pod = await node.pod()
+    expect(await said(node.call('ADD', pod))).toMatchObject({ exitCode: 0 })
+    await node.stopHost()
+    // What the journal says from the agent's answer on until the pod is complete.
+    const journal = new DatabaseSync(node.journal)
+    journal.exec("UPDATE attachments SET phase = 'attached'")
+    journal.close()
+    await node.startHost()
+    expect([...admin.settings]).toEqual([])
+    await eventually(async () => (await node.remains()).length === 0, 'the agent was told, too')
   })
 
   it('outlive the daemon, with what the host had offered, and go when the pod goes', async () => {
