@@ -48,7 +48,7 @@ export type Label = symbol
 export class Assembler {
   readonly #instructions: Buffer[] = []
   readonly #labels = new Map<Label, number>()
-  readonly #jumps: { readonly at: number; readonly to: Label }[] = []
+  readonly #jumps = new Map<number, Label>()
   readonly #maps: BpfMap[] = []
 
   /** A label that jumps can name before it is placed. */
@@ -92,13 +92,13 @@ export class Assembler {
 
   /** Jumps. */
   jump(to: Label): this {
-    this.#jumps.push({ at: this.#instructions.length, to })
+    this.#jumps.set(this.#instructions.length, to)
     return this.#emit(JUMP)
   }
 
   /** Jumps if `left CONDITION right`. */
   jumpIf(left: Register, condition: Condition, right: Operand, to: Label): this {
-    this.#jumps.push({ at: this.#instructions.length, to })
+    this.#jumps.set(this.#instructions.length, to)
     return typeof right === 'number'
       ? this.#emit(CONDITIONS[condition], left, 0, 0, right)
       : this.#emit(CONDITIONS[condition] | FROM_REGISTER, left, right.register)
@@ -126,14 +126,41 @@ export class Assembler {
     return this.#emit(0)
   }
 
-  /** The program. @throws OffloadError INTERNAL if a jump goes backwards or to a label that has no place */
+  /**
+   * The program, without what nothing leads to: the kernel does not take that.
+   *
+   * @throws OffloadError INTERNAL if a jump goes backwards or to a label that has no place
+   */
   assemble(): BpfProgram {
-    for (const { at, to } of this.#jumps) {
-      const target = this.#labels.get(to)
-      if (target === undefined || target <= at) throw new OffloadError('INTERNAL', `eBPF: no way from ${at} to ${String(to.description)}`)
-      this.#instructions[at]?.writeInt16LE(target - at - 1, 2)
+    const targets = new Map([...this.#jumps].map(([at, to]) => [at, this.#target(at, to)]))
+    const kept = this.#reachable(targets)
+    const places = new Map(kept.map((at, place) => [at, place]))
+    const instructions = kept.map((at, place) => {
+      const instruction = Buffer.from(this.#instructions[at] ?? [])
+      const target = targets.get(at)
+      if (target !== undefined) instruction.writeInt16LE((places.get(target) ?? 0) - place - 1, 2)
+      return instruction
+    })
+    return { instructions: new Uint8Array(Buffer.concat(instructions)), maps: [...this.#maps] }
+  }
+
+  #target(at: number, to: Label): number {
+    const target = this.#labels.get(to)
+    if (target !== undefined && target > at) return target
+    throw new OffloadError('INTERNAL', `eBPF: no way from ${at} to ${String(to.description)}`)
+  }
+
+  /** Nothing leads backwards, so one look at each instruction is enough. */
+  #reachable(targets: ReadonlyMap<number, number>): number[] {
+    const reached = new Set([0])
+    for (const [at, instruction] of this.#instructions.entries()) {
+      if (!reached.has(at)) continue
+      const target = targets.get(at)
+      if (target !== undefined) reached.add(target)
+      const code = instruction.readUInt8(0)
+      if (code !== EXIT && code !== JUMP) reached.add(at + 1)
     }
-    return { instructions: new Uint8Array(Buffer.concat(this.#instructions)), maps: [...this.#maps] }
+    return [...this.#instructions.keys()].filter((at) => reached.has(at))
   }
 
   #emit(code: number, target = 0, source = 0, offset = 0, value = 0): this {

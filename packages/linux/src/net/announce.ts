@@ -60,11 +60,20 @@ export function announce(libc: Libc, session: NetSession, dev: string, addresses
   if (link === undefined) throw new NetFailure('NOT_FOUND', `there is no device ${dev} (ENODEV)`)
   const mac = parseMac(link.mac)
   const frames = addresses.map((address) => announcement(mac, parseIp(address.replace(/\/\d+$/, ''))))
+  send(libc, session, link.index, frames)
+}
+
+/** `frame.send`: one frame as it stands. @throws NetFailure NOT_FOUND without such a device */
+export function sendFrame(libc: Libc, session: NetSession, dev: string, frame: Uint8Array): void {
+  send(libc, session, session.index(dev), [frame])
+}
+
+function send(libc: Libc, session: NetSession, index: number, frames: readonly Uint8Array[]): void {
   if (frames.length === 0) return
   // Protocol 0: this socket never receives, so opening it does not wait for RCU.
   const fd = session.inside(() => libc.socket(AF.PACKET, SOCK_RAW, 0))
   try {
-    libc.bind(fd, linkLayerAddress(link.index))
+    libc.bind(fd, linkLayerAddress(index))
     for (const frame of frames) writeSync(fd, frame)
   } finally {
     // Closing a packet socket waits for an RCU grace period; a pool thread does that for us.

@@ -224,6 +224,8 @@ export type NetOp =
   | { readonly op: 'vf.set'; readonly dev: string; readonly vf: number; readonly settings: VfAdminSettings }
   /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
   | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }
+  /** Sends one frame as it stands, from its addresses to its last byte. */
+  | { readonly op: 'frame.send'; readonly dev: string; readonly frame: Uint8Array }
 
 /**
  * rtnetlink and namespaces as the rest of cni-offload sees them. All calls are asynchronous and never block the calling

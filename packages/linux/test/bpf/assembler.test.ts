@@ -16,7 +16,7 @@ describe('assembler', () => {
       .storeConstant(2, 10, -16, 7)
       .jumpIf(1, '!=', 5, end)
       .jumpIf(1, 'signed<', { register: 2 }, end)
-      .jump(end)
+      .jumpIf(3, '>', 0, end)
       .compareAndExchange(7, 2)
       .call(26)
       .place(end)
@@ -30,7 +30,7 @@ describe('assembler', () => {
       '6a0af0ff07000000',
       '5501040005000000',
       'cd21030000000000',
-      '0500020000000000',
+      '2503020000000000',
       'db270000f1000000',
       '850000001a000000',
       '9500000000000000',
@@ -39,9 +39,9 @@ describe('assembler', () => {
 
   test('names a map by its place, and counts the two instructions that this takes', () => {
     const end = Symbol('end')
-    const assembler = new Assembler().jump(end).map(1, { bytes: 8 }).map(2, { bytes: 16 }).place(end).exit()
+    const assembler = new Assembler().jumpIf(1, '==', 0, end).map(1, { bytes: 8 }).map(2, { bytes: 16 }).place(end).exit()
     expect(code(assembler)).toEqual([
-      '0500040000000000',
+      '1501040000000000',
       '1811000000000000',
       '0000000000000000',
       '1812000001000000',
@@ -49,6 +49,22 @@ describe('assembler', () => {
       '9500000000000000',
     ])
     expect(assembler.assemble().maps).toEqual([{ bytes: 8 }, { bytes: 16 }])
+  })
+
+  test('leaves out what nothing leads to, and jumps to the same places', () => {
+    const [end, never] = [Symbol('end'), Symbol('never')]
+    const assembler = new Assembler()
+      .jumpIf(1, '==', 0, end)
+      .jump(end)
+      .compute('mov', 0, 7)
+      .jump(never)
+      .place(never)
+      .compute('mov', 0, 8)
+      .place(end)
+      .compute('mov', 0, 9)
+      .exit()
+      .exit()
+    expect(code(assembler)).toEqual(['1501010000000000', '0500000000000000', 'b700000009000000', '9500000000000000'])
   })
 
   test.each([

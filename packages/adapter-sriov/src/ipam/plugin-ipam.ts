@@ -1,0 +1,75 @@
+import { type AttachRequest, type AttachResult, OffloadError } from '@cni-offload/sdk'
+import { CNI_VERSIONS, type CniVersion } from '@cni-offload/sdk/cni'
+import { decodeRaw, type ListCall, ListRunner, type PluginExecutor, type PluginList } from '@cni-offload/sdk/exec'
+import { type Assignment, withGateways } from './pools.ts'
+
+/** The pod's namespace is on the host: IPAM plugins hand out addresses and need none, but want the variable set. */
+const NO_NETNS = '/run/netns/on-the-host'
+/** Plugins that work in the pod's namespace, which is not here. */
+const NEED_POD: ReadonlySet<string> = new Set(['dhcp'])
+
+/** Has stock IPAM plugins on the DPU give addresses to pods. */
+export class PluginIpam {
+  readonly #runner: ListRunner
+
+  /** Plugins are executed by `executor`. */
+  constructor(executor: PluginExecutor) {
+    this.#runner = new ListRunner(executor)
+  }
+
+  /** Makes sure, before anything is done, that the plugin can be asked. @throws OffloadError UNSUPPORTED_FIELD, NOT_READY */
+  async require(req: AttachRequest, plugin: string): Promise<void> {
+    if (NEED_POD.has(plugin))
+      throw new OffloadError('UNSUPPORTED_FIELD', `netconf: ipam.type = "${plugin}" works in the pod's namespace, which is on the host`, {
+        hint: 'Set "hostIPAM": true, and it runs there.',
+      })
+    await this.#runner.requirePlugins(listOf(req, plugin))
+  }
+
+  /**
+   * ADD. A running pod gets what it had: whatever the plugin still knows of it is given back before.
+   *
+   * @throws OffloadError as of PluginExecutor.run; ADAPTER_FAILED when the plugin gives no address
+   */
+  async add(req: AttachRequest, plugin: string, signal: AbortSignal): Promise<Assignment> {
+    const { had } = req
+    if (had !== undefined) await this.del(req, plugin, signal)
+    const again = had === undefined ? {} : { again: { mac: had.mac, ips: had.ips.map(({ address }) => address) } }
+    const call: ListCall = { ...callOf(req, plugin), ...again }
+    const { ips: all, routes, dns } = decodeRaw(await this.#runner.add(call, signal), call.list)
+    const ips = all.map(({ address, gateway }) => ({ address, ...(gateway === undefined ? {} : { gateway }) }))
+    if (ips.length === 0)
+      throw new OffloadError('ADAPTER_FAILED', `plugin "${plugin}", ADD: it succeeded but gave no address`, {
+        hint: 'Leave ipam out if the pod is to have none.',
+      })
+    return { ips, routes: withGateways(routes, ips), dns }
+  }
+
+  /** DEL. What the plugin does not know is success, as the specification has it. */
+  async del(req: AttachRequest, plugin: string, signal: AbortSignal): Promise<void> {
+    await this.#runner.del(callOf(req, plugin), undefined, signal)
+  }
+
+  /** CHECK. @throws OffloadError CHECK_FAILED */
+  async check(req: AttachRequest, plugin: string, expected: AttachResult, signal: AbortSignal): Promise<void> {
+    const call = callOf(req, plugin)
+    try {
+      await this.#runner.check(call, { cniVersion: call.list.cniVersion, ips: expected.ips }, signal)
+    } catch (error) {
+      if (!OffloadError.is(error) || error.code !== 'ADAPTER_FAILED') throw error
+      throw new OffloadError('CHECK_FAILED', error.message, { cause: error })
+    }
+  }
+}
+
+function callOf(req: AttachRequest, plugin: string): ListCall {
+  const { key, cniArgs, runtimeConfig } = req
+  return { list: listOf(req, plugin), containerId: key.containerId, netns: NO_NETNS, ifName: key.ifName, args: cniArgs, runtimeConfig }
+}
+
+/** IPAM plugins get the configuration of who calls them. */
+function listOf({ key, netconf }: AttachRequest, plugin: string): PluginList {
+  const version = netconf['cniVersion']
+  const cniVersion: CniVersion = CNI_VERSIONS.find((known) => known === version) ?? '1.0.0'
+  return { cniVersion, name: key.network, disableCheck: false, plugins: [{ ...netconf, type: plugin }] }
+}
