@@ -40,7 +40,7 @@ function fromPod({ tagging, guardMac: mac, guardIp: ip, maxTxRate }: PortPolicy,
     // What the pod tags itself is in networks whose addresses nobody told us.
     const tagged = program.label('tagged')
     if (tagging.kind !== 'tagged') program.taggedIf(tagged)
-    guardIp(program, identity)
+    guardIp(program, identity, !mac)
     program.at(tagged)
   }
   if (maxTxRate > 0) limitRate(program, maxTxRate)

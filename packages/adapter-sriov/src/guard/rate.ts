@@ -2,7 +2,7 @@ import { HELPER } from '@cni-offload/linux/bpf'
 import type { FrameProgramBuilder } from './frame.ts'
 
 /** How much earlier than its time a frame may come: bursts of senders, and what the kernel hands on at once. */
-const BURST_NS = 20_000_000
+const BURST_NS = 100_000_000
 /** Other processors may be in between; one that never gets its turn is too much for the limit. */
 const ATTEMPTS = 8
 const BYTE_BITS = 8

@@ -29,6 +29,8 @@ const ND = { routerAdvertisement: 134, neighbourSolicitation: 135, neighbourAdve
 const EXTENSIONS = [0, 43, 44, 51, 60, 135]
 /** Neighbour discovery is not heard with any other hop limit. */
 const ND_HOP_LIMIT = 255
+/** The prefix of all link-local addresses that interfaces make themselves. */
+const LINK_LOCAL = Buffer.from([0xfe, 0x80, 0, 0, 0, 0, 0, 0])
 const UNSPECIFIED = { ipv4: Buffer.alloc(4), ipv6: Buffer.alloc(16) } as const
 
 /** Drops frames from another MAC than the pod's. */
@@ -39,8 +41,10 @@ export function guardMac(program: FrameProgramBuilder, { mac }: Identity): void 
 /**
  * Drops packets from other addresses than the pod's: IPv4, what ARP says, IPv6, and what neighbour discovery says. Addresses are still
  * probed (from none), and no router is announced. Other protocols pass.
+ *
+ * @param anyMac - whether the pod may have changed its MAC, and with it its link-local address
  */
-export function guardIp(program: FrameProgramBuilder, identity: Identity): void {
+export function guardIp(program: FrameProgramBuilder, identity: Identity, anyMac: boolean): void {
   const [ipv4, arp, ipv6, done] = ['ipv4', 'arp', 'ipv6', 'done'].map((name) => program.label(name)) as [symbol, symbol, symbol, symbol]
   program
     .copy(AT.type + 2, program.drop)
@@ -53,9 +57,9 @@ export function guardIp(program: FrameProgramBuilder, identity: Identity): void 
   program.code.jump(done)
   const own = identity.ips.map(ipBytes)
   const own4 = own.filter((bytes) => bytes.length === 4)
-  const own6 = [linkLocal(identity.mac), ...own.filter((bytes) => bytes.length === 16)]
+  const own6 = [anyMac ? LINK_LOCAL : linkLocal(identity.mac), ...own.filter((bytes) => bytes.length === 16)]
   ownIpv4(program.at(ipv4), own4, done)
-  ownArp(program.at(arp), identity.mac, own4, done)
+  ownArp(program.at(arp), anyMac ? undefined : identity.mac, own4, done)
   ownIpv6(program.at(ipv6), own6, done)
   program.at(done)
 }
@@ -66,8 +70,9 @@ function ownIpv4(program: FrameProgramBuilder, own: readonly Uint8Array[], ok: s
   program.code.jump(program.drop)
 }
 
-function ownArp(program: FrameProgramBuilder, mac: string, own: readonly Uint8Array[], ok: symbol): void {
-  program.copy(AT.arpSenderIp + 4, program.drop).bytesIf(AT.arpSenderMac, '!=', macBytes(mac), program.drop)
+function ownArp(program: FrameProgramBuilder, mac: string | undefined, own: readonly Uint8Array[], ok: symbol): void {
+  program.copy(AT.arpSenderIp + 4, program.drop)
+  if (mac !== undefined) program.bytesIf(AT.arpSenderMac, '!=', macBytes(mac), program.drop)
   for (const address of [...own, UNSPECIFIED.ipv4]) program.bytesIf(AT.arpSenderIp, '==', address, ok)
   program.code.jump(program.drop)
 }

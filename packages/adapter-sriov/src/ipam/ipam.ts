@@ -29,7 +29,7 @@ export class Ipam {
     const [asked, field] = wishOf(req)
     if (ipam.type === 'none' && req.had === undefined && Array.isArray(asked) && asked.length > 0)
       throw new OffloadError('UNSUPPORTED_FIELD', `${field} = ${JSON.stringify(asked)}: the network has no ipam that could give addresses`)
-    if (ipam.type === 'plugin') await this.#plugins.require(req, ipam.plugin)
+    if (ipam.type === 'plugin') await this.#plugins.require(ipam.plugin)
   }
 
   /** Gets the addresses of an attachment that has begun, and notes its answer. @throws OffloadError RESOURCE_EXHAUSTED, ADAPTER_FAILED */

@@ -1,6 +1,7 @@
 import { type AttachRequest, type AttachResult, OffloadError } from '@cni-offload/sdk'
 import { CNI_VERSIONS, type CniVersion } from '@cni-offload/sdk/cni'
-import { decodeRaw, type ListCall, ListRunner, type PluginExecutor, type PluginList } from '@cni-offload/sdk/exec'
+import { decodeRaw, type DelegateCall, DelegateRunner, type PluginExecutor } from '@cni-offload/sdk/exec'
+import { z } from 'zod'
 import { type Assignment, withGateways } from './pools.ts'
 
 /** The pod's namespace is on the host: IPAM plugins hand out addresses and need none, but want the variable set. */
@@ -10,20 +11,20 @@ const NEED_POD: ReadonlySet<string> = new Set(['dhcp'])
 
 /** Has stock IPAM plugins on the DPU give addresses to pods. */
 export class PluginIpam {
-  readonly #runner: ListRunner
+  readonly #runner: DelegateRunner
 
   /** Plugins are executed by `executor`. */
   constructor(executor: PluginExecutor) {
-    this.#runner = new ListRunner(executor)
+    this.#runner = new DelegateRunner(executor)
   }
 
   /** Makes sure, before anything is done, that the plugin can be asked. @throws OffloadError UNSUPPORTED_FIELD, NOT_READY */
-  async require(req: AttachRequest, plugin: string): Promise<void> {
+  async require(plugin: string): Promise<void> {
     if (NEED_POD.has(plugin))
       throw new OffloadError('UNSUPPORTED_FIELD', `netconf: ipam.type = "${plugin}" works in the pod's namespace, which is on the host`, {
         hint: 'Set "hostIPAM": true, and it runs there.',
       })
-    await this.#runner.requirePlugins(listOf(req, plugin))
+    await this.#runner.requirePlugin(plugin)
   }
 
   /**
@@ -32,11 +33,9 @@ export class PluginIpam {
    * @throws OffloadError as of PluginExecutor.run; ADAPTER_FAILED when the plugin gives no address
    */
   async add(req: AttachRequest, plugin: string, signal: AbortSignal): Promise<Assignment> {
-    const { had } = req
-    if (had !== undefined) await this.del(req, plugin, signal)
-    const again = had === undefined ? {} : { again: { mac: had.mac, ips: had.ips.map(({ address }) => address) } }
-    const call: ListCall = { ...callOf(req, plugin), ...again }
-    const { ips: all, routes, dns } = decodeRaw(await this.#runner.add(call, signal), call.list)
+    if (req.had !== undefined) await this.del(req, plugin, signal)
+    const call = callOf(req, plugin)
+    const { ips: all, routes, dns } = decodeRaw(await this.#runner.add(call, signal), call)
     const ips = all.map(({ address, gateway }) => ({ address, ...(gateway === undefined ? {} : { gateway }) }))
     if (ips.length === 0)
       throw new OffloadError('ADAPTER_FAILED', `plugin "${plugin}", ADD: it succeeded but gave no address`, {
@@ -52,9 +51,8 @@ export class PluginIpam {
 
   /** CHECK. @throws OffloadError CHECK_FAILED */
   async check(req: AttachRequest, plugin: string, expected: AttachResult, signal: AbortSignal): Promise<void> {
-    const call = callOf(req, plugin)
     try {
-      await this.#runner.check(call, { cniVersion: call.list.cniVersion, ips: expected.ips }, signal)
+      await this.#runner.check(callOf(req, plugin), { cniVersion: versionOf(req), ips: expected.ips }, signal)
     } catch (error) {
       if (!OffloadError.is(error) || error.code !== 'ADAPTER_FAILED') throw error
       throw new OffloadError('CHECK_FAILED', error.message, { cause: error })
@@ -62,14 +60,30 @@ export class PluginIpam {
   }
 }
 
-function callOf(req: AttachRequest, plugin: string): ListCall {
-  const { key, cniArgs, runtimeConfig } = req
-  return { list: listOf(req, plugin), containerId: key.containerId, netns: NO_NETNS, ifName: key.ifName, args: cniArgs, runtimeConfig }
+/** IPAM plugins get the configuration of who calls them, with what the pod is to have: what it had, else what was asked for. */
+function callOf(req: AttachRequest, plugin: string): DelegateCall {
+  const { key, cniArgs, runtimeConfig, netconf, had } = req
+  const ips = had?.ips.map(({ address }) => address)
+  const wanted = ips === undefined ? runtimeConfig : { ...runtimeConfig, ips }
+  const args = z
+    .looseObject({ cni: z.looseObject({}).optional() })
+    .optional()
+    .catch(undefined)
+    .parse(netconf['args'])
+  return {
+    type: plugin,
+    cniVersion: versionOf(req),
+    netconf: {
+      ...netconf,
+      name: key.network,
+      ...(Object.keys(wanted).length === 0 ? {} : { runtimeConfig: wanted }),
+      ...(ips === undefined ? {} : { args: { ...args, cni: { ...args?.cni, ips } } }),
+    },
+    containerId: key.containerId,
+    netns: NO_NETNS,
+    ifName: key.ifName,
+    args: cniArgs,
+  }
 }
 
-/** IPAM plugins get the configuration of who calls them. */
-function listOf({ key, netconf }: AttachRequest, plugin: string): PluginList {
-  const version = netconf['cniVersion']
-  const cniVersion: CniVersion = CNI_VERSIONS.find((known) => known === version) ?? '1.0.0'
-  return { cniVersion, name: key.network, disableCheck: false, plugins: [{ ...netconf, type: plugin }] }
-}
+const versionOf = ({ netconf }: AttachRequest): CniVersion => CNI_VERSIONS.find((known) => known === netconf['cniVersion']) ?? '1.0.0'

@@ -32,7 +32,7 @@ export interface SriovNetconf {
 
 /** Go reads what is null as not given, and an empty text as not set. */
 const optional = <T>(schema: z.ZodType<T>): z.ZodType<T | undefined> =>
-  z.union([z.literal('').transform(() => undefined), z.null().transform(() => undefined), schema]).optional()
+  z.preprocess((value) => (value === null || value === '' ? undefined : value), schema.optional())
 
 const whole = (min: number, max: number, what: string): z.ZodType<number> =>
   z.number(`${what}, ${min}–${max}`).refine((value) => Number.isInteger(value) && value >= min && value <= max, `${what}, ${min}–${max}`)

@@ -27,8 +27,16 @@ const text = z
   .transform((list) => list.split(',').map(rangeOf))
   .pipe(z.array(z.object({ first: id, last: id }).refine(({ first, last }) => first <= last, 'a range begins with its smaller end')))
 
+const list = z.array(item).max(64)
+
 /** Schema of a list of VLANs, as the bridge plugin writes it or as text; the ranges come out in order and apart from each other. */
-export const vlanTrunk: z.ZodType<readonly VlanRange[]> = z.union([text, z.array(item).max(64)]).transform(merged)
+export const vlanTrunk: z.ZodType<readonly VlanRange[]> = z.unknown().transform((given, ctx): readonly VlanRange[] => {
+  const parsed = typeof given === 'string' ? text.safeParse(given) : list.safeParse(given)
+  if (parsed.success) return merged(parsed.data)
+  for (const { path, message } of parsed.error.issues)
+    ctx.addIssue({ code: 'custom', path: typeof given === 'string' ? [] : [...path], message, input: given })
+  return z.NEVER
+})
 
 function rangeOf(part: string): VlanRange {
   const [first = '', last = first] = part.split('-')

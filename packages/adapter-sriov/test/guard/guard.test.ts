@@ -132,6 +132,9 @@ describe.skipIf(unprivileged)(`what a pod may send ${NEEDS_ROOT}`, { timeout: PA
     await set({ trust: 'on' })
     expect(await passes(ipv4(OTHER, '10.9.0.1'))).toBe(true)
     expect(await passes(ipv4(OTHER, '10.9.0.2'))).toBe(false)
+    expect([await passes(arp(OTHER, OTHER, '10.9.0.1')), await passes(arp(OTHER, OTHER, '10.9.0.2'))]).toEqual([true, false])
+    const solicited = (source: string): Promise<boolean> => passes(icmp6(OTHER, source, 135, 'fd09::7'))
+    expect([await solicited('fe80::b0:ff:fe00:77'), await solicited('fd09::2')]).toEqual([true, false])
   })
 
   test('in a trunk, its VLANs and no others; their addresses are not known, its MAC is', async () => {
