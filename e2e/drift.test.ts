@@ -56,7 +56,7 @@ describe.skipIf(needsRoot).each(ADAPTERS)('drift under running pods, adapter %s 
     if ('error' in host) throw new Error(host.error)
     const { vf } = host.attachments.find(({ key }) => key.containerId === 'a')!
     const found = ports.find((candidate) => candidate.vf === vf)!
-    return { netns: `/run/netns/${found.netns}`, name: adapter === 'hello' ? found.port : 'vf0', vf }
+    return { netns: `/run/netns/${found.netns}`, name: adapter === 'hello' || adapter === 'sriov' ? found.port : 'vf0', vf }
   }
 
   const onPort =
@@ -140,7 +140,12 @@ describe.skipIf(needsRoot).each(ADAPTERS)('drift under running pods, adapter %s 
     ['the devices of the endpoints are deleted', devices, 'DPU reattach'],
     ['cilium-agent has lost its endpoint', endpoint, 'DPU reattach'],
   ]
-  const spoilt = { delegate: [...spliced, ...both], hello: bridged, cilium: ofCilium, 'cilium-splice': ofCilium }
+  const guarded: typeof both = [
+    ...bridged,
+    ['what its port enforces is removed', onPort((dev) => ({ op: 'program.clear', dev })), 'DPU reattach'],
+    ['its port is flooded', onPort((dev) => ({ op: 'bridge.port', dev, port: { flood: true } })), 'DPU reattach'],
+  ]
+  const spoilt = { sriov: guarded, delegate: [...spliced, ...both], hello: bridged, cilium: ofCilium, 'cilium-splice': ofCilium }
 
   test.each(spoilt[adapter])(
     'a pod is reached again after %s',

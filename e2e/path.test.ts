@@ -60,7 +60,7 @@ describe.skipIf(needsRoot).each(ADAPTERS)('the whole path with adapter %s (needs
       const result = await e2e.addPod(node, 'v', { cniVersion })
       expect(result.cniVersion).toBe(cniVersion)
       expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(
-        isCilium(adapter) ? /^10\.244\.1\.\d+\/32$/ : /^10\.244\.1\.\d+\/24$/,
+        new RegExp(`^10\\.244\\.1\\.\\d+/${isCilium(adapter) ? 32 : adapter === 'sriov' ? 16 : 24}$`),
       )
       expect(await e2e.call(node, 'DEL', 'v', { conf: { cniVersion, prevResult: result } })).toMatchObject({ exitCode: 0 })
       await e2e.lab.deletePod('v')

@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 /** Options of the adapter after parsing. */
 export interface SriovOptions {
-  /** Bridge on the DPU, made when it is missing; it belongs to this adapter alone. `sriov0` by default. */
+  /** Bridge on the DPU, made when it is missing. Networks that have the uplink in common have the bridge in common. `sriov0` by default. */
   readonly bridge: string
   /** Interface of the DPU that leads to the network, with all VLANs on it; without one, pods reach those of the same DPU only. */
   readonly uplink?: string | undefined

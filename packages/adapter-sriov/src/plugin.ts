@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { createLinuxNet } from '@cni-offload/linux'
 import { definePlugin, type Plugin } from '@cni-offload/sdk'
@@ -23,7 +24,10 @@ export const sriov: Plugin<'adapter', typeof sriovOptions> = definePlugin({
     const { cniPath, execTimeoutMs: timeoutMs } = options
     const net = createLinuxNet()
     const plugins = new PluginIpam(new PluginExecutor({ cniPath, timeoutMs, owner }))
-    const parts = { net, store, bridge: new VlanBridge(net, options), ipam: new Ipam(store, plugins), options }
+    const parts = { net, store, bridge: new VlanBridge(net, shortOf(owner), options), ipam: new Ipam(store, plugins), options }
     return new SriovAdapter({ ...parts, endOrphans: (ctx) => endOrphans(owner, { clock, ...ctx }) })
   },
 })
+
+/** Programs of links have short names. */
+const shortOf = (owner: string): string => createHash('sha256').update(owner).digest('hex').slice(0, 8)

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
@@ -16,11 +16,10 @@ const FLOOD = `
 `
 
 describe.skipIf(unprivileged)(`the largest rate ${NEEDS_ROOT}`, { timeout: PATIENCE }, () => {
-  const flood = async (netns: string, address: string): Promise<AsyncDisposable & { process: ChildProcess }> => {
+  const flood = async (netns: string, address: string): Promise<AsyncDisposable> => {
     const child = spawn('nsenter', [`--net=${netns}`, process.execPath, '-e', FLOOD, address], { stdio: ['ignore', 'pipe', 'inherit'] })
     await once(child.stdout, 'data')
     return {
-      process: child,
       async [Symbol.asyncDispose]() {
         child.kill('SIGKILL')
         await once(child, 'exit')

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FrameProgram, Link, LinuxNet, NetOp } from '@cni-offload/linux'
 import { OffloadError, type PortRef } from '@cni-offload/sdk'
-import { closedPrograms, type PortPrograms, portPrograms } from '../guard/port-programs.ts'
+import { closedPrograms, isOf, type PortPrograms, portPrograms } from '../guard/port-programs.ts'
 import type { Identity } from '../guard/sources.ts'
 import type { SriovOptions } from '../options.ts'
 import type { PortPolicy } from '../policy/policy.ts'
@@ -17,11 +17,13 @@ export interface PortPlan extends Identity {
 /** A bridge of all VLANs: frames cross it with their tags, and each port's programs decide which ones it has to do with. */
 export class VlanBridge {
   readonly #net: LinuxNet
+  readonly #owner: string
   readonly #options: Pick<SriovOptions, 'bridge' | 'uplink' | 'mtu' | 'netns'>
 
-  /** Touches nothing yet. */
-  constructor(net: LinuxNet, options: Pick<SriovOptions, 'bridge' | 'uplink' | 'mtu' | 'netns'>) {
+  /** Touches nothing yet. @param owner - tells the adapters apart that share a bridge; the same after a restart */
+  constructor(net: LinuxNet, owner: string, options: Pick<SriovOptions, 'bridge' | 'uplink' | 'mtu' | 'netns'>) {
     this.#net = net
+    this.#owner = owner
     this.#options = options
   }
 
@@ -57,7 +59,7 @@ export class VlanBridge {
       { op: 'link.set', dev: port, mtu },
       // The port must not speak by itself.
       withoutIpv6(port),
-      ...programOps(port, portPrograms(policy, plan), present),
+      ...programOps(port, portPrograms(this.#owner, policy, plan), present),
       { op: 'link.set', dev: port, master: bridge },
       { op: 'bridge.port', dev: port, port: bridgePort(policy) },
       ...tied.filter((other) => other !== mac).map((other): NetOp => ({ op: 'forward.del', dev: port, mac: other })),
@@ -79,13 +81,17 @@ export class VlanBridge {
     }
   }
 
-  /** Takes out what an earlier run has left in the bridge and no attachment has. */
+  /** Takes out what an earlier run of this adapter has left in the bridge and no attachment has. */
   async unplugOthers(ports: readonly PortRef[], attached: ReadonlySet<string>): Promise<void> {
     const { bridge, netns } = this.#options
     const links = await this.#net.links(netns)
     const master = links.find(({ name }) => name === bridge)?.index
     const left = new Set(links.filter((link) => link.master === master).map(({ name }) => name))
-    for (const { name } of ports) if (left.has(name) && !attached.has(name)) await this.unplug(name)
+    for (const { name } of ports) {
+      if (!left.has(name) || attached.has(name)) continue
+      const [program] = await this.#net.programs(netns, name)
+      if (program !== undefined && isOf(this.#owner, program.name)) await this.unplug(name)
+    }
   }
 
   /** What is not as it has to be; undefined if all is. */
@@ -101,7 +107,7 @@ export class VlanBridge {
       if (link.bridgePort?.[name as keyof ReturnType<typeof bridgePort>] !== value)
         return `port ${port}: ${name} is ${value ? 'off' : 'on'}, expected ${value ? 'on' : 'off'}`
     if (!(await this.#net.forwarding(netns, port)).includes(mac)) return `frames for ${mac} are not sent to port ${port}`
-    return programProblem(port, portPrograms(policy, plan), await this.#net.programs(netns, port))
+    return programProblem(port, portPrograms(this.#owner, policy, plan), await this.#net.programs(netns, port))
   }
 
   /** What keeps the bridge itself from working; undefined if nothing does. */

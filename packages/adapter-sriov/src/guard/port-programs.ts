@@ -17,9 +17,14 @@ export interface PortPrograms {
 const PROTOCOL = { '802.1q': 0x8100, '802.1ad': 0x88a8 } as const
 const PRIORITY_SHIFT = 13
 
-/** What a port does with frames. */
-export function portPrograms(policy: PortPolicy, identity: Identity): PortPrograms {
-  return { ingress: named('in', fromPod(policy, identity)), egress: named('out', toPod(policy.tagging)) }
+/** What a port does with frames. @param owner - who sets it so, to be found again in the names */
+export function portPrograms(owner: string, policy: PortPolicy, identity: Identity): PortPrograms {
+  return { ingress: named(owner, 'in', fromPod(policy, identity)), egress: named(owner, 'out', toPod(policy.tagging)) }
+}
+
+/** Whether a program was set by this owner. */
+export function isOf(owner: string, name: string): boolean {
+  return name.startsWith(`${nameOf(owner)}-`)
 }
 
 /** The programs of a link that takes no part: nothing comes in and nothing goes out. */
@@ -29,7 +34,7 @@ export function closedPrograms(): PortPrograms {
     program.code.jump(program.drop)
     return program.build()
   }
-  return { ingress: named('in', nothing()), egress: named('out', nothing()) }
+  return { ingress: named('all', 'in', nothing()), egress: named('all', 'out', nothing()) }
 }
 
 function fromPod({ tagging, guardMac: mac, guardIp: ip, maxTxRate }: PortPolicy, identity: Identity): BpfProgram {
@@ -108,7 +113,9 @@ function toPod(tagging: Tagging): BpfProgram {
 }
 
 /** A program is told from another one by its name, which is all that can be read back. */
-function named(way: string, program: BpfProgram): PortPrograms['ingress'] {
+function named(owner: string, way: string, program: BpfProgram): PortPrograms['ingress'] {
   const digest = createHash('sha256').update(program.instructions).update(JSON.stringify(program.maps)).digest('hex').slice(0, 16)
-  return { name: `sriov-${way}-${digest}`, program }
+  return { name: `${nameOf(owner)}-${way}-${digest}`, program }
 }
+
+const nameOf = (owner: string): string => `sriov-${owner}`

@@ -16,6 +16,7 @@ export interface PoolRange {
 
 /** IPAM by the adapter itself. */
 export interface PoolConf {
+  /** Says that it is this one. */
   readonly type: 'pool'
   /** A pod gets one address of each. */
   readonly ranges: readonly PoolRange[]

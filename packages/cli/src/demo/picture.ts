@@ -8,6 +8,7 @@ const CONNECTED: Readonly<Record<LabAdapter, string>> = {
   hello: 'in the bridge of the adapter "hello"',
   cilium: 'spliced to an endpoint of cilium-agent',
   'cilium-splice': 'spliced to what cilium-cni made',
+  sriov: 'in the bridge of the adapter "sriov"',
 }
 
 const HOST = 44

@@ -6,6 +6,7 @@ import { stringify } from 'yaml'
 import { ADDRESSES, networkPrefixes, type PodSubnet, podSubnets } from './addresses.ts'
 import { ciliumPlugins } from './cilium.ts'
 import { type DaemonRole, isCilium, type LabAdapter, type LabExtra, type LabNetwork } from './model.ts'
+import { WIRE } from './topology.ts'
 import { type OcteonCard, octeonPlugins, type PluginEntry } from './octeon/card.ts'
 
 /** What a node's configuration files are made from. */
@@ -68,6 +69,7 @@ const CAPABILITIES: Readonly<Record<LabAdapter, readonly string[]>> = {
   hello: ['mac', 'ips'],
   cilium: ['mac'],
   'cilium-splice': [],
+  sriov: ['mac', 'ips'],
 }
 
 /** Writes `host.yaml`, `agent.yaml` and a netconf for each network of a node. */
@@ -120,9 +122,10 @@ export async function writeNodeConfig(input: NodeConfigInput): Promise<NodeConfi
       ...input.extra.agent,
     }),
   )
-  for (const { name, adapter } of input.networks) {
+  for (const [number, { name, adapter }] of input.networks.entries()) {
+    const own = adapter === 'sriov' ? { ipam: sriovPool(input, number) } : {}
     const capabilities = Object.fromEntries(CAPABILITIES[adapter].map((capability) => [capability, true]))
-    const netconf = { cniVersion: '1.0.0', name, type: 'offload-cni', capabilities, ...input.extra.netconf }
+    const netconf = { cniVersion: '1.0.0', name, type: 'offload-cni', capabilities, ...own, ...input.extra.netconf }
     await writeFile(paths.netconfs[name] ?? paths.netconf, `${JSON.stringify(netconf, null, 2)}\n`)
   }
   return paths
@@ -154,6 +157,9 @@ function adapterConfig(input: NodeConfigInput, { name, adapter }: LabNetwork, nu
       options: adapter === 'cilium' ? { mode: 'agent-api', ...agent } : { ...agent, conflist, cniPath: [ciliumPlugins(input.dir)] },
     }
   }
+  if (adapter === 'sriov')
+    // All networks are on one wire; who shares none of the others' VLANs does not see them.
+    return { plugin: moduleOf('@cni-offload/adapter-sriov'), export: 'sriov', options: { uplink: WIRE } }
   if (adapter === 'hello')
     return {
       plugin: moduleOf('@cni-offload/example-hello-adapter'),
@@ -193,6 +199,19 @@ function adapterConfig(input: NodeConfigInput, { name, adapter }: LabNetwork, nu
         ],
       },
     },
+  }
+}
+
+/** The pods of all nodes are in one network: each node has a part of it. */
+function sriovPool({ index, pool }: NodeConfigInput, number: number): object {
+  const { ipv4 } = podSubnets(index, pool, number)
+  const six = (host: number): string => `fd00:${244 + number}::${index.toString(16)}:${host.toString(16)}`
+  return {
+    type: 'pool',
+    ranges: [
+      { subnet: networkPrefixes(number).ipv4, rangeStart: ipv4.rangeStart, rangeEnd: ipv4.rangeEnd },
+      { subnet: `fd00:${244 + number}::/64`, rangeStart: six(2), rangeEnd: six(pool + 1) },
+    ],
   }
 }
 

@@ -92,7 +92,7 @@ export class Lab implements AsyncDisposable {
       progress(`building ${nodes} node(s): host and DPU namespaces, underlay, ${vfs} VFs each …`)
       await mkdir(options.dir, { recursive: true, mode: 0o700 })
       await lab.#save()
-      await buildTopology(lab.#net, { prefix: options.prefix, nodes, networks: networks.length, vfs, hardware })
+      await buildTopology(lab.#net, { prefix: options.prefix, nodes, networks, vfs, hardware })
       progress('issuing certificates …')
       const pki = join(options.dir, 'pki')
       await createAuthority({ dir: pki })

@@ -7,13 +7,14 @@ export const LARGEST_POOL = 253
 export const LARGEST_NETWORKS = 10
 
 /** Adapters that a lab can run. */
-export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello', 'cilium', 'cilium-splice']
+export const LAB_ADAPTERS: readonly LabAdapter[] = ['delegate', 'hello', 'cilium', 'cilium-splice', 'sriov']
 
 /**
  * An adapter that a lab can run: `delegate` runs Debian's stock bridge plugin, `hello` is the native example, `cilium` drives a fake
- * cilium-agent on each DPU by its API, `cilium-splice` by a fake cilium-cni.
+ * cilium-agent on each DPU by its API, `cilium-splice` by a fake cilium-cni, `sriov` gives pods plain networks with VLANs over a wire of
+ * their own between the DPUs.
  */
-export type LabAdapter = 'delegate' | 'hello' | 'cilium' | 'cilium-splice'
+export type LabAdapter = 'delegate' | 'hello' | 'cilium' | 'cilium-splice' | 'sriov'
 
 /** Whether an adapter needs a cilium-agent on each DPU. */
 export function isCilium(adapter: string): boolean {

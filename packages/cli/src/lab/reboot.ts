@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { moveFunctions, movePorts } from '@cni-offload/hw-soft'
 import type { LinuxNet } from '@cni-offload/linux'
 import type { LabNode, LabState } from './model.ts'
-import { DPU_HARDWARE, dpuOps, HOST_HARDWARE, hostOps, labNames, labNamespaces, NETNS_DIR, underlayRoutes } from './topology.ts'
+import { dpuHardware, dpuOps, HOST_HARDWARE, hostOps, labNames, labNamespaces, NETNS_DIR, underlayRoutes } from './topology.ts'
 
 /** What a reboot does to the disk of a DPU. `lost` stands for one that is replaced or was kept in memory. */
 export type DpuDisk = 'kept' | 'lost'
@@ -22,7 +22,7 @@ export async function rebootDpu(net: LinuxNet, state: LabState, node: LabNode, d
   const silicon = await net.createNetns(names.silicon(node.index))
   const card = { net, device: state.device, vfs: state.vfs, node: node.hostNetns, dpuNetns: `${NETNS_DIR}/${node.dpuNetns}` }
   await movePorts(card, silicon)
-  for (const dev of DPU_HARDWARE)
+  for (const dev of dpuHardware(state.networks))
     await net.apply(card.dpuNetns, [
       { op: 'link.set', dev, up: false },
       { op: 'link.move', dev, netns: silicon, name: dev },
@@ -32,7 +32,7 @@ export async function rebootDpu(net: LinuxNet, state: LabState, node: LabNode, d
   if (disk === 'lost') await loseDisk(node)
 
   const dpu = await net.createNetns(node.dpuNetns)
-  for (const dev of DPU_HARDWARE) await net.apply(silicon, [{ op: 'link.move', dev, netns: dpu, name: dev }])
+  for (const dev of dpuHardware(state.networks)) await net.apply(silicon, [{ op: 'link.move', dev, netns: dpu, name: dev }])
   await net.apply(dpu, dpuOps(node.index, state.hardware))
   await net.apply(dpu, underlayRoutes(node.index, { nodes: state.nodes.length, networks: state.networks.length }))
   await movePorts(card, dpu)

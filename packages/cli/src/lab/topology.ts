@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { plugCard } from '@cni-offload/hw-soft'
 import type { LinuxNet, NetOp } from '@cni-offload/linux'
 import { ADDRESSES, podSubnets, underlayAddresses } from './addresses.ts'
-import { type LabHardware, LARGEST_POOL } from './model.ts'
+import { type LabHardware, type LabNetwork, LARGEST_POOL } from './model.ts'
 
 /** Where named network namespaces live. */
 export const NETNS_DIR = '/run/netns'
@@ -39,7 +39,7 @@ export async function labNamespaces(prefix: string): Promise<string[]> {
  */
 export async function buildTopology(
   net: LinuxNet,
-  options: { prefix: string; nodes: number; networks: number; vfs: number; hardware: LabHardware },
+  options: { prefix: string; nodes: number; networks: readonly LabNetwork[]; vfs: number; hardware: LabHardware },
 ): Promise<void> {
   const names = labNames(options.prefix)
   const nodes = Array.from({ length: options.nodes }, (_, i) => i + 1)
@@ -48,6 +48,7 @@ export async function buildTopology(
     { op: 'link.add-bridge', dev: 'fabric0' },
     { op: 'sysctl', key: 'net.ipv6.conf.fabric0.disable_ipv6', value: '1' },
     { op: 'link.set', dev: 'fabric0', up: true },
+    ...(hasWire(options.networks) ? wireSwitchOps() : []),
   ])
   for (const node of nodes) {
     const host = await net.createNetns(names.host(node))
@@ -60,7 +61,8 @@ export async function buildTopology(
       { op: 'link.set', dev: `up${node}`, master: 'fabric0' },
       { op: 'link.set', dev: `up${node}`, up: true },
     ])
-    await net.apply(dpu, underlayRoutes(node, options))
+    if (hasWire(options.networks)) await connectWire(net, { node, dpu, fabric })
+    await net.apply(dpu, underlayRoutes(node, { nodes: options.nodes, networks: options.networks.length }))
     const card = { net, device: DEVICES.soft, vfs: options.vfs, node: names.host(node), hostNetns: host, dpuNetns: dpu }
     if (options.hardware === 'soft') await plugCard(card)
   }
@@ -72,6 +74,29 @@ const uplinkOp = (node: number, fabric: string): NetOp => ({
   dev: 'up0',
   peer: { name: `up${node}`, netns: fabric },
 })
+
+/** Whether the DPUs of a lab have a wire for frames with VLANs between them, besides the routed underlay. */
+const hasWire = (networks: readonly LabNetwork[]): boolean => networks.some(({ adapter }) => adapter === 'sriov')
+
+/** What connects the wires: it takes frames as they are, with whatever tags. */
+function wireSwitchOps(): NetOp[] {
+  return [
+    { op: 'link.add-bridge', dev: 'wires0', multicastSnooping: false },
+    { op: 'sysctl', key: 'net.ipv6.conf.wires0.disable_ipv6', value: '1' },
+    { op: 'link.set', dev: 'wires0', up: true },
+  ]
+}
+
+async function connectWire(net: LinuxNet, { node, dpu, fabric }: { node: number; dpu: string; fabric: string }): Promise<void> {
+  await net.apply(dpu, [{ op: 'link.add-veth', dev: WIRE, peer: { name: `wire${node}`, netns: fabric } }])
+  await net.apply(fabric, [
+    { op: 'sysctl', key: `net.ipv6.conf.wire${node}.disable_ipv6`, value: '1' },
+    { op: 'link.set', dev: `wire${node}`, master: 'wires0', up: true },
+  ])
+}
+
+/** Interface of a DPU that leads to the wire. */
+export const WIRE: string = 'wire0'
 
 /** The link between the host's physical function and the DPU's end of it; it outlives the systems of both. */
 const pfLinkOp = (host: string): NetOp => ({ op: 'link.add-veth', dev: 'pf0', peer: { name: 'pf0', netns: host } })
@@ -88,7 +113,9 @@ export function hostOps(): NetOp[] {
 }
 
 /** Interfaces of a DPU, besides the ports of VFs, that are hardware. */
-export const DPU_HARDWARE: readonly string[] = ['pf0', 'up0']
+export function dpuHardware(networks: readonly LabNetwork[]): readonly string[] {
+  return ['pf0', 'up0', ...(hasWire(networks) ? [WIRE] : [])]
+}
 
 /** What a DPU's system sets up when it boots, its hardware being there. */
 export function dpuOps(node: number, hardware: LabHardware): NetOp[] {
