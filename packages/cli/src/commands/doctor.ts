@@ -1,3 +1,4 @@
+import type { Machine } from '@cni-offload/linux/machine'
 import { systemClock } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
 import type { Check } from '../doctor/check.ts'
@@ -25,8 +26,12 @@ interface Options extends KubectlFlags {
   readonly json?: true
 }
 
-/** `offload doctor`: looks at all that a host or a DPU needs, and says what is wrong and what to do. */
-export function doctorCommand(): Command {
+/**
+ * `offload doctor`: looks at all that a host or a DPU needs, and says what is wrong and what to do.
+ *
+ * @param machine - whose hardware is looked at; the one that this runs on by default
+ */
+export function doctorCommand(machine?: Machine): Command {
   const command = new Command('doctor')
     .description('look at all that this machine needs to serve pods: what is there, what is wrong, and what to do about it')
     .addOption(new Option('--side <side>', 'what this machine is').choices(['host', 'dpu']).makeOptionMandatory())
@@ -44,17 +49,17 @@ export function doctorCommand(): Command {
     .option('--json', 'as JSON')
     .action(async (options: Options) => {
       using interrupted = untilInterrupted()
-      const results = await runChecks(await checksOf(options), { signal: interrupted.signal, timeoutMs: options.timeout * 1000 })
+      const results = await runChecks(await checksOf(options, machine), { signal: interrupted.signal, timeoutMs: options.timeout * 1000 })
       const text = options.json === true ? JSON.stringify({ side: options.side, checks: results }, null, 2) : reportText(results)
       process.stdout.write(`${text}\n`)
       if (hasFailed(results)) process.exitCode = 1
     })
 }
 
-async function checksOf(options: Options): Promise<readonly Check[]> {
+async function checksOf(options: Options, machine: Machine | undefined): Promise<readonly Check[]> {
   const { side, config, installState, ciliumSocket, node, ciliumNamespace, kubectl, kubeconfig, context } = options
   const { hardware, root, managementPeer } = options
-  const choice = { hardware, root, managementPeer, clock: systemClock }
+  const choice = { hardware, root, managementPeer, machine, clock: systemClock }
   if (side === 'host') {
     const configOptional = config === undefined && hardware !== undefined
     return await hostChecks({ ...choice, config: config ?? '/etc/cni-offload/host.yaml', configOptional, installState })

@@ -1,8 +1,9 @@
 import { cptFunctions, CptEngine, disableCpt, enableCpt, planCpt } from '@cni-offload/hw-octeon'
-import { type SecurityAssociation, securityAssociations } from '@cni-offload/linux/ipsec'
-import { localMachine, type Machine } from '@cni-offload/linux/machine'
+import type { SecurityAssociation } from '@cni-offload/linux/ipsec'
+import type { Machine } from '@cni-offload/linux/machine'
 import { type Clock, OffloadError, systemClock } from '@cni-offload/sdk'
 import { Command } from 'commander'
+import type { OcteonSite } from './site.ts'
 
 /** What can be done with the crypto engine. */
 export type CryptoAction = 'show' | 'plan' | 'enable' | 'disable'
@@ -25,7 +26,7 @@ interface Flags {
 }
 
 /** `offload octeon crypto`: the crypto engine of the card, for the kernel's IPsec. */
-export function cryptoCommand(): Command {
+export function cryptoCommand({ machine, associations }: OcteonSite): Command {
   return new Command('crypto')
     .description("the card's crypto engine, for IPsec of the DPU's kernel: what it is, and switching it on")
     .option('--enable', 'give the kernel a function of it; associations that are made from then on use it')
@@ -33,7 +34,7 @@ export function cryptoCommand(): Command {
     .option('--dry-run', 'say what --enable would change, and change nothing')
     .option('--root <folder>', 'where the files of the machine are', '/')
     .action(async (flags: Flags) => {
-      const deps = { machine: localMachine(flags.root), clock: systemClock, associations: securityAssociations }
+      const deps = { machine: machine(flags.root), clock: systemClock, associations }
       for (const line of await cryptoLines(actionOf(flags), deps, new AbortController().signal)) process.stdout.write(`${line}\n`)
     })
 }

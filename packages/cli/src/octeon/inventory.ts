@@ -1,16 +1,16 @@
 import { type OcteonInventory, readInventory, type SdpPorts, sdpPorts } from '@cni-offload/hw-octeon'
-import { localMachine } from '@cni-offload/linux/machine'
 import { OffloadError } from '@cni-offload/sdk'
 import { Command } from 'commander'
+import type { OcteonSite } from './site.ts'
 
 /** `offload octeon inventory`: what this machine has of a card, and what is wrong with it. */
-export function inventoryCommand(): Command {
+export function inventoryCommand({ machine }: OcteonSite): Command {
   return new Command('inventory')
     .description("this machine's functions of a card, which port of the DPU belongs to which VF, and what is wrong")
     .option('--root <folder>', 'where the files of the machine are', '/')
     .option('--json', 'as JSON')
     .action(async ({ root, json = false }: { readonly root: string; readonly json?: boolean }) => {
-      const inventory = await readInventory(localMachine(root))
+      const inventory = await readInventory(machine(root))
       process.stdout.write(json ? `${JSON.stringify(inventoryView(inventory), null, 2)}\n` : inventoryPage(inventory))
     })
 }

@@ -12,15 +12,16 @@ import {
   type SetupSite,
   setupWish,
   stepOf,
+  takeSetupLock,
   undoSetup,
 } from '@cni-offload/hw-octeon'
-import { createLinuxNet, OWN_NETNS } from '@cni-offload/linux'
+import { OWN_NETNS } from '@cni-offload/linux'
 import { type SecurityAssociation, securityAssociations } from '@cni-offload/linux/ipsec'
-import { localMachine } from '@cni-offload/linux/machine'
 import { OffloadError, systemClock } from '@cni-offload/sdk'
 import { Command, Option } from 'commander'
 import { untilInterrupted } from '../commands/interrupt.ts'
 import { lateLines } from './crypto.ts'
+import type { OcteonSite } from './site.ts'
 
 /** What is to be done with a set-up. */
 export interface SetupOptions {
@@ -51,7 +52,7 @@ export interface SetupOptions {
 }
 
 /** `offload octeon setup`: sets a DPU or a host up, says what it would change, or undoes it. */
-export function setupCommand(): Command {
+export function setupCommand(site: OcteonSite): Command {
   return new Command('setup')
     .description(
       'set this machine up, DPU or host: modules, huge pages, functions for the control agent, its configuration, management link',
@@ -74,10 +75,11 @@ export function setupCommand(): Command {
     .option('--root <folder>', 'where the files of the machine are; commands run in it', '/')
     .action(async (options: SetupOptions) => {
       using interrupted = untilInterrupted()
-      await using net = createLinuxNet()
+      await using net = site.net()
       const { signal } = interrupted
-      const site = { machine: localMachine(options.root), net, netns: OWN_NETNS, clock: systemClock, signal }
-      await runSetup(options, site, (line) => void process.stdout.write(`${line}\n`))
+      const { associations, lock } = site
+      const at = { machine: site.machine(options.root), net, netns: OWN_NETNS, clock: systemClock, signal, associations }
+      await runSetup(options, { ...at, ...(lock === undefined ? {} : { lock }) }, (line) => void process.stdout.write(`${line}\n`))
     })
 }
 
@@ -85,10 +87,14 @@ export function setupCommand(): Command {
 export interface SetupDeps extends SetupSite {
   /** The kernel's associations of IPsec. @defaultValue those of this process's network namespace */
   readonly associations?: () => readonly SecurityAssociation[]
+  /** Name of the lock. @defaultValue that of the machine */
+  readonly lock?: string
 }
 
 /** Does it, line by line. @throws OffloadError of what failed */
 export async function runSetup(options: SetupOptions, site: SetupDeps, say: (line: string) => void): Promise<void> {
+  // What only says what would be changed disturbs nobody.
+  await using _lock = options.dryRun === true ? undefined : await takeSetupLock('offload octeon setup', site.signal, site.lock)
   const receipt = await Receipt.open(site.machine)
   if (options.undo === true) return await (options.dryRun === true ? sayUndo(receipt, say) : undo(receipt, site, say))
   const inventory = await readInventory(site.machine)

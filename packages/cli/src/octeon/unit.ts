@@ -9,9 +9,10 @@ import {
   OUT_OF_TREE_MODULE,
   readInventory,
 } from '@cni-offload/hw-octeon'
-import { ifPresent, localMachine, type Machine } from '@cni-offload/linux/machine'
+import { ifPresent, type Machine } from '@cni-offload/linux/machine'
 import { Command, Option } from 'commander'
 import { count } from '../commands/options.ts'
+import type { OcteonSite } from './site.ts'
 
 /** Options of `offload octeon unit`. */
 export interface UnitOptions {
@@ -30,7 +31,7 @@ export interface UnitOptions {
 }
 
 /** `offload octeon unit`: prints a unit for systemd that runs the control agent. */
-export function unitCommand(): Command {
+export function unitCommand({ machine }: OcteonSite): Command {
   return new Command('unit')
     .description("print a unit for systemd that runs the card's control agent, octep_cp_agent, on this DPU")
     .addOption(new Option('--sdk <version>', 'release of the agent, as its SDK').choices(['auto', ...AGENT_SDKS]).default('auto'))
@@ -41,7 +42,7 @@ export function unitCommand(): Command {
     .option('--max-messages <n>', 'most messages per look', count)
     .option('--root <folder>', 'where the files of the DPU are', '/')
     .action(async (options: UnitOptions & { readonly root: string }) => {
-      process.stdout.write(await unitFor(options, localMachine(options.root)))
+      process.stdout.write(await unitFor(options, machine(options.root)))
     })
 }
 

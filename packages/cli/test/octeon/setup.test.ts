@@ -1,9 +1,12 @@
-import { RECEIPT_FILE, type SetupSite } from '@cni-offload/hw-octeon'
+import { RECEIPT_FILE, type SetupSite, takeSetupLock } from '@cni-offload/hw-octeon'
 import type { SecurityAssociation } from '@cni-offload/linux/ipsec'
 import { systemClock } from '@cni-offload/sdk'
 import { FakeOcteonCard, type FakeOcteonMachine } from '@cni-offload/testing/octeon'
 import { describe, expect, it } from 'vitest'
 import { runSetup, type SetupOptions } from '../../src/octeon/setup.ts'
+
+/** Of this process: tests of other files set other machines up. */
+const LOCK = `cni-offload/test-${process.pid}`
 
 const OPTIONS: SetupOptions = { sdk: 'auto', link: false, node: 'worker-1', device: 'octeon0', root: '/' }
 
@@ -11,7 +14,7 @@ const OPTIONS: SetupOptions = { sdk: 'auto', link: false, node: 'worker-1', devi
 const setup = async (machine: FakeOcteonMachine, options: Partial<SetupOptions> = {}): Promise<string[]> => {
   const said: string[] = []
   const net = {} as SetupSite['net']
-  const site = { machine, net, netns: '/proc/self/ns/net', clock: systemClock, signal: AbortSignal.timeout(60_000) }
+  const site = { machine, net, netns: '/proc/self/ns/net', clock: systemClock, signal: AbortSignal.timeout(60_000), lock: LOCK }
   await runSetup({ ...OPTIONS, ...options }, site, (line) => said.push(line))
   return said
 }
@@ -68,7 +71,7 @@ describe('offload octeon setup', { timeout: 120_000 }, () => {
       clock: systemClock,
       signal: AbortSignal.timeout(60_000),
     }
-    await runSetup({ ...OPTIONS, cfg: false, crypto: true }, { ...site, associations: () => [old] }, (line) => said.push(line))
+    await runSetup({ ...OPTIONS, cfg: false, crypto: true }, { ...site, associations: () => [old], lock: LOCK }, (line) => said.push(line))
     expect(said.slice(-2)).toEqual([
       '/sys/bus/pci/devices/0002:20:00.0/sriov_numvfs: 0 → 1',
       expect.stringMatching(/^! 1 associations are older .*ipsec rotate/),
@@ -78,6 +81,19 @@ describe('offload octeon setup', { timeout: 120_000 }, () => {
       code: 'INVALID_CONFIG',
       message: expect.stringContaining('of the DPU'),
     })
+  })
+
+  it('is refused while another one is under way, and changes nothing; what only looks is not', async () => {
+    await using card = await FakeOcteonCard.create({ state: 'fresh', firmware: '12.25.03', vfs: 1 })
+    const other = await takeSetupLock('somebody', AbortSignal.timeout(10_000), LOCK)
+    const refused = { code: 'NOT_READY', message: expect.stringContaining(`somebody, process ${process.pid}`) }
+    await expect(setup(card.dpu)).rejects.toMatchObject(refused)
+    await expect(setup(card.dpu, { undo: true })).rejects.toMatchObject(refused)
+    expect(await card.dpu.list('/etc')).not.toContain('cni-offload')
+    expect(await setup(card.dpu, { dryRun: true })).not.toEqual([])
+    await other[Symbol.asyncDispose]()
+    await setup(card.dpu, { cfg: false })
+    expect(await setup(card.dpu, { undo: true })).not.toEqual(['nothing to undo'])
   })
 
   it('says what it could not undo, and fails', async () => {

@@ -12,6 +12,7 @@ import { managementAddress, pciAddress, rootFolder, type WithDefaults } from '..
 import type { OcteonInventory } from '../pci/inventory.ts'
 import { planSetup } from '../setup/plan.ts'
 import { Receipt } from '../setup/receipt.ts'
+import { takeSetupLock } from '../setup/lock.ts'
 import { applySetup } from '../setup/setup.ts'
 import { setupWish } from '../setup/wish.ts'
 import type { ControlPlane } from './control-plane.ts'
@@ -142,6 +143,7 @@ function controlPlaneOf(
     const addresses = address === undefined ? [] : [address]
     const wish = await setupWish(machine, inventory, { sdk, addresses, cfg, node, device, heartbeat, ports, crypto })
     const site = { machine, net, netns, clock, signal }
+    await using _lock = await takeSetupLock('DPU daemon', signal)
     const changes = await planSetup(inventory, wish, site)
     await applySetup(changes, await Receipt.open(machine), site, ({ change }) => log.info({ change }, 'the DPU is set up'))
   }

@@ -1,6 +1,7 @@
 export * from './change.ts'
 export { HUGEPAGES_FOLDER } from './hugepages.ts'
 export type { Edit, Undone } from './kind.ts'
+export { SETUP_LOCK, takeSetupLock } from './lock.ts'
 export { MANAGEMENT_ADDRESSES, MANAGEMENT_LINK_LOCAL } from './management-link.ts'
 export * from './plan.ts'
 export * from './receipt.ts'

@@ -8,7 +8,7 @@ import { type SetupStep, stepOf } from './steps.ts'
 
 /**
  * Makes the changes of a plan in order. Each is in the receipt before it is made; when one fails, those before it stay, and another run
- * goes on from there.
+ * goes on from there. Whoever calls it holds the lock (`takeSetupLock`) since before it made the plan.
  *
  * @param onStep - told of each step before it is made
  * @throws OffloadError of the step that failed; IO_FAILURE if the receipt cannot be written
@@ -40,7 +40,7 @@ export interface UndoneStep {
 
 /**
  * Undoes all changes of the receipt, the last one first. What cannot be undone stays in it for another time, and the others are undone
- * all the same.
+ * all the same. Whoever calls it holds the lock (`takeSetupLock`) since before it opened the receipt.
  *
  * @throws OffloadError IO_FAILURE if the receipt cannot be written; CANCELLED, DEADLINE_EXCEEDED
  */
