@@ -79,7 +79,9 @@ export class SriovAdapter implements CniAdapter {
     log.info({ port: req.port.name, enforced: wish.policy.enforcers, vf: wish.policy.vf }, 'where the settings of the VF are enforced')
     if (same !== undefined) {
       store.finish(req, same)
-      await bridge.plug(planOf(req, wish, same))
+      const plan = planOf(req, wish, same)
+      await bridge.plug(plan)
+      await bridge.announce(plan)
       return same
     }
     store.begin(req, wish.mac)
@@ -87,8 +89,10 @@ export class SriovAdapter implements CniAdapter {
     try {
       const result = await ipam.assign(req, wish.netconf, (assignment) => asBefore(this.#describe(wish, assignment), req.had), signal)
       reached('sriov.attach.addressed')
-      await bridge.plug(planOf(req, wish, result))
+      const plan = planOf(req, wish, result)
+      await bridge.plug(plan)
       reached('sriov.attach.port-plugged')
+      await bridge.announce(plan)
       cancelled(signal)
       return result
     } catch (error) {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { FrameProgram, Link, LinuxNet, NetOp } from '@cni-offload/linux'
-import { OffloadError, type PortRef } from '@cni-offload/sdk'
+import { OffloadError, type PortRef, type VfVlan } from '@cni-offload/sdk'
 import { closedPrograms, isOf, type PortPrograms, portPrograms } from '../guard/port-programs.ts'
 import type { Identity } from '../guard/sources.ts'
 import type { SriovOptions } from '../options.ts'
-import type { PortPolicy } from '../policy/policy.ts'
+import type { PortPolicy, Tagging } from '../policy/policy.ts'
 
 /** What a port of the bridge is to be. */
 export interface PortPlan extends Identity {
@@ -67,6 +67,17 @@ export class VlanBridge {
       { op: 'forward.set', dev: port, mac },
       { op: 'link.set', dev: port, up: policy.up },
     ])
+  }
+
+  /**
+   * Shows the network where the pod is, in its VLAN, at once: what the host sends when the pod is wired may come before the bridge has heard
+   * that the port's link is up. Pods that tag all frames themselves are left to that.
+   */
+  async announce({ mac, ips, policy: { tagging, up } }: PortPlan): Promise<void> {
+    const { uplink, netns } = this.#options
+    const vlan = vlanOf(tagging)
+    if (uplink === undefined || vlan === undefined || !up) return
+    await this.#net.apply(netns, [{ op: 'announce.for', dev: uplink, mac, addresses: ips, ...(vlan.id === 0 ? {} : { vlan }) }])
   }
 
   /** Takes the port out: down first, so that nothing flows while its programs go. A port that is gone is unplugged. */
@@ -140,6 +151,14 @@ const bridgePort = ({ promiscuous, isolated }: PortPolicy): { learning: boolean;
   flood: promiscuous,
   isolated,
 })
+
+/** The VLAN of frames that the pod sends without tag; 0 for none. Undefined if it sends no such frames. */
+function vlanOf(tagging: Tagging): VfVlan | undefined {
+  const none: VfVlan = { id: 0, qos: 0, protocol: '802.1q' }
+  if (tagging.kind === 'trunk') return tagging.native
+  if (tagging.kind === 'access') return tagging.vlan
+  return tagging.kind === 'tagged' ? { ...none, id: tagging.id } : none
+}
 
 /** Only what differs is set: a program that is set again forgets how much was sent. */
 function programOps(dev: string, wanted: PortPrograms, present: readonly FrameProgram[]): NetOp[] {

@@ -1,9 +1,11 @@
 import { close, writeSync } from 'node:fs'
+import type { VfVlan } from '@cni-offload/sdk'
 import type { Libc } from '../native/libc.ts'
 import { type BinaryAddress, parseIp, parseMac } from '../netlink/address.ts'
 import { AF } from '../netlink/constants.ts'
 import { linkByName } from '../netlink/link.ts'
 import { NetFailure } from './failure.ts'
+import type { NetOp } from './model.ts'
 import type { NetSession } from './session.ts'
 
 const SOCK_RAW = 3
@@ -11,6 +13,8 @@ const BROADCAST = Buffer.alloc(6, 0xff)
 const ALL_NODES_MAC = Buffer.from('333300000001', 'hex')
 const ALL_NODES = Buffer.from('ff020000000000000000000000000001', 'hex')
 const ETHERTYPE_ARP = Buffer.from('0806', 'hex')
+const ETHERTYPE_RARP = Buffer.from('8035', 'hex')
+const REVERSE_REQUEST = 3
 const ETHERTYPE_IPV6 = Buffer.from('86dd', 'hex')
 // Ethernet, IPv4, six-byte and four-byte addresses, request.
 const ARP_REQUEST = Buffer.from('0001080006040001', 'hex')
@@ -42,6 +46,20 @@ export function unsolicitedAdvertisement(mac: Buffer, address: Buffer): Buffer {
   return Buffer.concat([ALL_NODES_MAC, mac, ETHERTYPE_IPV6, header, address, ALL_NODES, icmp])
 }
 
+/** A reverse ARP request, which nobody answers: it only shows where a MAC address is. */
+export function reverseArp(mac: Buffer): Buffer {
+  const request = Buffer.concat([ARP_REQUEST.subarray(0, 6), Buffer.from([0, REVERSE_REQUEST]), mac, Buffer.alloc(4), mac, Buffer.alloc(4)])
+  return Buffer.concat([BROADCAST, mac, ETHERTYPE_RARP, request])
+}
+
+/** A frame with the tag of a VLAN. */
+export function tagged(frame: Buffer, { id, qos, protocol }: VfVlan): Buffer {
+  const tag = Buffer.alloc(4)
+  tag.writeUInt16BE(protocol === '802.1q' ? 0x8100 : 0x88a8, 0)
+  tag.writeUInt16BE((qos << 13) | id, 2)
+  return Buffer.concat([frame.subarray(0, 12), tag, frame.subarray(12)])
+}
+
 /** The frame that makes neighbours send an address's packets to this MAC address. */
 export function announcement(mac: Buffer, { family, bytes }: BinaryAddress): Buffer {
   return family === AF.INET ? gratuitousArp(mac, bytes) : unsolicitedAdvertisement(mac, bytes)
@@ -61,6 +79,15 @@ export function announce(libc: Libc, session: NetSession, dev: string, addresses
   const mac = parseMac(link.mac)
   const frames = addresses.map((address) => announcement(mac, parseIp(address.replace(/\/\d+$/, ''))))
   send(libc, session, link.index, frames)
+}
+
+/** `announce.for`. @throws NetFailure NOT_FOUND without such a device */
+export function announceFor(libc: Libc, session: NetSession, { dev, mac, vlan, addresses }: Extract<NetOp, { op: 'announce.for' }>): void {
+  const own = parseMac(mac)
+  const frames = addresses.map((address) => announcement(own, parseIp(address.replace(/\/\d+$/, ''))))
+  const shown = frames.length === 0 ? [reverseArp(own)] : frames
+  const sent = vlan === undefined ? shown : shown.map((frame) => tagged(frame, vlan))
+  send(libc, session, session.index(dev), sent)
 }
 
 /** `frame.send`: one frame as it stands. @throws NetFailure NOT_FOUND without such a device */

@@ -10,7 +10,7 @@ import { setProgram } from '../netlink/programs.ts'
 import { addRoute, removeRoute } from '../netlink/route.ts'
 import { clearIngress, setRedirect } from '../netlink/tc.ts'
 import { setVf } from '../netlink/vf.ts'
-import { announce, sendFrame } from './announce.ts'
+import { announce, announceFor, sendFrame } from './announce.ts'
 import { failureOf } from './failure.ts'
 import { linkExpect } from './link-expect.ts'
 import { linkAddBridge, linkAddVeth, linkDel, linkMove, linkSet, type OpenSession } from './link-ops.ts'
@@ -99,6 +99,8 @@ const perform = ({ libc, bpf }: Natives, session: NetSession, op: NetOp, open: O
       return setVf(session.socket, session.index(op.dev), op.vf, op.settings)
     case 'announce':
       return announce(libc, session, op.dev, op.addresses)
+    case 'announce.for':
+      return announceFor(libc, session, op)
     case 'frame.send':
       return sendFrame(libc, session, op.dev, op.frame)
   }

@@ -1,4 +1,4 @@
-import type { Neighbour, Route, VfAdminSettings } from '@cni-offload/sdk'
+import type { Neighbour, Route, VfAdminSettings, VfVlan } from '@cni-offload/sdk'
 import type { BpfProgram } from '../bpf/program.ts'
 
 /**
@@ -224,6 +224,17 @@ export type NetOp =
   | { readonly op: 'vf.set'; readonly dev: string; readonly vf: number; readonly settings: VfAdminSettings }
   /** Sends one gratuitous ARP per IPv4 address and one unsolicited neighbour advertisement per IPv6 address. */
   | { readonly op: 'announce'; readonly dev: string; readonly addresses: readonly string[] }
+  /**
+   * As `announce`, through `dev` and for somebody behind it: with that MAC and in that VLAN. Without addresses one frame (RARP) shows switches
+   * where the MAC is.
+   */
+  | {
+      readonly op: 'announce.for'
+      readonly dev: string
+      readonly mac: string
+      readonly vlan?: VfVlan
+      readonly addresses: readonly string[]
+    }
   /** Sends one frame as it stands, from its addresses to its last byte. */
   | { readonly op: 'frame.send'; readonly dev: string; readonly frame: Uint8Array }
 

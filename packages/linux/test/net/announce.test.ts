@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { NetnsPath, NetOp } from '../../src/index.ts'
 import { loadLibc } from '../../src/native/libc.ts'
-import { announcement, internetChecksum } from '../../src/net/announce.ts'
+import { announcement, internetChecksum, reverseArp, tagged } from '../../src/net/announce.ts'
 import { SessionFactory } from '../../src/net/session.ts'
 import { parseIp, parseMac } from '../../src/netlink/address.ts'
 import { ipJson, run, TestNet, unprivileged } from '../support.ts'
@@ -23,6 +23,20 @@ describe('announcements', () => {
     expect(frame.subarray(0, 54).toString('hex')).toBe(`333300000001${'020000000001'}86dd${'60000000'}0020${'3aff'}${source}${allNodes}`)
     expect(frame.subarray(54, 56).toString('hex')).toBe('8800')
     expect(frame.subarray(58).toString('hex')).toBe(`20000000${source}0201${'020000000001'}`)
+  })
+
+  test('without an address are reverse ARP requests about the MAC itself', () => {
+    expect(reverseArp(parseMac(MAC)).toString('hex')).toBe(
+      `ffffffffffff${'020000000001'}8035${'0001080006040003'}${'020000000001'}00000000${'020000000001'}00000000`,
+    )
+  })
+
+  test.each([
+    [{ id: 100, qos: 0, protocol: '802.1q' }, '81000064'],
+    [{ id: 4094, qos: 7, protocol: '802.1ad' }, '88a8effe'],
+  ] as const)('in VLAN %j have its tag after the addresses', (vlan, tag) => {
+    const frame = reverseArp(parseMac(MAC))
+    expect(tagged(frame, vlan).toString('hex')).toBe(`${frame.toString('hex', 0, 12)}${tag}${frame.toString('hex', 12)}`)
   })
 
   test('have a checksum that sums up to nothing', () => {
