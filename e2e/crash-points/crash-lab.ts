@@ -83,6 +83,13 @@ export class CrashLab implements AsyncDisposable {
     return this.e2e.lab.node(1)
   }
 
+  /** For a pod that wants its addresses from an IPAM plugin of the host. */
+  get ipamOnHost(): PodCall {
+    return {
+      conf: { hostIPAM: true, ipam: { type: 'host-local', dataDir: join(this.#dir, 'ipam'), ranges: [[{ subnet: '10.98.0.0/24' }]] } },
+    }
+  }
+
   /** Has a daemon die at a step. */
   arm(step: string): void {
     this.#control[roleOf(step)].arm({ step })
@@ -201,8 +208,10 @@ export class CrashLab implements AsyncDisposable {
 
   /** What is held outside, by the host's account, and in all databases: those of running daemons are read from a copy. */
   async #audit(): Promise<Holding[]> {
-    const files = await readdir(join(this.#dir, 'hostnet', 'hostnet')).catch((): string[] => [])
-    const addresses = files.filter((name) => /^[0-9.]+$/.test(name))
+    const given = await Promise.all(
+      ['hostnet', 'ipam'].map((folder) => readdir(join(this.#dir, folder), { recursive: true }).catch(() => [])),
+    )
+    const addresses = given.flat().filter((name) => /\/[0-9.]+$/.test(name))
     return [
       ...(await auditLab(this.e2e.lab, this.e2e.net)),
       ...(await rowHoldingsOfRunning(this.node)),
@@ -233,5 +242,5 @@ function hostNetwork(dir: string): NonNullable<LabOptions['extra']> {
   const ipam = { type: 'host-local', dataDir: join(dir, 'hostnet'), ranges: [[{ subnet: '10.99.0.0/24' }]] }
   const plugins = [{ type: 'bridge', bridge: 'fb0', ipam }]
   const fallback = { when: ['annotation'], binDirs: ['/usr/lib/cni'], conflist: { cniVersion: '1.0.0', name: 'hostnet', plugins } }
-  return { host: { fallback }, netconf: { capabilities: { [ANNOTATIONS]: true } } }
+  return { host: { fallback, ipam: { binDirs: ['/usr/lib/cni'] } }, netconf: { capabilities: { [ANNOTATIONS]: true } } }
 }

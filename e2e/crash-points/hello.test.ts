@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EVERYTHING, needsRoot } from '../fixture.ts'
 import { CrashLab, ON_HOST, type PodCall } from './crash-lab.ts'
 import { crashTests } from './crash-tests.ts'
-import { ALL_STEPS, FALLBACK_STEPS } from './steps.ts'
+import { ALL_STEPS, FALLBACK_STEPS, IPAM_STEPS } from './steps.ts'
 
 // The network of the host has tests of its own. Between two steps there is one write or one call: every second one is taken, all with E2E_EVERYTHING.
 const STEPS = ALL_STEPS.filter((step) => !step.startsWith('delegate.') && (EVERYTHING || !FALLBACK_STEPS.includes(step))).filter(
@@ -76,6 +76,15 @@ describe.skipIf(needsRoot)('a daemon dies at each step of ADD and DEL, adapter h
     await lab.died(step)
     await start('agent')
     await lab.reachesRunning(pod)
+    await lab.succeed('DEL', pod)
+    await lab.e2e.lab.deletePod(pod)
+    await lab.settled()
+  })
+
+  // This adapter takes no addresses of the host: the ADD fails after all of its own steps, and gives them back by the others.
+  test.each(IPAM_STEPS.filter((_, at) => EVERYTHING || at % 2 === 0))('%s, of addresses from the host', async (step) => {
+    const pod = await lab.pod()
+    await lab.crash(step, () => lab.call('ADD', pod, lab.ipamOnHost))
     await lab.succeed('DEL', pod)
     await lab.e2e.lab.deletePod(pod)
     await lab.settled()

@@ -12,5 +12,8 @@ export const ALL_STEPS: readonly string[] = [...HOST_STEPS, ...AGENT_STEPS, ...D
 /** Steps of pods that have the network of the host. */
 export const FALLBACK_STEPS: readonly string[] = ALL_STEPS.filter((step) => step.startsWith('host.fallback-'))
 
+/** Steps of pods that want their addresses from an IPAM plugin of the host; those of ADD come before the agent is asked. */
+export const IPAM_STEPS: readonly string[] = HOST_STEPS.filter((step) => step.startsWith('host.ipam-'))
+
 /** Whether a step is on the way of ADD; the others are on that of DEL. */
 export const isOfAdd = (step: string): boolean => /\.(add|attach|fallback-add)\.|^splice\.port\.taken$/.test(step)
