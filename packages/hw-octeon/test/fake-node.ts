@@ -108,6 +108,10 @@ export async function fakeNode(net: LinuxNet, card: Partial<FakeOcteonCardOption
     restartHost: () => newHost(),
     newHost,
     survivesNetnsLoss: true,
+    async giveToPrograms({ index }) {
+      const { undo } = await plugged.bindVfio(index)
+      return { [Symbol.asyncDispose]: undo }
+    },
     enforced: async ({ index }) => plugged.vfAdmin.vfs()[index] ?? {},
     async [Symbol.asyncDispose]() {
       await plugged[Symbol.asyncDispose]()

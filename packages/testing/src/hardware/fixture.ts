@@ -27,4 +27,6 @@ export interface HardwareFixture extends AsyncDisposable {
    * as it does not contradict itself.
    */
   enforced?(vf: VfId): Promise<VfAdminSettings>
+  /** Gives a free function to a userspace driver, `vfio-pci` for one, until what it returns is disposed. Without, that is not tried. */
+  giveToPrograms?(vf: VfId): Promise<AsyncDisposable>
 }

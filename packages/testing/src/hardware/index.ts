@@ -10,6 +10,7 @@ import { configureCases } from './cases/configure.ts'
 import { discoverCases } from './cases/discover.ts'
 import { lifecycleCases } from './cases/lifecycle.ts'
 import { portCases } from './cases/ports.ts'
+import { programCases } from './cases/programs.ts'
 import { releaseCases } from './cases/release.ts'
 import type { HardwareFixture } from './fixture.ts'
 
@@ -23,6 +24,7 @@ export const hardwareCases: readonly ComplianceCase<HardwareFixture>[] = [
   ...acquireCases,
   ...configureCases,
   ...releaseCases,
+  ...programCases,
   ...portCases,
   ...lifecycleCases,
 ]

@@ -9,6 +9,7 @@ import {
   type VfAdminSettings,
   type VfId,
   type VfSettings,
+  type VirtualFunction,
 } from '@cni-offload/sdk'
 import type { LinkTraits } from '@cni-offload/linux'
 import { addAltName } from '../../src/hardware/helpers.ts'
@@ -56,6 +57,10 @@ function withDpu(replace: (dpu: DpuDevice) => Partial<DpuDevice>): Mutation {
 }
 
 const nameOf = (vf: VfId): string => `${vf.device}v${vf.index}`
+/** A backend that tells something else of its functions. */
+const discovers = (told: (vf: VirtualFunction) => VirtualFunction): Mutation =>
+  withHost((host) => ({ discover: async (ctx) => (await host.discover(ctx)).map(told) }))
+
 const lost = (message: string): OffloadError => new OffloadError('HARDWARE_FAILURE', message)
 
 /** A map of ports where each function has the port of its neighbour: still a bijection. */
@@ -313,6 +318,33 @@ export const hardwareMutants: Readonly<Record<string, Readonly<Record<string, Mu
       ...sound,
       restartHost: async () => offers((admin) => admin.slice(1))({ ...sound, host: await sound.restartHost() }).host,
     }),
+  },
+  'programs.told': {
+    'calls it unhealthy': discovers((vf) => (vf.userspace === undefined ? vf : { ...vf, health: 'unhealthy' })),
+    'does not say so': discovers(({ userspace: _driver, ...vf }) => vf),
+    'names an interface': discovers((vf) => (vf.userspace === undefined ? vf : { ...vf, netdev: nameOf(vf.id) })),
+    'gives one out': withHost((host) => ({
+      acquire: async (vf, ...rest) =>
+        await host.acquire(vf, ...rest).catch((error: unknown) => {
+          if (OffloadError.from(error).message.includes('no interface')) return { name: nameOf(vf), mac: '02:00:00:00:00:00', mtu: 1500 }
+          throw error
+        }),
+    })),
+  },
+  'programs.release': {
+    'wants an interface back': withHost((host) => ({
+      async release(vf, from, ctx) {
+        const found = (await host.discover(ctx)).find(({ id }) => formatVfId(id) === formatVfId(vf))
+        if (found?.userspace !== undefined) throw lost('it has no interface')
+        await host.release(vf, from, ctx)
+      },
+    })),
+    'leaves its settings': withHost((host) => ({
+      async release(vf, from, ctx) {
+        const found = (await host.discover(ctx)).find(({ id }) => formatVfId(id) === formatVfId(vf))
+        if (found?.userspace === undefined) await host.release(vf, from, ctx)
+      },
+    })),
   },
   'release.pristine': {
     'leaves it in the pod': withHost(() => ({ release: async () => {} })),

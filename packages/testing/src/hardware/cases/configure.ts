@@ -27,11 +27,12 @@ const SAMPLES: Readonly<Record<VfAdminSetting, readonly [VfAdminSettings, VfAdmi
   linkState: [{ linkState: 'enable' }, { linkState: 'disable' }],
 }
 
-const sample = (settings: readonly VfAdminSetting[], which: 0 | 1): VfAdminSettings =>
+/** Settings of some kinds. @param which - of the two of each kind */
+export const sample = (settings: readonly VfAdminSetting[], which: 0 | 1): VfAdminSettings =>
   Object.assign({}, ...settings.map((setting) => SAMPLES[setting][which])) as VfAdminSettings
 
 /** What a backend offers for a function, and how it is asked for. */
-interface Offer {
+export interface Offer {
   readonly vf: VfId
   readonly admin: readonly VfAdminSetting[]
   readonly configure: (settings: VfAdminSettings) => Promise<void>
@@ -44,7 +45,8 @@ const bound = <K extends 'configure' | 'deviations'>(host: HostDevice, method: K
   return own.bind(host) as NonNullable<HostDevice[K]>
 }
 
-async function offerOf(fixture: HardwareFixture, index: number = 0): Promise<Offer> {
+/** What is offered for a function; skips the case if nothing is. */
+export async function offerOf(fixture: HardwareFixture, index: number = 0): Promise<Offer> {
   const { host } = fixture
   const vf = vfAt(fixture.vfs, index)
   const { admin = [] } = functionOf(await host.discover(freshContext()), vf).capabilities
@@ -59,7 +61,7 @@ async function offerOf(fixture: HardwareFixture, index: number = 0): Promise<Off
 }
 
 /** All that can be known of how a function is set: what the backend says, and what the fixture sees if it can. */
-async function stateOf(fixture: HardwareFixture, { vf, admin, deviations }: Offer): Promise<unknown> {
+export async function stateOf(fixture: HardwareFixture, { vf, admin, deviations }: Offer): Promise<unknown> {
   const told = [...(await deviations(sample(admin, 0))), ...(await deviations(sample(admin, 1)))]
   return { told, seen: await fixture.enforced?.(vf) }
 }
