@@ -12,7 +12,7 @@ import {
   parseWith,
 } from '@cni-offload/sdk'
 import { AddressPools, type Pool, POOL_TABLES } from '@cni-offload/sdk/pool'
-import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
+import { guardState, inTransaction, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 
 /** Version of the tables. */
 const SCHEMA_VERSION = 1
@@ -120,18 +120,7 @@ export class Attachments implements Disposable {
   }
 
   #transaction<T>(body: () => T): T {
-    return this.#guard('write', () => {
-      this.#db.exec('BEGIN IMMEDIATE')
-      try {
-        const value = body()
-        this.#db.exec('COMMIT')
-        return value
-      } catch (error) {
-        // A full disk has ended the transaction already.
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-        throw error
-      }
-    })
+    return this.#guard('write', () => inTransaction(this.#db, body))
   }
 
   #guard<T>(what: string, work: () => T): T {

@@ -15,7 +15,7 @@ import {
   parseWith,
   type PortRef,
 } from '@cni-offload/sdk'
-import { guardState, openState, type SetAside } from '@cni-offload/sdk/sqlite'
+import { guardState, inTransaction, openState, type SetAside } from '@cni-offload/sdk/sqlite'
 import { z } from 'zod'
 import type { Pools } from '../agent-api/pools.ts'
 import { AttachmentIndex } from './attachment-index.ts'
@@ -181,17 +181,12 @@ export class AttachmentStore implements Disposable {
   /** Turns an attachment, if there still is one, into a deletion that is due; both or neither. @throws OffloadError JOURNAL_FAILURE */
   postpone(deletion: DueDeletion): void {
     const id = formatAttachmentKey(deletion.key)
-    guardState(this.#file, 'write', HINT, () => {
-      this.#db.exec('BEGIN IMMEDIATE')
-      try {
+    guardState(this.#file, 'write', HINT, () =>
+      inTransaction(this.#db, () => {
         this.putDeletion(deletion)
         this.#write('DELETE FROM attachments WHERE key = ?', id)
-        this.#db.exec('COMMIT')
-      } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-        throw error
-      }
-    })
+      }),
+    )
     this.#index.delete(deletion.key)
   }
 

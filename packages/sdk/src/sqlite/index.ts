@@ -8,3 +8,4 @@
 export * from './failure.ts'
 export * from './open-state.ts'
 export * from './set-aside.ts'
+export * from './transaction.ts'

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { OffloadError } from '../errors/offload-error.ts'
 import { guardState, isDamage, isInUse } from './failure.ts'
 import { type SetAside, setAside } from './set-aside.ts'
+import { inTransaction } from './transaction.ts'
 
 /** What a state file has to be. */
 export interface StateSpec {
@@ -85,15 +86,10 @@ function prepare(db: DatabaseSync, spec: StateSpec, existed: boolean): void {
   const synchronous = spec.survives === 'power' ? 'FULL' : 'NORMAL'
   // One process owns the state: a second one would take what the first is just doing for the remains of a crash.
   db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = ON;`)
-  db.exec('BEGIN IMMEDIATE')
-  try {
+  inTransaction(db, () => {
     if (existed) recognise(db, spec)
     else db.exec(`${spec.tables}; PRAGMA user_version = ${spec.version};`)
-    db.exec('COMMIT')
-  } catch (error) {
-    if (db.isTransaction) db.exec('ROLLBACK')
-    throw error
-  }
+  })
 }
 
 function recognise(db: DatabaseSync, spec: StateSpec): void {
