@@ -2,7 +2,7 @@ import type { Machine } from '@cni-offload/linux/machine'
 import { type Clock, type Logger, OffloadError } from '@cni-offload/sdk'
 import { AGENT_PROGRAM, parseAgentCommand } from './command-line.ts'
 import { readPidFile } from './pid-file.ts'
-import { type ProcessEntry, processesBeside, readProcess } from './process-table.ts'
+import { type ProcessEntry, processesBeside, readProcess, serviceOf } from './process-table.ts'
 
 /** How long an agent may take to tell the host that it ends. */
 export const STOP_MS = 5_000
@@ -33,7 +33,8 @@ export interface EarlierAgents {
 
 /**
  * Ends control agents that an earlier supervisor has started and left: two of them would take the mailbox from each other. They are found
- * by the file that notes the last one, and among the processes of this network namespace by their configuration.
+ * by the file that notes the last one, and among the processes of this network namespace by their configuration, unless another service of
+ * systemd runs them.
  *
  * @returns how many there were
  * @throws OffloadError ALREADY_EXISTS if another one serves the same link that somebody else has started: it is not touched;
@@ -48,8 +49,12 @@ export async function endEarlierAgents(deps: EarlierAgents, signal: AbortSignal)
   for (const entry of beside) {
     const found = parseAgentCommand(entry.argv, program)
     if (noted?.pid === entry.pid && noted.started === entry.started) ours.push(entry)
-    else if (found !== undefined && found.cfg === own?.cfg) ours.push(entry)
-    else if (entry.comm === AGENT_PROGRAM && sameLink(parseAgentCommand(entry.argv)?.pem, own?.pem)) throw somebodyElses(entry)
+    else if (found !== undefined && found.cfg === own?.cfg) {
+      // Its unit would start it again at once, and the two would end each other's for ever.
+      const service = await serviceOf(machine, entry.pid)
+      if (service !== undefined && service !== (await serviceOf(machine, 'self'))) throw somebodyElses(entry, service)
+      ours.push(entry)
+    } else if (entry.comm === AGENT_PROGRAM && sameLink(parseAgentCommand(entry.argv)?.pem, own?.pem)) throw somebodyElses(entry)
   }
   for (const entry of ours) await end(deps, entry, signal)
   return ours.length
@@ -58,8 +63,9 @@ export async function endEarlierAgents(deps: EarlierAgents, signal: AbortSignal)
 /** The oldest agents do not say which link: they take what there is. */
 const sameLink = (one: string | undefined, other: string | undefined): boolean => one === undefined || other === undefined || one === other
 
-function somebodyElses({ pid, argv }: ProcessEntry): OffloadError {
-  return new OffloadError('ALREADY_EXISTS', `another control agent serves this card: process ${pid}, ${argv.join(' ')}`, {
+function somebodyElses({ pid, argv }: ProcessEntry, service?: string): OffloadError {
+  const of = service === undefined ? '' : ` of ${service}`
+  return new OffloadError('ALREADY_EXISTS', `another control agent serves this card: process ${pid}${of}, ${argv.join(' ')}`, {
     hint: 'stop it where it is supervised (systemctl stop …; kill -INT), or let the backend watch it: controlAgent: { run: external, unit: … }',
   })
 }

@@ -32,6 +32,15 @@ export async function readProcess(machine: Machine, pid: number): Promise<Proces
   return { pid, started: fields[19] ?? '', comm: stat.slice(stat.indexOf('(') + 1, end), argv }
 }
 
+/**
+ * The service of systemd that a process belongs to, by its control group; undefined of one that belongs to none, or cannot be known. What a
+ * service has started stays with it, also when whoever started it is dead.
+ */
+export async function serviceOf(machine: Machine, pid: number | 'self'): Promise<string | undefined> {
+  const groups = await ifPresent(machine.read(`/proc/${pid}/cgroup`), [...GONE, 'EACCES', 'EPERM'])
+  return /\/([^/\n]+\.service)(?:\/|$)/m.exec(groups ?? '')?.[1]
+}
+
 /** All processes that share the network namespace of `pid`; those of which that cannot be known are left out. */
 export async function processesBeside(machine: Machine, pid: number | 'self'): Promise<ProcessEntry[]> {
   const own = await machine.readlink(`/proc/${pid}/ns/net`)

@@ -108,6 +108,11 @@ export const octeonDpuOptions: z.ZodType<OcteonDpuConfig, OcteonDpuOptions> = z
     path: ['controlAgent', 'run'],
     message: "'external' where root is not '/': a child would run in this container, not on the machine",
   })
+  .refine(({ controlAgent: { run, setup } }) => run === 'supervise' || setup === undefined, {
+    path: ['controlAgent', 'setup'],
+    message:
+      "no set-up where run is 'external': whoever starts the control agent does so before this agent comes; use `offload octeon setup`",
+  })
 
 /** Makes the DPU half on a machine: what {@link octeonDpu} does on the one that it runs on. */
 export async function makeOcteonDpu(deps: PluginDeps, config: Omit<OcteonDpuConfig, 'root'>, machine: Machine): Promise<DpuDevice> {

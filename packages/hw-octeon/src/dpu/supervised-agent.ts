@@ -60,7 +60,10 @@ export class SupervisedAgent implements ControlPlane {
     const cfg = this.#options.cfg ?? agentConfigPath(inventory)
     const generation = agentGeneration(agentDevices(inventory, (await outOfTreeLoaded(machine)) ? true : undefined), sdk)
     await prepare?.(inventory, signal)
-    const windowMs = shortestWindowMs(parseAgentConfig(await this.#configuration(cfg), cfg))
+    const config = parseAgentConfig(await this.#configuration(cfg), cfg)
+    const windowMs = shortestWindowMs(config)
+    // Without any it is never of use, which its record says.
+    const functions = Math.max(1, config.pems.flatMap(({ pfs }) => pfs).length)
     // Without it half of what the agent says comes in blocks, and that it hangs after a reset of the host comes far too late.
     const stdbuf = (await localMachine().list(dirname(STDBUF))).includes(basename(STDBUF)) ? STDBUF : undefined
     const argv = agentCommand({ generation, cfg, binary, ...(stdbuf === undefined ? {} : { stdbuf }) })
@@ -68,7 +71,7 @@ export class SupervisedAgent implements ControlPlane {
     const rebind = async (): Promise<void> => {
       for (const address of generation.vfio) await bindVfio(machine, address)
     }
-    const options = { argv, pidFile, ...(windowMs === undefined ? {} : { windowMs }) }
+    const options = { argv, pidFile, functions, ...(windowMs === undefined ? {} : { windowMs }) }
     const supervisor = AgentSupervisor.start({ clock, log, rebind }, options, signal)
     this.#supervisor = supervisor
     this.#following = this.#follow(supervisor, signal)

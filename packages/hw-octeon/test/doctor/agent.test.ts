@@ -116,6 +116,15 @@ describe('the doctor of a control agent', { timeout: 60_000 }, () => {
     expect(await pages(1, 1_048_576, '25.04')).toMatchObject({ state: 'ok' })
   })
 
+  it('says that somebody else has all huge pages, unless the agent has got its own already', async () => {
+    const machine = machineWithAgent()
+    machine.files.set('/proc/meminfo', 'HugePages_Total: 8\nHugePages_Free: 0\nHugepagesize: 32768 kB\n')
+    const found = async (): Promise<unknown> => (await look(machine, { sdk: '25.04' }))['octeon.dpu.hugepages']
+    expect(await found()).toMatchObject({ state: 'ok' })
+    end(machine, 4242)
+    expect(await found()).toMatchObject({ state: 'fail', why: text('somebody else has all'), remedy: text('echo 16 >') })
+  })
+
   it('says that none runs, that two do, and that one was given something else', async () => {
     const machine = machineWithAgent()
     run(machine, 4300, ['octep_cp_agent', CFG, '--', ...OPTIONS])

@@ -67,7 +67,7 @@ export function agentChecks(context: DoctorContext, expected: AgentExpectations,
       id: 'octeon.dpu.hugepages',
       title: 'there are huge pages for the control agent, and not too many',
       after: [RELEASE],
-      run: async () => await hugepageFinding(machine, (await generation()).hugepages),
+      run: async () => await hugepageFinding(machine, (await generation()).hugepages, (await agents()).length > 0),
     },
     {
       id: AGENT,
