@@ -61,13 +61,15 @@ export class HostIpam {
    * undone with the attachment.
    *
    * @returns the attachment, with what the agent is to be told
-   * @throws OffloadError NOT_READY when the plugin is not there; as of DelegateRunner.add; ADAPTER_FAILED when it gives no address
+   * @throws OffloadError INVALID_NETCONF when the plugin is not there; as of DelegateRunner.add; ADAPTER_FAILED when it gives no address
    */
   async assign(row: AttachmentRow, conf: IpamConf, ctx: VerbContext): Promise<AttachmentRow> {
     const { journal, attachments, runners, undo, bootId } = this.#deps
     const { key, netns, netnsIdentity, intent } = row
     const runner = runners(conf.binDirs)
-    await runner.requirePlugin(conf.type)
+    await runner.requirePlugin(conf.type).catch((error: unknown) => {
+      throw notInstalled(conf.type, OffloadError.from(error))
+    })
     while (this.#collecting.isLocked(key.network)) await this.#collecting.run(key.network, ctx.signal, () => undefined)
     const lease = journal.begin({ key, netns, netnsIdentity, bootId, conf })
     reached('host.ipam-add.noted')
@@ -208,4 +210,9 @@ function confOf(conf: () => IpamConf | undefined): IpamConf | undefined {
   } catch {
     return undefined
   }
+}
+
+/** The code is not that of "not ready": without somebody's help it never will be, and that one is for STATUS. */
+function notInstalled(type: string, { message, hint }: OffloadError): OffloadError {
+  return new OffloadError('INVALID_NETCONF', `ipam.type = ${JSON.stringify(type)}: ${message}`, hint === undefined ? {} : { hint })
 }
