@@ -10,6 +10,7 @@ const LONGEST = [
   'e2e/demo',
   'e2e/path',
   'packages/adapter-delegate/test/compliance',
+  'packages/adapter-sriov/test/compliance',
   'packages/hw-octeon/test/compliance',
   'packages/shim/test/shim',
   'e2e/drift',

@@ -6,7 +6,8 @@ import { E2eLab, EVERYTHING, needsRoot, NOTHING_HELD } from './fixture.ts'
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
 // The demo and the tests of cilium/ go the same path with the others, but for the versions of the specification.
-const ADAPTERS = EVERYTHING ? LAB_ADAPTERS : (['delegate'] as const)
+// The networks of the adapter sriov have no gateway, which is pinged here; they have a test of their own.
+const ADAPTERS = EVERYTHING ? LAB_ADAPTERS.filter((adapter) => adapter !== 'sriov') : (['delegate'] as const)
 
 describe.skipIf(needsRoot).each(ADAPTERS)('the whole path with adapter %s (needs root for namespaces)', (adapter) => {
   let e2e: E2eLab
@@ -60,7 +61,7 @@ describe.skipIf(needsRoot).each(ADAPTERS)('the whole path with adapter %s (needs
       const result = await e2e.addPod(node, 'v', { cniVersion })
       expect(result.cniVersion).toBe(cniVersion)
       expect(cniVersion < '0.3.0' ? result.ip4.ip : result.ips[0].address).toMatch(
-        new RegExp(`^10\\.244\\.1\\.\\d+/${isCilium(adapter) ? 32 : adapter === 'sriov' ? 16 : 24}$`),
+        isCilium(adapter) ? /^10\.244\.1\.\d+\/32$/ : /^10\.244\.1\.\d+\/24$/,
       )
       expect(await e2e.call(node, 'DEL', 'v', { conf: { cniVersion, prevResult: result } })).toMatchObject({ exitCode: 0 })
       await e2e.lab.deletePod('v')

@@ -193,14 +193,17 @@ export class SriovAdapter implements CniAdapter {
   #hold({ request, result }: RememberedAttachment, log: Logger): void {
     if (result === undefined) return
     try {
-      const { ipam } = parseNetconf(request)
+      const { ipam } = this.#wish(request).netconf
       this.#parts.store.hold({ request, result }, ipam.type === 'pool' ? poolsOf(request.key.network, ipam) : [])
     } catch (error) {
-      if (!OffloadError.is(error) || (error.code !== 'ALREADY_EXISTS' && error.code !== 'INVALID_NETCONF')) throw error
+      if (!OffloadError.is(error) || !NOT_OURS.has(error.code)) throw error
       log.error({ err: error, key: formatAttachmentKey(request.key) }, 'an attachment cannot be taken over')
     }
   }
 }
+
+/** Why an attachment of the agent's journal is none of this adapter's: another one had the network, or its address is another pod's by now. */
+const NOT_OURS: ReadonlySet<string> = new Set(['ALREADY_EXISTS', 'INVALID_NETCONF', 'UNSUPPORTED_FIELD'])
 
 /** How long undoing may take, whoever has given up. */
 const UNDO_MS = 30_000
