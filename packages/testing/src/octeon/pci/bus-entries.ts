@@ -3,14 +3,19 @@ import { parseYesNo } from '../kernel/numbers.ts'
 import { attribute, type Entries, type Entry, folder, link, readable, writable } from '../tree/entry.ts'
 import type { PciBus } from './bus.ts'
 import type { PciDriver } from './driver.ts'
+import type { PciFunction } from './function.ts'
 import { type FunctionView, functionEntries } from './function-entries.ts'
 
 /** `/sys/bus/pci`. */
 export function busEntries(bus: PciBus): Entries {
   return {
-    // Every look at any function comes through here: no path is worked out for each of the others.
-    devices: folder(() =>
-      Object.fromEntries(bus.functions.map(({ address, path }) => [address, link(`../../../${path.slice('/sys/'.length)}`)])),
+    // Every look at any function comes through here.
+    devices: folder(
+      () => Object.fromEntries(bus.functions.map((fn) => [fn.address, deviceLink(fn)])),
+      (address) => {
+        const fn = bus.function(address)
+        return fn === undefined ? undefined : deviceLink(fn)
+      },
     ),
     drivers: folder(() => Object.fromEntries(bus.drivers.map((driver) => [driver.name, driverFolder(bus, driver)]))),
     drivers_autoprobe: attribute(
@@ -22,6 +27,8 @@ export function busEntries(bus: PciBus): Entries {
     uevent: writable(() => {}),
   }
 }
+
+const deviceLink = ({ path }: PciFunction): Entry => link(`../../../${path.slice('/sys/'.length)}`)
 
 /** `/sys/devices`, as far as PCI is concerned: buses in bridges in buses. */
 export function deviceEntries(view: FunctionView): Entries {
@@ -63,11 +70,15 @@ function driverFolder(bus: PciBus, driver: PciDriver): Entry {
 
 /** What lies in one folder of `/sys/devices`: functions of a bus, which are folders of those behind them if they are bridges. */
 function level(view: FunctionView, parent: string): Entries {
-  return Object.fromEntries(
-    (view.bus.folders.get(parent) ?? []).map((name): [string, Entry] => {
-      const path = parent === '' ? name : `${parent}/${name}`
-      const fn = view.bus.function(name)
-      return [name, folder(() => ({ ...(fn === undefined ? {} : functionEntries(fn, view)), ...level(view, path) }))]
-    }),
-  )
+  return Object.fromEntries((view.bus.folders.get(parent) ?? []).map((name): [string, Entry] => [name, below(view, parent, name)]))
+}
+
+/** One of them. Of a bus, which is a folder and nothing else, one function is found without all the others. */
+function below(view: FunctionView, parent: string, name: string): Entry {
+  const path = parent === '' ? name : `${parent}/${name}`
+  const fn = view.bus.function(name)
+  if (fn !== undefined) return folder(() => ({ ...functionEntries(fn, view), ...level(view, path) }))
+  const one = (child: string): Entry | undefined =>
+    view.bus.folders.get(path)?.includes(child) === true ? below(view, path, child) : undefined
+  return folder(() => level(view, path), one)
 }

@@ -22,6 +22,8 @@ export interface FolderEntry {
   readonly kind: 'folder'
   /** What is in it at this moment. */
   entries(): Awaitable<ReadonlyMap<string, Entry>>
+  /** The same for one name, where all others take more time than that. */
+  readonly entry?: (name: string) => Entry | undefined
 }
 
 /** What can be found under a path. */
@@ -50,9 +52,9 @@ export function link(target: string): LinkEntry {
   return { kind: 'link', target }
 }
 
-/** A folder whose entries are made anew whenever somebody looks. */
-export function folder(entries: () => Awaitable<Entries>): FolderEntry {
-  return { kind: 'folder', entries: async () => present(await entries()) }
+/** A folder whose entries are made anew whenever somebody looks. @param entry - the one of a name, for folders with many that are looked into often */
+export function folder(entries: () => Awaitable<Entries>, entry?: (name: string) => Entry | undefined): FolderEntry {
+  return { kind: 'folder', entries: async () => present(await entries()), ...(entry === undefined ? {} : { entry }) }
 }
 
 function present(entries: Entries): ReadonlyMap<string, Entry> {

@@ -125,7 +125,7 @@ export class FileTree {
         if (at.length > 1) at.pop()
         continue
       }
-      const entry = (await here.entries()).get(name)
+      const entry = here.entry === undefined ? (await here.entries()).get(name) : here.entry(name)
       if (entry === undefined) throw new SystemError('ENOENT', syscall, path)
       if (entry.kind === 'link' && (follow || rest.length > 0)) {
         if (++links > LINK_LIMIT) throw new SystemError('ELOOP', syscall, path)
