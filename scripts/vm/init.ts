@@ -6,6 +6,8 @@ export interface InitOptions {
   readonly share: string
   /** Folder in there of this run, with the script `task`. */
   readonly run: string
+  /** After how many seconds the machine gives up. */
+  readonly seconds: number
 }
 
 /** Tags of what the host gives the machine. */
@@ -16,9 +18,10 @@ export const quoted = (word: string): string => `'${word.replaceAll("'", String.
 
 /**
  * The first process of the virtual machine, a script of busybox: it loads modules, mounts the host's files with a layer for changes above them,
- * runs the task there, and switches the machine off, whatever happens.
+ * runs the task there, and switches the machine off, whatever happens. When it takes too long it tells first where
+ * the task is stuck in the kernel.
  */
-export function initScript({ modules, share, run }: InitOptions): string {
+export function initScript({ modules, share, run, seconds }: InitOptions): string {
   const nineP = 'trans=virtio,version=9p2000.L,msize=262144'
   return `#!/bin/busybox sh
 export PATH=/bin
@@ -35,6 +38,16 @@ mount -t overlay -o lowerdir=/host,upperdir=/changes/upper,workdir=/changes/work
 for folder in proc sys dev; do mount --bind "/$folder" "/new/$folder"; done
 mount -t tmpfs run /new/run && mkdir /new/run/netns
 mount -t 9p -o ${nineP},cache=none ${TAGS.share} ${quoted(`/new${share}`)} || die "the shared folder cannot be mounted"
+(
+  sleep ${seconds}
+  echo "init: not done after ${seconds} seconds"
+  for task in $(pidof node); do
+    for stack in /proc/$task/task/*/stack; do echo "$stack"; cat "$stack"; done
+  done
+  echo w >/proc/sysrq-trigger
+  dmesg | tail -n 100
+  off
+) &
 chroot /new /bin/sh ${quoted(`${run}/task`)}
 dmesg >${quoted(`/new${run}/dmesg.txt`)}
 off

@@ -14,8 +14,9 @@ describe('what the virtual machine is told', () => {
   })
 
   it('modules are loaded in their order, and the last word is to switch off', () => {
-    const script = initScript({ modules: ['b.ko', 'a.ko'], share: '/x/share', run: '/x/share/run-1' })
+    const script = initScript({ modules: ['b.ko', 'a.ko'], share: '/x/share', run: '/x/share/run-1', seconds: 60 })
     expect(script).toContain(`for module in 'b.ko' 'a.ko'; do`)
+    expect(script).toContain('sleep 60')
     expect(script.trimEnd().split('\n').at(-1)).toBe('off')
     execFileSync('/bin/sh', ['-n'], { input: script })
   })
