@@ -99,7 +99,7 @@ describe.skipIf(needsRoot).each(EVERYTHING ? (['soft', 'octeon'] as const) : (['
       ['a promised rate', { min_tx_rate: 20 }, 2, /min_tx_rate = 20/],
       ['an unknown protocol', { vlan: 5, vlanProto: '802.1x' }, 7, /vlanProto/],
       ['a priority without VLAN', { vlanQoS: 3 }, 7, /vlanQoS = 3/],
-      ['an IPAM that is not installed', { ipam: { type: 'nosuch' } }, 50, /nosuch/],
+      ['an IPAM that is not installed', { ipam: { type: 'nosuch' } }, 7, /nosuch/],
       ['an IPAM that needs the pod', { ipam: { type: 'dhcp' } }, 2, /hostIPAM/],
       ['a pool without addresses', { ipam: { type: 'pool', ranges: [] } }, 7, /ranges/],
       ['a MAC of a group', { mac: '03:00:00:00:00:01' }, 7, /mac/],

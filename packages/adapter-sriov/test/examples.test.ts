@@ -108,7 +108,13 @@ describe.skipIf(unprivileged)(`configurations as sriov-cni documents them ${NEED
   })
 
   test.each<[string, object, object, string, RegExp]>([
-    ['an IPAM that is not installed', { ipam: { type: 'nosuch' } }, {}, 'NOT_READY', /plugin "nosuch"/],
+    [
+      'an IPAM that is not installed',
+      { ipam: { type: 'nosuch' } },
+      {},
+      'INVALID_NETCONF',
+      /ipam\.type = "nosuch": plugin "nosuch" is in none of/,
+    ],
     ['an IPAM that needs the pod', { ipam: { type: 'dhcp' } }, {}, 'UNSUPPORTED_FIELD', /ipam\.type = "dhcp"/],
     ['an IPAM of the host that sent nothing', { hostIPAM: true, ipam: { type: 'static' } }, {}, 'UNSUPPORTED_FIELD', /hostIPAM = true/],
     ['addresses without IPAM', {}, { runtimeConfig: { ips: ['10.0.0.1/24'] } }, 'UNSUPPORTED_FIELD', /runtimeConfig\.ips/],

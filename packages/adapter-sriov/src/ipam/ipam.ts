@@ -19,7 +19,7 @@ export class Ipam {
     this.#plugins = plugins
   }
 
-  /** Refuses what could not be given, before anything is done. @throws OffloadError UNSUPPORTED_FIELD, INVALID_NETCONF, NOT_READY */
+  /** Refuses what could not be given, before anything is done. @throws OffloadError UNSUPPORTED_FIELD, INVALID_NETCONF */
   async require(req: AttachRequest, { hostIpam, ipam }: SriovNetconf): Promise<void> {
     if (req.hostIpam !== undefined) return
     if (hostIpam)

@@ -18,13 +18,22 @@ export class PluginIpam {
     this.#runner = new DelegateRunner(executor)
   }
 
-  /** Makes sure, before anything is done, that the plugin can be asked. @throws OffloadError UNSUPPORTED_FIELD, NOT_READY */
+  /** Makes sure, before anything is done, that the plugin can be asked. @throws OffloadError UNSUPPORTED_FIELD, INVALID_NETCONF */
   async require(plugin: string): Promise<void> {
     if (NEED_POD.has(plugin))
       throw new OffloadError('UNSUPPORTED_FIELD', `netconf: ipam.type = "${plugin}" works in the pod's namespace, which is on the host`, {
         hint: 'Set "hostIPAM": true, and it runs there.',
       })
-    await this.#runner.requirePlugin(plugin)
+    try {
+      await this.#runner.requirePlugin(plugin)
+    } catch (error) {
+      // The adapter is ready: it is this network that names something that is not there.
+      if (!OffloadError.is(error) || error.code !== 'NOT_READY') throw error
+      throw new OffloadError('INVALID_NETCONF', `netconf: ipam.type = "${plugin}": ${error.message}`, {
+        cause: error,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      })
+    }
   }
 
   /**
