@@ -8,12 +8,14 @@ import {
   type CniAdapter,
   type DetachRequest,
   formatAttachmentKey,
+  formatVfId,
   type KnownAttachment,
   type Logger,
   OffloadError,
   type OpContext,
   type PortRef,
   type RememberedAttachment,
+  UNKNOWN_MAC,
 } from '@cni-offload/sdk'
 import type { PortPlan, VlanBridge } from './bridge/vlan-bridge.ts'
 import type { Ipam } from './ipam/ipam.ts'
@@ -150,7 +152,12 @@ export class SriovAdapter implements CniAdapter {
       })
     const netconf = parseNetconf(req)
     const policy = decide(netconf, { enforces: req.hostEnforces, tagsReachPort: this.#parts.options.hostVlan })
-    return { netconf, policy, mac: req.had?.mac ?? netconf.mac ?? req.vfMac }
+    const mac = req.had?.mac ?? netconf.mac ?? req.vfMac
+    if (mac === UNKNOWN_MAC)
+      throw new OffloadError('INVALID_NETCONF', `netconf: mac is missing, and the MAC of VF ${formatVfId(req.port.vf)} is not known`, {
+        hint: 'A userspace driver has the VF: give "mac", and have the program use it.',
+      })
+    return { netconf, policy, mac }
   }
 
   /** What a repeated call is answered with: the same addresses, and what the host is asked for by now. Undefined if it asks for others. */

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { VF_ADMIN_SETTINGS } from '@cni-offload/sdk'
+import { UNKNOWN_MAC, VF_ADMIN_SETTINGS } from '@cni-offload/sdk'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { context, Lab, NEEDS_ROOT, PATIENCE, unprivileged } from './lab.ts'
 
@@ -83,6 +83,16 @@ describe.skipIf(unprivileged)(`configurations as sriov-cni documents them ${NEED
 
   test('a VF for a userspace driver: a VLAN and no address', async () => {
     expect(await attach({ deviceID: '0000:05:00.2', vlan: 1000 })).toMatchObject({ ips: [], routes: [], mac: lab.at(0).vfMac })
+  })
+
+  test('a VF whose MAC only its program knows: the MAC is asked for, and refused without', async () => {
+    const unknown = { vfMac: UNKNOWN_MAC }
+    await expect(attach({ vlan: 1000 }, unknown)).rejects.toMatchObject({
+      code: 'INVALID_NETCONF',
+      message: expect.stringContaining('mac is missing'),
+    })
+    expect(await lab.adapter.list(context())).toEqual([])
+    expect((await attach({ vlan: 1000, mac: '02:00:00:00:00:0a' }, unknown)).mac).toBe('02:00:00:00:00:0a')
   })
 
   test('the MAC of the runtime', async () => {
