@@ -1,7 +1,7 @@
 import type { LabNode } from '@cni-offload/cli'
 import type { NetOp } from '@cni-offload/linux'
 import { Assembler, type BpfProgram, CONTEXT, HELPER, networkOrder16, VERDICT } from '@cni-offload/linux/bpf'
-import { reaches } from '@cni-offload/testing'
+import { datagramRate, reaches } from '@cni-offload/testing'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { E2eLab, EVERYTHING, needsRoot } from './fixture.ts'
 
@@ -92,6 +92,17 @@ describe.skipIf(needsRoot).each(EVERYTHING ? (['soft', 'octeon'] as const) : (['
       )
       expect(await reachesAll('a2', 't1')).toBe(true)
     })
+
+    test.runIf(EVERYTHING)(
+      'a pod sends no faster than it may, within a tenth over 5 s, also to the other node (E2E_EVERYTHING)',
+      async () => {
+        await add('r1', 1, { vlan: 100, max_tx_rate: 40 })
+        const [address = ''] = addressesOf('a2')
+        const rate = await datagramRate(e2e.net, { from: e2e.lab.podPath('r1'), to: e2e.lab.podPath('a2'), address }, 5_000)
+        expect(rate / 40).toBeGreaterThan(0.9)
+        expect(rate / 40).toBeLessThan(1.1)
+      },
+    )
 
     test.each<[string, object, number, RegExp]>([
       ['a VLAN of 4095', { vlan: 4095 }, 7, /vlan/],

@@ -17,6 +17,8 @@ import { sriov, type SriovOptionsInput } from '../src/index.ts'
 /** Tests in real namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN. */
 export const unprivileged: boolean = process.getuid?.() !== 0
 export const NEEDS_ROOT = '(needs root: network namespaces)'
+/** Whether also what is only sampled otherwise, because it takes long, is run: `E2E_EVERYTHING=1`. */
+export const EVERYTHING: boolean = process.env['E2E_EVERYTHING'] === '1'
 /** Processes and namespaces on a machine that does other things, too. */
 export const PATIENCE = 90_000
 

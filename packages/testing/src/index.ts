@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export * from './fake-crypto-engine.ts'
+export * from './net/datagram-rate.ts'
 export * from './net/exec.ts'
 export * from './net/fake-pod.ts'
 export * from './net/leaks.ts'
