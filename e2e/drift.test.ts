@@ -17,7 +17,7 @@ const SOON = { timeout: 60_000, interval: 50 }
 
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 
-const ADAPTERS = LAB_ADAPTERS.filter((adapter) => EVERYTHING || adapter !== 'cilium-splice')
+const ADAPTERS = LAB_ADAPTERS.filter((adapter) => EVERYTHING || !adapter.startsWith('cilium'))
 
 describe.skipIf(needsRoot).each(ADAPTERS)('drift under running pods, adapter %s (needs root for namespaces)', (adapter) => {
   let e2e: E2eLab

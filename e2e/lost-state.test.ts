@@ -12,7 +12,7 @@ const VFS = PODS.length + 1
 const plain = (cidr: string): string => cidr.replace(/\/\d+$/, '')
 const garbage = (file: string): Promise<void> => writeFile(file, 'nothing that could be read'.repeat(1000))
 
-const ADAPTERS = EVERYTHING ? LAB_ADAPTERS : (['delegate', 'hello'] as const)
+const ADAPTERS = EVERYTHING ? LAB_ADAPTERS : (['delegate'] as const)
 
 describe.skipIf(needsRoot).each(ADAPTERS)('state that is lost under running pods, adapter %s (needs root for namespaces)', (adapter) => {
   let e2e: E2eLab

@@ -4,9 +4,9 @@ import { CrashLab, ON_HOST, type PodCall } from './crash-lab.ts'
 import { crashTests } from './crash-tests.ts'
 import { ALL_STEPS, FALLBACK_STEPS, IPAM_STEPS } from './steps.ts'
 
-// The network of the host has tests of its own. Between two steps there is one write or one call: every second one is taken, all with E2E_EVERYTHING.
+// The network of the host has tests of its own. Between two steps there is one write or one call: every third one is taken, all with E2E_EVERYTHING.
 const STEPS = ALL_STEPS.filter((step) => !step.startsWith('delegate.') && (EVERYTHING || !FALLBACK_STEPS.includes(step))).filter(
-  (_, at) => EVERYTHING || at % 2 === 0,
+  (_, at) => EVERYTHING || at % 3 === 0,
 )
 
 /** Of the network of another adapter: then a port is taken for a pod, and returned after it. */
