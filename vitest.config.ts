@@ -62,7 +62,7 @@ export default defineConfig({
     env: bundle === undefined ? {} : { NODE_OPTIONS: `--import=${bundle}` },
     pool: 'forks',
     // More than there are processors at least: tests wait for the kernel a third of the time.
-    maxWorkers: 4,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     sequence: { sequencer: LongestFirst },

@@ -20,7 +20,7 @@ it('an agent that takes requests and never answers is not waited for at the star
     const client = new CiliumClient({ socket, requestTimeoutMs: 60_000, policy: new ApiPolicy(systemClock, () => 0.5) })
     const warn = vi.fn()
     const inspector = new AgentInspector(client, systemClock, {})
-    await inspector.greet({ signal: AbortSignal.timeout(30_000), log: { ...silentLogger, warn } }, 50)
+    await inspector.greet({ signal: AbortSignal.timeout(30_000), log: { ...silentLogger, warn } }, 2_000)
     expect(asked).toHaveBeenCalledOnce()
     expect(warn).toHaveBeenCalledOnce()
     expect(inspector.last).toBeUndefined()
